@@ -1,0 +1,78 @@
+"""What was decided about one request, and why: a value that the log, a header and `explain` all show."""
+
+from typing import Literal
+
+import msgspec
+
+from contracts.inference import Constraints
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule refused the request."""
+
+    message: str
+    retry_after_s: float | None = None
+    status: Literal[429, 503] = 429
+
+
+class Shaping(msgspec.Struct, frozen=True, kw_only=True):
+    """The request as it is to be carried out. `None`: as the client asked."""
+
+    model: str
+    max_tokens: int | None = None
+    priority: int = 0
+    pool: str | None = None
+    params: dict[str, msgspec.Raw] = {}
+    reject: Rejection | None = None
+
+
+RuleVerdict = Literal[
+    "applied",
+    "dry_run",  # would have applied
+    "no_match",
+    "not_evaluated",  # an earlier rule had refused the request
+    "error",  # the condition could not be evaluated; the rule counts as not matching
+    "held_by_floor",  # its model is below the intent's quality floor
+]
+
+
+class RuleOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one rule. `why` is a sentence; `changes` is "model assistant -> assistant-long"."""
+
+    rule: str
+    verdict: RuleVerdict
+    why: str = ""
+    changes: tuple[str, ...] = ()
+
+
+class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an intent was chosen, or not."""
+
+    intent: str
+    chosen: bool
+    why: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the brain says about one request. A pure function of the request and a snapshot."""
+
+    intent: str
+    shaping: Shaping
+    models: tuple[str, ...]
+    """Model names to try, in order; every one of them meets the quality floor."""
+    constraints: Constraints
+    rules: tuple[RuleOutcome, ...] = ()
+    intents: tuple[IntentOutcome, ...] = ()
+    """Filled when an explanation was asked for."""
+    policy_version: str = ""
+
+    def summary(self) -> str:
+        """One line for `x-setpoint-decision`: printable ASCII, at most 512 characters."""
+        parts = [f"intent={self.intent or '-'}"]
+        for outcome in self.rules:
+            if outcome.verdict in ("applied", "dry_run", "held_by_floor"):
+                mark = "" if outcome.verdict == "applied" else f" ({outcome.verdict})"
+                parts.append(f"{outcome.rule}{mark}: {', '.join(outcome.changes) or outcome.why}")
+        line = "; ".join(parts)
+        plain = "".join(c if " " <= c <= "~" else "?" for c in line)
+        return plain if len(plain) <= 512 else plain[:509] + "..."

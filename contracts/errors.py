@@ -1,0 +1,283 @@
+"""Everything that can go wrong with a request, as one small tree.
+
+    GatewayError
+      ClientFault    the request is wrong: fix it, do not repeat it        (4xx)
+      Shed           the gateway declined: repeat it later                 (429, 503)
+      UpstreamFault  the engine failed or did not answer in time           (502, 504, or its own status)
+
+A leaf is a name and three facts: `code`, `status`, `retriable`. Foreign exceptions are
+translated where they arise (`raise ... from exc`). Nothing here knows of HTTP libraries.
+"""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+Speaker = Literal["gateway", "engine"]
+RETRY_AFTER_MAX_S = 120.0
+"""Above this the OpenAI SDK for Python refuses to retry at all."""
+
+
+class ErrorBody(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The members of OpenAI's error object, and what Setpoint adds to it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    source: Speaker
+    request_id: str | None = None
+    policy_label: str | None = None
+    retriable: bool | None = None
+    retry_after_ms: int | None = None
+
+
+class ErrorEnvelope(msgspec.Struct, kw_only=True):
+    """`{"error": {...}}`: the body of every 4xx and 5xx, and the data of an error event."""
+
+    error: ErrorBody
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class GatewayError(Exception):
+    """Base of all; a bare one is a bug in the gateway and shows no inner text."""
+
+    code: str = "internal_error"
+    status: int = 500
+    retriable: bool = False
+    kind: ClassVar[str] = "server_error"
+    source: Speaker = "gateway"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        policy_label: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+        self.policy_label = policy_label
+
+    def envelope(self, request_id: str | None = None) -> ErrorEnvelope:
+        """This error as the client sees it."""
+        retry_after_ms = None
+        if self.retry_after_s is not None:
+            retry_after_ms = round(min(self.retry_after_s, RETRY_AFTER_MAX_S) * 1000)
+        shed = isinstance(self, Shed)
+        return ErrorEnvelope(
+            error=ErrorBody(
+                message=self.message,
+                type=self.kind,
+                param=self.param,
+                code=self.code,
+                source=self.source,
+                request_id=request_id,
+                policy_label=self.policy_label if not shed else self.policy_label or self.code,
+                retriable=self.retriable if shed else None,
+                retry_after_ms=retry_after_ms,
+            )
+        )
+
+    def encode(self, request_id: str | None = None) -> bytes:
+        """`envelope` as JSON."""
+        return _encode(self.envelope(request_id))
+
+
+# -- the request is wrong ---------------------------------------------------------------
+
+
+class ClientFault(GatewayError):
+    code, status = "invalid_request", 400
+    kind = "invalid_request_error"
+
+
+class InvalidJson(ClientFault):
+    code = "invalid_json"
+
+
+class InvalidField(ClientFault):
+    code = "invalid_value"
+
+
+class UnsupportedParameter(ClientFault):
+    code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(ClientFault):
+    code = "context_length_exceeded"
+
+
+class BelowQualityFloor(ClientFault):
+    """The named model is below what the intent promised, and nothing above it was named."""
+
+    code = "quality_floor"
+
+
+class ModelNotFound(ClientFault):
+    code, status = "model_not_found", 404
+
+
+class RouteNotFound(ClientFault):
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(ClientFault):
+    code, status = "method_not_allowed", 405
+
+
+class RequestTimeout(ClientFault):
+    """The client did not finish sending its request in time."""
+
+    code, status = "request_timeout", 408
+
+
+class BodyTooLarge(ClientFault):
+    code, status = "request_too_large", 413
+
+
+class UnsupportedMediaType(ClientFault):
+    code, status = "unsupported_media_type", 415
+
+
+class HeadersTooLarge(ClientFault):
+    code, status = "headers_too_large", 431
+
+
+class MissingToken(ClientFault):
+    code, status = "missing_token", 401
+    kind = "authentication_error"
+
+
+class WrongToken(ClientFault):
+    code, status = "invalid_api_key", 403
+    kind = "permission_error"
+
+
+class Forbidden(ClientFault):
+    """A known caller asks for what only the operator may do."""
+
+    code, status = "operator_only", 403
+    kind = "permission_error"
+
+
+# -- the gateway declined ---------------------------------------------------------------
+
+
+class Shed(GatewayError):
+    code, status, retriable = "shed", 429, True
+    kind = "rate_limit_error"
+
+
+class QueueFull(Shed):
+    code = "queue_full"
+
+
+class QueueTimeout(Shed):
+    """Waited as long as the pool allows; 503, since SDKs repeat a 408 at once (peers: SMG #2247)."""
+
+    code, status = "queue_timeout", 503
+    kind = "overloaded_error"
+
+
+class DeadlineUnreachable(Shed):
+    """Its own first-token objective can no longer be met."""
+
+    code = "deadline_unreachable"
+
+
+class RejectedByPolicy(Shed):
+    code = "rejected_by_policy"
+
+
+class TooManyConnections(Shed):
+    code, status = "too_many_connections", 503
+    kind = "overloaded_error"
+
+
+class Draining(Shed):
+    code, status = "draining", 503
+    kind = "overloaded_error"
+
+
+class NoReadyBackend(Shed):
+    code, status = "no_ready_backend", 503
+    kind = "overloaded_error"
+
+
+# -- the engine failed ------------------------------------------------------------------
+
+FaultClass = Literal[
+    "client",  # never repeat
+    "auth",
+    "not_found",
+    "context_length",
+    "content",
+    "rate_limit",  # repeat later, or elsewhere
+    "quota",  # 429, but no use repeating with the same key
+    "overload",  # elsewhere, now
+    "unavailable",  # elsewhere, now; mark the endpoint down
+    "slo_shed",  # llm-d declined for its own SLO: not a fault of the engine
+    "upstream_bug",  # once more, elsewhere
+    "stream_broken",  # after the first byte
+    "timeout",
+]
+REPEATABLE: frozenset[FaultClass] = frozenset(
+    {"rate_limit", "overload", "unavailable", "upstream_bug", "timeout"}
+)
+"""Classes for which another attempt, here or elsewhere, can help while nothing has been sent on."""
+
+
+class UpstreamFault(GatewayError):
+    """The engine's failure, classified by backend and message, not by status alone.
+
+    `where` names pool and endpoint number, never an address.
+    """
+
+    code, status = "upstream_error", 502
+    kind = "server_error"
+    source: Speaker = "engine"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fault: FaultClass = "upstream_bug",
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        where: str | None = None,
+        upstream_status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+        self.fault: FaultClass = fault
+        self.retriable = fault in REPEATABLE
+        self.where = where
+        self.upstream_status = upstream_status
+        if status is not None:
+            self.status = status
+        if code is not None:
+            self.code = code
+        if type is not None:
+            self.kind = type  # type: ignore[misc]  # a fault speaks with its engine's own type
+
+
+class ConnectFailed(UpstreamFault):
+    code = "upstream_unreachable"
+
+
+class StreamBroken(UpstreamFault):
+    """The stream ended without a finish marker: never a short success."""
+
+    code = "upstream_stream_broken"
+
+
+class UpstreamTimeout(UpstreamFault):
+    code, status = "upstream_timeout", 504

@@ -1,0 +1,82 @@
+"""A request on its way in, and the plan that says how it is to be carried out."""
+
+from typing import Literal
+
+import msgspec
+
+Operation = Literal["chat", "completion", "embedding"]
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What rules may ask about a request. Built once, at the edge.
+
+    `prompt_tokens` is an estimate (a quarter of the prompt's bytes) until a backend has counted.
+    `headers` are lower-case, without credentials. `key` is the caller's name, "" for an anonymous one.
+    """
+
+    operation: Operation
+    model: str
+    stream: bool = False
+    max_tokens: int | None = None
+    prompt_tokens: int = 0
+    messages: int = 0
+    n: int = 1
+    tools: int = 0
+    key: str = ""
+    user: str = ""
+    headers: dict[str, str] = {}
+
+
+class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference. `members` is the client's JSON object, each value in its own bytes."""
+
+    request_id: str
+    operation: Operation
+    members: dict[str, msgspec.Raw]
+    facts: RequestFacts
+    include_usage: bool = False
+    """The client asked for a usage chunk in its stream."""
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. `first_token_s` is not armed on a plan's last attempt; `idle_s` always runs."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    idle_s: float = 60.0
+    total_s: float = 1800.0
+
+
+class Constraints(msgspec.Struct, frozen=True, kw_only=True):
+    """What the intent asks of the infrastructure below. A dialect writes down what it can express.
+
+    `ttft_s` counts from the gateway's own receipt; the dialect sends what *remains* of it.
+    """
+
+    objective: str | None = None
+    priority: int = 0
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    fairness_id: str | None = None
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One place to try: a model as clients name it, its pool, and its name there."""
+
+    model: str
+    pool: str
+    upstream: str
+
+
+class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Targets in the order to try them, and what each attempt may change in the body.
+
+    `overrides` are set in the body over what the client sent (JSON values).
+    """
+
+    targets: tuple[Target, ...]
+    overrides: dict[str, msgspec.Raw] = {}
+    max_tokens: int | None = None
+    constraints: Constraints = Constraints()
+    retries: int = 1
+    """Further attempts on the same target after a repeatable fault, before the next target."""

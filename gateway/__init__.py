@@ -1,0 +1,1 @@
+"""Everything that acts: the HTTP edge, the executor and relay, health, logs, metrics, the command line."""
