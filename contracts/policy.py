@@ -84,7 +84,7 @@ class Rung(msgspec.Struct, frozen=True):
         if isinstance(raw, str) and raw in PLAIN_RUNGS:
             return cls(raw)
         if isinstance(raw, dict) and len(raw) == 1:
-            (action, argument) = next(iter(raw.items()))
+            action = next(iter(raw))
             shape = {
                 "switch_model": SwitchModel,
                 "cap_tokens": CapTokens,

@@ -1,0 +1,26 @@
+"""What exists to route to: the models clients may name, and the pools behind them."""
+
+import msgspec
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One model name. `quality` None: unrated. Prices in USD per million tokens."""
+
+    name: str
+    pool: str
+    upstream: str
+    quality: float | None = None
+    context: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """A consistent view of models, pools and routes. Replaced as a whole, never edited."""
+
+    models: dict[str, ModelCard] = {}
+    pools: frozenset[str] = frozenset()
+    routes: dict[str, tuple[str, ...]] = {}
+    keys: frozenset[str] = frozenset()
+    discovering: bool = False
+    """Some pool lists its models itself, so a name that is not here may yet appear."""
