@@ -12,7 +12,7 @@ import msgspec
 
 from contracts.errors import UpstreamFault
 from contracts.events import Event
-from contracts.inference import Constraints, InferRequest, Operation
+from contracts.inference import Constraints, InferRequest
 
 
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     overrides: dict[str, msgspec.Raw] = {}
     constraints: Constraints = Constraints()
     api_key: str | None = None
+    context: int | None = None
+    """Tokens a request may have there, where it is known."""
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def decoder(self, operation: Operation, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
         """A fresh decoder for the body of a 200 answer."""
         ...
 

@@ -22,5 +22,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     pools: frozenset[str] = frozenset()
     routes: dict[str, tuple[str, ...]] = {}
     keys: frozenset[str] = frozenset()
+    key_intents: dict[str, str] = {}
+    """The intent that the configuration gives a caller's key."""
+    open_keys: bool = False
+    """A trusted proxy names the callers, so a key that is not in `keys` may yet appear."""
     discovering: bool = False
     """Some pool lists its models itself, so a name that is not here may yet appear."""

@@ -11,8 +11,24 @@ from msgspec import Meta
 
 from contracts.quantities import Duration, Money, Share, Size
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$")]
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s/]+")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$",
+        description="a name of up to 128 letters, digits and . _ : / @ + -",
+    ),
+]
+Url = Annotated[
+    str,
+    Meta(pattern=r"^https?://[^\s/]+", description="a URL such as http://127.0.0.1:8081"),
+]
+BindAddress = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$",
+        description="an address and port such as 127.0.0.1:8080 or [::1]:8080",
+    ),
+]
 Engine = Literal["openai", "llamacpp", "llmd", "vllm", "embedded"]
 """Engines with a dialect. `embedded` is the fake llm-d inside the gateway's own process."""
 
@@ -152,9 +168,7 @@ class Adapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file. Everything has a default; an empty file is the embedded fake llm-d."""
 
-    bind_addr: Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")] = (
-        "127.0.0.1:8080"
-    )
+    bind_addr: BindAddress = "127.0.0.1:8080"
     auth: Auth = Auth()
     adapter: Adapter | None = None
     pools: list[Pool] = []

@@ -141,10 +141,6 @@ class BodyTooLarge(ClientFault):
     code, status = "request_too_large", 413
 
 
-class UnsupportedMediaType(ClientFault):
-    code, status = "unsupported_media_type", 415
-
-
 class HeadersTooLarge(ClientFault):
     code, status = "headers_too_large", 431
 

@@ -78,5 +78,3 @@ class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
     overrides: dict[str, msgspec.Raw] = {}
     max_tokens: int | None = None
     constraints: Constraints = Constraints()
-    retries: int = 1
-    """Further attempts on the same target after a repeatable fault, before the next target."""

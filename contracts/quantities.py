@@ -34,6 +34,8 @@ class Quantity(float):
         scale = cls._units.get(unit)
         if scale is None:
             raise ValueError(f"expected {cls.spelling}, got {raw!r}")
+        if not math.isfinite(number * scale):
+            raise ValueError(f"expected {cls.spelling}, got a number that is too large")
         return cls(number * scale)
 
 
@@ -92,7 +94,10 @@ _NUMBER_AND_UNIT = re.compile(r"\s*(\$?)\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z%]*)\
 
 def _split(raw: str | int | float) -> tuple[float | None, str]:
     if isinstance(raw, int | float):
-        return float(raw), ""
+        try:
+            return float(raw), ""
+        except OverflowError:
+            return None, ""
     found = _NUMBER_AND_UNIT.fullmatch(raw)
     if found is None:
         return None, ""

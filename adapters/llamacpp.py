@@ -1,0 +1,117 @@
+"""The llama.cpp server: OpenAI's words, its own errors, slots and health.
+
+Probes are `/health`, `/props` and `/v1/models` only: `/slots` and `/metrics` wake a sleeping
+server (seen at b10434). Work never queues inside it, because a queued request cannot be cancelled
+there: the gateway keeps the queue and dispatches at most `total_slots` at once.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from adapters.dialect import AttemptContext, EndpointState, WireHead
+from adapters.openai import OpenAIDialect, listed_models
+from adapters.openai_wire import ErrorPiece
+from contracts.errors import FaultClass
+from contracts.inference import InferRequest, Operation
+
+UNNAMED_CONTEXT = 32_768
+"""Bounds a request without a limit, while the server has not told its context. Without any bound
+some prompts generate until the client leaves."""
+
+_CLIENT_TEXTS = (
+    "parse error",
+    "missing 'role'",
+    "failed to parse",
+    "input is not supported",
+    "is required",
+    "unsupported",
+    "invalid",
+)
+"""What the deterministic 500s say: the request is wrong, another attempt will fail as well."""
+
+
+class LlamaCppDialect(OpenAIDialect):
+    engine = "llamacpp"
+
+    def limit_name(self, operation: Operation) -> str:
+        return "max_tokens"
+
+    def token_cap(self, infer: InferRequest, attempt: AttemptContext) -> int | None:
+        facts = infer.facts
+        if attempt.max_tokens is not None or facts.max_tokens is not None:
+            return attempt.max_tokens
+        return attempt.context or UNNAMED_CONTEXT
+
+    def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
+        message = (found.message or "").lower()
+        if found.type == "exceed_context_size_error":
+            return "context_length"
+        if status == 500 and any(text in message for text in _CLIENT_TEXTS):
+            return "client"
+        if found.type == "unavailable_error":
+            return "unavailable"
+        return super().classify(found, status)
+
+    def probes(self) -> tuple[str, ...]:
+        return ("/health", "/props", "/v1/models")
+
+    def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
+        health = answers.get("/health")
+        if health is None:
+            return EndpointState(why="no answer")
+        if health[0].status != 200:
+            why = "it is loading its model" if health[0].status == 503 else "its health check fails"
+            return EndpointState(live=True, why=why)
+        props = _object(answers.get("/props"))
+        entry = _first_model(answers.get("/v1/models"))
+        settings = props.get("default_generation_settings")
+        context = settings.get("n_ctx") if isinstance(settings, dict) else None
+        slots = props.get("total_slots")
+        models = answers.get("/v1/models")
+        return EndpointState(
+            live=True,
+            ready=True,
+            why="sleeping; it wakes with the next request" if props.get("is_sleeping") else "ok",
+            version=_text(props.get("build_info")),
+            model_digest=_digest(props, entry),
+            models=listed_models(models[1]) if models and models[0].status == 200 else (),
+            slots=slots if isinstance(slots, int) and slots > 0 else None,
+            context=context if isinstance(context, int) and context > 0 else None,
+        )
+
+
+def _object(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:
+    if answer is None or answer[0].status != 200:
+        return {}
+    try:
+        return msgspec.json.decode(answer[1], type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        return {}
+
+
+def _first_model(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:
+    data = _object(answer).get("data")
+    first = data[0] if isinstance(data, list) and data else None
+    return first if isinstance(first, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _digest(props: dict[str, Any], entry: dict[str, Any]) -> str | None:
+    """What tells one model from another as far as the server tells: its name, size, parameter count,
+    vocabulary, quantisation and template. Not a hash of the weights: the server does not offer one."""
+    meta = entry.get("meta")
+    if not isinstance(meta, dict):
+        return None
+    told = {
+        "id": entry.get("id"),
+        "meta": {k: meta[k] for k in sorted(meta) if k != "n_ctx"},
+        "template": props.get("chat_template"),
+    }
+    digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
+    return f"told-sha256:{digest[:32]}"

@@ -1,0 +1,123 @@
+"""llm-d: vLLM's words, and constraints in headers. The one place where intents become llm-d's.
+
+Sources: llm-d-router v0.10 (`metadata/consts.go`, `common/error/error.go`), as told in
+`docs/llmd.md`. The endpoint picker restarts the clock at its own receipt, so it is told what
+*remains* of the first-token budget; its deadline ordering reads integers only.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from adapters.dialect import AttemptContext, EndpointState, WireHead
+from adapters.openai import OpenAIDialect
+from adapters.openai_wire import ErrorPiece, read_error
+from adapters.retry_after import retry_after_s
+from contracts.errors import FaultClass, UpstreamFault
+from contracts.inference import InferRequest, Operation
+
+OBJECTIVE = "x-llm-d-inference-objective"
+FAIRNESS = "x-llm-d-inference-fairness-id"
+SLO_TTFT_MS = "x-llm-d-slo-ttft-ms"
+SLO_TPOT_MS = "x-llm-d-slo-tpot-ms"
+DROPPED = "x-llm-d-request-dropped-reason"
+
+_PLAIN_ERROR = b"inference error:"
+_SLO_SHED = "request cannot be admitted"
+_BY_REASON: dict[str, FaultClass] = {
+    "rejected-saturated": "overload",
+    "rejected-ttl-expired": "overload",
+    "rejected-no-endpoints": "unavailable",
+    "rejected-shutting-down": "unavailable",
+    "rejected-context-cancelled": "unavailable",
+    "evicted": "overload",
+    "evicted-queue-pressure": "overload",
+    "evicted-priority": "overload",
+}
+
+
+class VllmDialect(OpenAIDialect):
+    """vLLM's OpenAI server, which llm-d puts its router in front of."""
+
+    engine = "vllm"
+
+    def limit_name(self, operation: Operation) -> str:
+        return "max_tokens"
+
+    def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
+        if status == 503:
+            return "overload"  # --max-num-queued-reqs, or "please retry"
+        return super().classify(found, status)
+
+    def probes(self) -> tuple[str, ...]:
+        return ("/health", "/v1/models", "/version")
+
+    def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
+        health = answers.get("/health")
+        if health is not None and health[0].status != 200:
+            return EndpointState(live=True, why="its health check fails")
+        base = super().state(answers)
+        version = answers.get("/version")
+        if not base.ready or version is None or version[0].status != 200:
+            return base
+        return EndpointState(
+            live=True, ready=True, why="ok", models=base.models, version=_version(version[1])
+        )
+
+
+class LlmdDialect(VllmDialect):
+    engine = "llmd"
+
+    def headers(self, infer: InferRequest, attempt: AttemptContext) -> tuple[tuple[str, str], ...]:
+        wants = attempt.constraints
+        headers = list(super().headers(infer, attempt))
+        if wants.objective:
+            headers.append((OBJECTIVE, wants.objective))
+        if wants.fairness_id:
+            headers.append((FAIRNESS, wants.fairness_id))
+        if wants.ttft_s is not None:
+            remaining_ms = max(1, int((wants.ttft_s - attempt.waited_s) * 1000))
+            headers.append((SLO_TTFT_MS, str(remaining_ms)))
+        if wants.tpot_s is not None:
+            headers.append((SLO_TPOT_MS, str(max(1, int(wants.tpot_s * 1000)))))
+        return tuple(headers)
+
+    def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
+        found = read_error(body)
+        if found is None and body.startswith(_PLAIN_ERROR):
+            text = body.removeprefix(_PLAIN_ERROR).decode("utf-8", "replace").strip()
+            found = ErrorPiece(message=text[:1000])
+        found = found or ErrorPiece()
+        fault = self.fault_of(found, head.status, retry_after_s(head.headers))
+        reason = head.headers.get(DROPPED)
+        if reason is None:
+            return fault
+        status = 503 if head.status == 503 else 429
+        return UpstreamFault(
+            found.message or reason,
+            fault=_BY_REASON.get(reason, fault.fault),
+            status=status,
+            code=reason.replace("-", "_"),
+            type="rate_limit_error" if status == 429 else "overloaded_error",
+            upstream_status=head.status,
+            retry_after_s=fault.retry_after_s,
+        )
+
+    def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
+        message = found.message or ""
+        if status == 500 and _SLO_SHED in message:
+            return "slo_shed"  # llm-d declined for its own objective: no fault of the engine
+        if status == 429:
+            return "overload"
+        return super().classify(found, status)
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+def _version(body: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(body, type=_Version).version[:64]
+    except (msgspec.MsgspecError, RecursionError):
+        return None

@@ -1,0 +1,44 @@
+"""A client's JSON object with a few members replaced; every other value keeps its own bytes.
+
+The members come from decoding the body to `dict[str, msgspec.Raw]`, so numbers keep their
+spelling, strings their escapes and objects their order. A name that occurs twice is sent once,
+with its last value: what the gateway judged is what the backend gets.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+
+
+def compose(
+    members: Mapping[str, msgspec.Raw],
+    replace: Mapping[str, msgspec.Raw | bytes],
+    drop: Iterable[str] = (),
+) -> bytes:
+    """`members` without `drop`, with `replace` set: in place where the member exists, else at the end."""
+    left_out = set(drop) - set(replace)
+    parts: list[bytes] = []
+    for name, value in members.items():
+        if name not in left_out:
+            parts.append(b"%b:%b" % (_encode(name), bytes(replace.get(name, value))))
+    parts += [b"%b:%b" % (_encode(n), bytes(v)) for n, v in replace.items() if n not in members]
+    return b"{" + b",".join(parts) + b"}"
+
+
+def capped(members: Mapping[str, msgspec.Raw], cap: int, default_name: str) -> dict[str, bytes]:
+    """The token limits to set so that none of them is above `cap`.
+
+    A client that named a lower limit keeps it; one that named none gets `default_name`.
+    """
+    changes: dict[str, bytes] = {}
+    named = False
+    for name in ("max_tokens", "max_completion_tokens"):
+        raw = members.get(name)
+        if raw is None or bytes(raw) == b"null":
+            continue
+        named = True
+        if msgspec.json.decode(raw, type=int) > cap:
+            changes[name] = b"%d" % cap
+    return changes if named else {default_name: b"%d" % cap}

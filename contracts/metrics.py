@@ -1,0 +1,156 @@
+"""The metrics contract: every metric the gateway exposes, its labels and its meaning.
+
+`gateway.metrics` makes them from this table and nothing else; a lint checks names, units and labels.
+"""
+
+from typing import Literal
+
+import msgspec
+
+LATENCY_BUCKETS_S = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0,
+)  # fmt: skip
+TPOT_BUCKETS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    5.0,
+)
+ENGINE = ("engine", "engine_version")
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric family. Counters end in `_total`, times in `_seconds`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="setpoint_requests_total",
+        kind="counter",
+        help="Answered requests; status is the HTTP status, 499 when the client left.",
+        labels=("operation", "model", "intent", "status", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_request_duration_seconds",
+        kind="histogram",
+        help="Accepted to last byte.",
+        labels=("operation", "model", "intent", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_ttft_seconds",
+        kind="histogram",
+        help="Accepted to first content sent on, queueing included.",
+        labels=("model", "intent", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_upstream_ttft_seconds",
+        kind="histogram",
+        help="Dispatch to first content.",
+        labels=("model", "pool", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_tpot_seconds",
+        kind="histogram",
+        help="(e2e - TTFT) / (output tokens - 1), a request.",
+        labels=("model", "intent", *ENGINE),
+        buckets=TPOT_BUCKETS_S,
+    ),
+    Metric(
+        name="setpoint_queue_seconds",
+        kind="histogram",
+        help="Time in the gateway's own queue.",
+        labels=("pool",),
+    ),
+    Metric(
+        name="setpoint_tokens_total",
+        kind="counter",
+        help="Tokens by direction: prompt, completion, cached (of the prompt's), reasoning (of the completion's).",
+        labels=("model", "direction", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_attempts_total",
+        kind="counter",
+        help="Attempts at a backend; outcome is ok or the fault's code.",
+        labels=("pool", "outcome", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_client_disconnects_total",
+        kind="counter",
+        help="Clients that left before their answer was complete.",
+        labels=("operation",),
+    ),
+    Metric(
+        name="setpoint_rules_total",
+        kind="counter",
+        help="Rules that had a say, by verdict.",
+        labels=("rule", "verdict"),
+    ),
+    Metric(
+        name="setpoint_policy_reloads_total",
+        kind="counter",
+        help="Reloads of the policies, by outcome: ok or refused.",
+        labels=("outcome",),
+    ),
+    Metric(
+        name="setpoint_policy_info",
+        kind="gauge",
+        help="1 for the policy version in force.",
+        labels=("version",),
+    ),
+    Metric(
+        name="setpoint_pool_inflight_requests",
+        kind="gauge",
+        help="Requests that the pool works on.",
+        labels=("pool", "engine"),
+    ),
+    Metric(
+        name="setpoint_pool_queued_requests",
+        kind="gauge",
+        help="Requests that wait in the gateway's queue.",
+        labels=("pool", "engine"),
+    ),
+    Metric(
+        name="setpoint_pool_limit_requests",
+        kind="gauge",
+        help="Requests that the pool is given at once.",
+        labels=("pool", "engine"),
+    ),
+    Metric(
+        name="setpoint_endpoint_ready",
+        kind="gauge",
+        help="1 if the endpoint's own health check says it is ready.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_open_connections",
+        kind="gauge",
+        help="Client connections that are open.",
+    ),
+    Metric(
+        name="setpoint_log_lines_dropped_total",
+        kind="counter",
+        help="Log lines dropped because the log could not be written fast enough.",
+    ),
+    Metric(
+        name="setpoint_build_info",
+        kind="gauge",
+        help="1 for the running version.",
+        labels=("version",),
+    ),
+)

@@ -1,0 +1,326 @@
+"""Events to what the client reads: OpenAI's chunks, or the one object they fold into.
+
+Pure. Every answer has one id, one creation time and one model name (the one the client knows),
+whatever the backend called them. Constant parts of a chunk are encoded once a stream.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from contracts.errors import GatewayError, UpstreamFault
+from contracts.events import (
+    Delta,
+    Document,
+    End,
+    Event,
+    Fault,
+    Finish,
+    Opened,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+from contracts.inference import Operation
+
+HEARTBEAT = b": ping\n"
+"""A comment with a single newline: no SDK takes it for an event, also after an `id:` line."""
+
+ReasoningField = Literal["reasoning_content", "reasoning"]
+_encode = msgspec.json.Encoder().encode
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What stays the same in all chunks of one answer. `created_s` is Unix time."""
+
+    operation: Operation
+    id: str
+    created_s: int
+    model: str
+    reasoning_field: ReasoningField = "reasoning_content"
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """OpenAI's `usage`; details only where the backend told them."""
+    shown: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens is not None:
+        shown["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        shown["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    if usage.estimated:
+        shown["estimated"] = True
+    return shown
+
+
+def _tool_piece(call: ToolCallDelta) -> dict[str, Any]:
+    function: dict[str, Any] = {"arguments": call.arguments}
+    if call.name is not None:
+        function = {"name": call.name, **function}
+    shown: dict[str, Any] = {"index": call.index}
+    if call.id is not None:
+        shown |= {"id": call.id, "type": "function"}
+    shown["function"] = function
+    return shown
+
+
+class StreamWriter:
+    """Well-formed events to SSE frames. One `write` for everything that arrived together."""
+
+    def __init__(self, identity: Identity, *, include_usage: bool) -> None:
+        self._identity = identity
+        self._include_usage = include_usage
+        self._chat = identity.operation == "chat"
+        self._started: set[int] = set()
+        self._usage_tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        self._head = b""
+        self._set_head(None, None)
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        """The frames for `events`; empty if none of them shows."""
+        frames: list[bytes] = []
+        for event in events:
+            match event:
+                case Delta():
+                    self._delta(event, frames)
+                case Finish():
+                    self._finish(event, frames)
+                case UsageReport():
+                    if self._include_usage:
+                        usage = _encode(usage_object(event.usage))
+                        frames.append(b'%b"choices":[],"usage":%b}\n\n' % (self._head, usage))
+                case Opened():
+                    self._set_head(event.system_fingerprint, event.service_tier)
+                case End():
+                    frames.append(b"data: [DONE]\n\n")
+                case Fault():
+                    frames.append(error_frame(event.error))
+                case Document():
+                    raise TypeError("a document is not a stream")
+        return b"".join(frames)
+
+    def _set_head(self, fingerprint: str | None, tier: str | None) -> None:
+        identity = self._identity
+        members: dict[str, Any] = {
+            "id": identity.id,
+            "object": "chat.completion.chunk" if self._chat else "text_completion",
+            "created": identity.created_s,
+            "model": identity.model,
+        }
+        if fingerprint is not None:
+            members["system_fingerprint"] = fingerprint
+        if tier is not None:
+            members["service_tier"] = tier
+        self._head = b"data: %b," % _encode(members)[:-1]
+
+    def _choice(self, index: int, body: bytes, logprobs: bytes, reason: bytes) -> bytes:
+        name = b'"delta":' if self._chat else b'"text":'
+        return b'%b"choices":[{"index":%d,%b%b,"logprobs":%b,"finish_reason":%b}]%b' % (
+            self._head,
+            index,
+            name,
+            body,
+            logprobs,
+            reason,
+            self._usage_tail,
+        )
+
+    def _start(self, index: int, frames: list[bytes]) -> None:
+        if index not in self._started:
+            self._started.add(index)
+            if self._chat:
+                role = b'{"role":"assistant","content":""}'
+                frames.append(self._choice(index, role, b"null", b"null"))
+
+    def _delta(self, event: Delta, frames: list[bytes]) -> None:
+        self._start(event.choice, frames)
+        logprobs = bytes(event.logprobs) if event.logprobs is not None else b"null"
+        if not self._chat:
+            body = _encode(event.content)
+        elif event.reasoning or event.refusal or event.tool_calls or event.extra:
+            body = _encode(self._delta_object(event))
+        else:
+            body = b'{"content":%b}' % _encode(event.content)
+        frames.append(self._choice(event.choice, body, logprobs, b"null"))
+
+    def _delta_object(self, event: Delta) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        if event.content:
+            shown["content"] = event.content
+        if event.reasoning:
+            shown[self._identity.reasoning_field] = event.reasoning
+        if event.refusal:
+            shown["refusal"] = event.refusal
+        if event.tool_calls:
+            shown["tool_calls"] = [_tool_piece(call) for call in event.tool_calls]
+        return shown | (event.extra or {})
+
+    def _finish(self, event: Finish, frames: list[bytes]) -> None:
+        self._start(event.choice, frames)
+        body = b"{}" if self._chat else b'""'
+        frames.append(self._choice(event.choice, body, b"null", _encode(event.reason)))
+
+
+def error_frame(error: GatewayError, request_id: str | None = None) -> bytes:
+    """The last event of a stream that failed. The SDKs raise APIError from it."""
+    return b"data: %b\n\n" % error.encode(request_id)
+
+
+class _Choice:
+    """One folded choice."""
+
+    def __init__(self) -> None:
+        self.content: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: list[dict[str, Any]] = []
+        self.logprobs: Any = None
+        self.extra: dict[str, Any] = {}
+        self.reason: str | None = None
+
+    def add(self, event: Delta) -> None:
+        self.content.append(event.content)
+        self.reasoning.append(event.reasoning)
+        self.refusal.append(event.refusal)
+        for piece in event.tool_calls:
+            self._tool(piece)
+        if event.logprobs is not None:
+            self.logprobs = merged(self.logprobs, msgspec.json.decode(event.logprobs))
+        for name, raw in (event.extra or {}).items():
+            self.extra[name] = merged(self.extra.get(name), msgspec.json.decode(raw))
+
+    def _tool(self, piece: ToolCallDelta) -> None:
+        while len(self.calls) <= piece.index:
+            self.calls.append(
+                {"id": "", "type": "function", "function": {"name": "", "arguments": []}}
+            )
+        call = self.calls[piece.index]
+        if piece.id is not None:
+            call["id"] = piece.id
+        if piece.name is not None:
+            call["function"]["name"] = piece.name
+        call["function"]["arguments"].append(piece.arguments)
+
+
+class Fold:
+    """A stream folded into the one object of a non-streamed answer.
+
+    Raises UpstreamFault from `add` when the answer passes `max_bytes`.
+    """
+
+    def __init__(self, identity: Identity, *, max_bytes: int) -> None:
+        self._identity = identity
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._choices: dict[int, _Choice] = {}
+        self._opened = Opened()
+        self._usage: Usage | None = None
+        self._document: dict[str, msgspec.Raw] | None = None
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Delta():
+                    self._count(event)
+                    self._choices.setdefault(event.choice, _Choice()).add(event)
+                case Finish():
+                    self._choices.setdefault(event.choice, _Choice()).reason = event.reason
+                case UsageReport():
+                    self._usage = event.usage
+                case Opened():
+                    self._opened = event
+                case Document():
+                    self._document = event.members
+                case _:
+                    pass
+
+    def _count(self, event: Delta) -> None:
+        self._bytes += len(event.content) + len(event.reasoning) + 64
+        self._bytes += sum(len(call.arguments) + 64 for call in event.tool_calls)
+        if event.logprobs is not None:
+            self._bytes += len(bytes(event.logprobs))
+        if self._bytes > self._max_bytes:
+            raise UpstreamFault(
+                "the answer is larger than this gateway allows", code="answer_too_large"
+            )
+
+    def body(self) -> bytes:
+        """The answer. Call once, after `End`."""
+        identity = self._identity
+        if self._document is not None:
+            return _encode({**self._document, "model": identity.model})
+        chat = identity.operation == "chat"
+        shown: dict[str, Any] = {
+            "id": identity.id,
+            "object": "chat.completion" if chat else "text_completion",
+            "created": identity.created_s,
+            "model": identity.model,
+            "choices": [
+                (self._message if chat else _text)(i, c) for i, c in sorted(self._choices.items())
+            ],
+        }
+        if self._usage is not None:
+            shown["usage"] = usage_object(self._usage)
+        if self._opened.system_fingerprint is not None:
+            shown["system_fingerprint"] = self._opened.system_fingerprint
+        if self._opened.service_tier is not None:
+            shown["service_tier"] = self._opened.service_tier
+        return _encode(shown)
+
+    def _message(self, index: int, choice: _Choice) -> dict[str, Any]:
+        content = "".join(choice.content)
+        refusal = "".join(choice.refusal)
+        silent = not content and bool(choice.calls or refusal or choice.extra)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if silent else content,
+            "refusal": refusal or None,
+        }
+        if reasoning := "".join(choice.reasoning):
+            message[self._identity.reasoning_field] = reasoning
+        if choice.calls:
+            for call in choice.calls:
+                call["function"]["arguments"] = "".join(call["function"]["arguments"])
+            message["tool_calls"] = choice.calls
+        message |= choice.extra
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": choice.logprobs,
+            "finish_reason": choice.reason,
+        }
+
+
+def _text(index: int, choice: _Choice) -> dict[str, Any]:
+    return {
+        "index": index,
+        "text": "".join(choice.content),
+        "logprobs": choice.logprobs,
+        "finish_reason": choice.reason,
+    }
+
+
+_IDENTIFIERS = frozenset({"id", "type", "role", "object", "format", "index"})
+"""Members that name something: repeated in pieces, never spelled across them."""
+
+
+def merged(whole: Any, piece: Any) -> Any:
+    """Put a delta onto what came before: texts and lists grow, objects merge, the rest is replaced."""
+    match whole, piece:
+        case str(), str():
+            return whole + piece
+        case list(), list():
+            return whole + piece
+        case dict(), dict():
+            for name, value in piece.items():
+                old = whole.get(name)
+                whole[name] = value if name in _IDENTIFIERS else merged(old, value)
+            return whole
+        case _, None:
+            return whole
+        case _:
+            return piece

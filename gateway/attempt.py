@@ -1,0 +1,275 @@
+"""One attempt at one endpoint: bytes in, well-formed events out, and the clocks that bound it.
+
+No coroutine runs per token: the transport calls `on_data`, which decodes, normalises and hands the
+events to the sink in the same call. Nothing reaches the sink before the first content, so that
+until then another attempt can take over; that moment is the commit. After it, a fault is an event.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead
+from adapters.normalise import Normaliser, carries_content
+from adapters.transport import Exchange
+from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
+from contracts.events import End, Event, Fault, Finish, Usage, UsageReport
+from contracts.inference import InferRequest, Timeouts
+from gateway.pools import Slot
+
+ERROR_BODY_BYTES = 64 * 1024
+"""How much of an engine's error answer is read; the rest adds nothing to a message."""
+LINGER_S = 1.0
+"""After the last event, how long the connection may take to end properly and so be reused."""
+
+
+class EventSink(Protocol):
+    """Where a committed attempt's events go. Must not raise, must not block."""
+
+    def events(self, events: list[Event]) -> None: ...
+
+
+class AttemptTimes(msgspec.Struct, kw_only=True):
+    """Seconds on the gateway's clock, which is finer than the event loop's (uvloop: whole ms)."""
+
+    dispatched_s: float
+    head_s: float | None = None
+    first_token_s: float | None = None
+    ended_s: float | None = None
+
+
+def expected_choices(infer: InferRequest) -> int:
+    """How many answers the request asks for: `n`, times the prompts of a text completion."""
+    prompts = 1
+    if infer.operation == "completion":
+        prompt = msgspec.json.decode(infer.members.get("prompt", b'""'))
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+            prompts = len(prompt)
+    return infer.facts.n * prompts
+
+
+class Attempt:
+    """Create, `start`, await `committed`, then `finished`; `cancel` at any time.
+
+    `committed` is done when the first content (or the end of an empty answer) is there, or holds
+    the fault that came instead. `finished` is done when the last event has been handed on.
+    """
+
+    def __init__(
+        self,
+        infer: InferRequest,
+        context: AttemptContext,
+        *,
+        dialect: Dialect,
+        slot: Slot,
+        sink: EventSink,
+        timeouts: Timeouts,
+        is_last: bool,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._infer = infer
+        self._context = context
+        self._dialect = dialect
+        self._slot = slot
+        self._sink = sink
+        self._timeouts = timeouts
+        self._is_last = is_last
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._normaliser = Normaliser(
+            choices=expected_choices(infer),
+            prompt_tokens=infer.facts.prompt_tokens,
+            new_id=new_id,
+            where=slot.endpoint.where,
+        )
+        self._decoder: Decoder | None = None
+        self._error_head: WireHead | None = None
+        self._error_body = bytearray()
+        self._held: list[Event] = []
+        self._exchange: Exchange | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._progress_s = 0.0
+        self._paused_since_s: float | None = None
+        self._closed = False
+        self.committed: asyncio.Future[None] = self._loop.create_future()
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        self.times = AttemptTimes(dispatched_s=self._clock())
+        self.usage: Usage | None = None
+        self.finish_reasons: list[str] = []
+        self.fault: GatewayError | None = None
+
+    def start(self) -> None:
+        """Dispatch. Raises UnsupportedParameter when the dialect cannot say the request."""
+        try:
+            wire = self._dialect.request(self._infer, self._context)
+        except GatewayError:
+            self._close()
+            raise
+        self._progress_s = self._clock()
+        self._exchange = self._slot.endpoint.transport.start(wire, self)
+        self._arm(self._timeouts.total_s, lambda: self._time_out("total"))
+        if not self._is_last:
+            self._arm(self._timeouts.first_token_s, self._first_token_late)
+        self._arm(self._timeouts.idle_s, self._check_idle)
+
+    def cancel(self) -> None:
+        """The client left, or another attempt took over: stop the engine, free the slot."""
+        if not self._closed:
+            if self._exchange is not None:
+                self._exchange.cancel()
+            self._close()
+        if self.committed.done() and not self.committed.cancelled():
+            self.committed.exception()  # nobody waits for it any more
+
+    def pause(self) -> None:
+        """The reader is slow: read no more from the engine, and do not call it idle for that."""
+        if self._exchange is not None and not self._closed and self._paused_since_s is None:
+            self._paused_since_s = self._clock()
+            self._exchange.pause()
+
+    def resume(self) -> None:
+        if self._exchange is not None and not self._closed and self._paused_since_s is not None:
+            self._progress_s = self._clock()
+            self._paused_since_s = None
+            self._exchange.resume()
+
+    # -- ResponseSink -------------------------------------------------------------------
+
+    def on_head(self, head: WireHead) -> None:
+        self.times.head_s = self._clock()
+        self._progress_s = self.times.head_s
+        if head.status == 200:
+            self._decoder = self._dialect.decoder(self._infer, head)
+        else:
+            self._error_head = head
+
+    def on_data(self, data: bytes) -> None:
+        if self._decoder is None:
+            room = ERROR_BODY_BYTES - len(self._error_body)
+            self._error_body += data[:room]
+            return
+        if not self.committed.done():
+            self._progress_s = self._clock()  # pings count until the first token, not after
+        self._deliver(self._normaliser.push(self._decoder.feed(data)))
+
+    def on_end(self) -> None:
+        if self._decoder is None:
+            head = self._error_head or WireHead(status=502, headers={})
+            self._fail(self._dialect.fault(head, bytes(self._error_body)))
+        elif not self._normaliser.over:
+            events = self._normaliser.push(self._decoder.close())
+            self._deliver(events + self._normaliser.close())
+        self._close()
+
+    def on_error(self, error: UpstreamFault) -> None:
+        if self._error_head is not None:
+            error = self._dialect.fault(self._error_head, bytes(self._error_body))
+        self._fail(error)
+
+    # -- events -------------------------------------------------------------------------
+
+    def _deliver(self, events: list[Event]) -> None:
+        if not events:
+            return
+        self._progress_s = self._clock()
+        if not self.committed.done():
+            fault = next((e.error for e in events if isinstance(e, Fault)), None)
+            content = any(carries_content(e) for e in events)
+            if fault is not None and not content:
+                self._fail(fault)
+                return
+            self._held += events
+            if not content and not isinstance(events[-1], End):
+                return
+            self.times.first_token_s = self._progress_s
+            events, self._held = self._held, []
+            self.committed.set_result(None)
+        self._note(events)
+        self._sink.events(events)
+        if self._normaliser.over:
+            self._finish()
+
+    def _note(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case UsageReport():
+                    self.usage = event.usage
+                case Finish():
+                    self.finish_reasons.append(event.reason)
+                case Fault():
+                    if isinstance(event.error, UpstreamFault) and event.error.where is None:
+                        event.error.where = self._slot.endpoint.where
+                    self.fault = event.error
+                case _:
+                    pass
+
+    def _fail(self, error: GatewayError) -> None:
+        """The attempt is lost: before the commit the executor hears of it, after it the client."""
+        if self._closed or (self._normaliser.over and self.committed.done()):
+            self._close()
+            return
+        if isinstance(error, UpstreamFault) and error.where is None:
+            error.where = self._slot.endpoint.where
+        self.fault = error
+        if not self.committed.done():
+            self.committed.set_exception(error)
+        else:
+            self._deliver(self._normaliser.push([Fault(error=error)]))
+        if self._exchange is not None:
+            self._exchange.cancel()
+        self._close()
+
+    def _finish(self) -> None:
+        """The last event is out. The client need not wait for the connection to end; the slot does."""
+        if self.times.ended_s is None:
+            self.times.ended_s = self._clock()
+            self._disarm()
+            if not self.finished.done():
+                self.finished.set_result(None)
+            if not self._closed:
+                self._arm(LINGER_S, self.cancel)
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._finish()
+        self._closed = True
+        self._disarm()
+        self._slot.release()
+        if not self.committed.done():
+            self.committed.cancel()
+
+    # -- clocks -------------------------------------------------------------------------
+
+    def _arm(self, delay_s: float, action: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(delay_s, action))
+
+    def _disarm(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _first_token_late(self) -> None:
+        if not self.committed.done():
+            self._time_out("first_token")
+
+    def _check_idle(self) -> None:
+        """One timer for the whole stream: it looks when it fires, and not at every token."""
+        now_s = self._clock()
+        quiet_s = 0.0 if self._paused_since_s is not None else now_s - self._progress_s
+        if quiet_s >= self._timeouts.idle_s:
+            self._time_out("idle")
+        else:
+            self._arm(max(self._timeouts.idle_s - quiet_s, 0.001), self._check_idle)
+
+    def _time_out(self, which: str) -> None:
+        limit_s = getattr(self._timeouts, f"{which}_s")
+        said = {
+            "first_token": f"the engine sent no token within {limit_s:g} s",
+            "idle": f"the engine was silent for {limit_s:g} s",
+            "total": f"the answer was not complete within {limit_s:g} s",
+        }[which]
+        self._fail(UpstreamTimeout(said, fault="timeout", code=f"upstream_{which}_timeout"))

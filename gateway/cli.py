@@ -1,0 +1,289 @@
+"""The command line: `setpoint serve | check | explain | llmd`. Each shows an example with `--help`."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from adapters.fakellmd.settings import LlmdSettings
+from contracts.problems import ProblemsFound
+from contracts.quantities import Duration
+from gateway.version import VERSION
+
+CONFIG_VARIABLE = "SETPOINT_CONFIG"
+OK, FAILED, REFUSED = 0, 1, 2
+"""Exit codes: done; it could not be done; what the operator wrote is wrong."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ProblemsFound as exc:
+        _complain(*map(str, exc.problems))
+        return REFUSED
+    except KeyboardInterrupt:
+        return OK
+    except BrokenPipeError:
+        return FAILED
+    except OSError as exc:
+        _complain(f"setpoint: {exc.strerror or exc}")
+        return FAILED
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"{line}\n")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="setpoint",
+        description="An OpenAI-compatible gateway that keeps LLM inference inside its declared intent.",
+    )
+    parser.add_argument("--version", action="version", version=f"setpoint {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_check(commands)
+    _add_explain(commands)
+    _add_llmd(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _command(
+    commands: "Commands[argparse.ArgumentParser]", name: str, about: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=os.environ.get(CONFIG_VARIABLE),
+        metavar="FILE",
+        help=f"setpoint.yaml; ${CONFIG_VARIABLE} if not given; without either, a simulated llm-d",
+    )
+
+
+def _config_path(arguments: argparse.Namespace) -> Path | None:
+    return Path(arguments.config) if arguments.config else None
+
+
+# -- serve ------------------------------------------------------------------------------
+
+
+def _add_serve(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "serve", "run the gateway", "setpoint serve --config setpoint.yaml")
+    _add_config(parser)
+    parser.set_defaults(run=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    import uvloop
+
+    from gateway.configuration import load
+    from gateway.serve import serve
+
+    loaded = load(_config_path(arguments), env=os.environ)
+    uvloop.run(serve(loaded, _say))
+    return OK
+
+
+# -- check ------------------------------------------------------------------------------
+
+
+def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "check",
+        "check a configuration and its policies; prints every problem, exits 2 if there is one",
+        "setpoint check --config setpoint.yaml",
+    )
+    _add_config(parser)
+    parser.set_defaults(run=_check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from gateway.configuration import load
+    from gateway.policy_files import load_policies
+
+    loaded = load(_config_path(arguments), env=os.environ)
+    policy = load_policies(loaded.policies_path, loaded.catalog)
+    _say(
+        f"ok: {loaded.file}: {len(loaded.pools)} pools, {len(loaded.catalog.models)} models; "
+        f"{loaded.policies_path}: {len(policy.intents)} intents, {len(policy.rules)} rules, "
+        f"version {policy.version}"
+    )
+    return OK
+
+
+# -- explain ----------------------------------------------------------------------------
+
+
+def _add_explain(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "explain",
+        "show what would be done with a request, why, and what the backend would get",
+        "setpoint explain request.json --header x-setpoint-intent=batch",
+    )
+    _add_config(parser)
+    parser.add_argument("request", metavar="FILE", help="the request's JSON body; - for stdin")
+    parser.add_argument("--key", default="", help="the caller's name")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
+    )
+    parser.add_argument("--operation", choices=("chat", "completion", "embedding"), default="chat")
+    parser.add_argument("--json", action="store_true", help="the decision as JSON")
+    parser.set_defaults(run=_explain)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from contracts.errors import GatewayError
+    from gateway import explain
+    from gateway.configuration import load
+    from gateway.intake import read_request
+    from gateway.rehearsal import rehearse
+
+    body = sys.stdin.buffer.read() if arguments.request == "-" else _read(arguments.request)
+    loaded = load(_config_path(arguments), env=os.environ)
+    headers = dict(header.partition("=")[::2] for header in arguments.header)
+    try:
+        infer = read_request(
+            body,
+            arguments.operation,
+            request_id="req_explained",
+            key=arguments.key,
+            headers={name.lower(): value for name, value in headers.items()},
+        )
+    except GatewayError as exc:
+        _complain(f"{exc.status} {exc.code}: {exc.message}")
+        return REFUSED
+    told = asyncio.run(rehearse(loaded, infer))
+    if arguments.json:
+        _say(explain.as_json(told.explanation).decode())
+    else:
+        _say(explain.as_text(told.explanation, told.policy, told.catalog, body=told.body))
+    return OK if told.explanation.error is None else REFUSED
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as exc:
+        raise OSError(exc.errno, f"{path}: {exc.strerror}") from exc
+
+
+# -- llmd -------------------------------------------------------------------------------
+
+
+def _add_llmd(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "llmd",
+        "run the simulated llm-d as a server of its own",
+        "setpoint llmd --port 8000 --replicas 2 --time-to-first-token 100ms "
+        "--inter-token-latency 15ms",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="may be repeated; default two models"
+    )
+    parser.add_argument("--replicas", type=int, default=1, help="engines a model")
+    parser.add_argument("--max-num-seqs", type=int)
+    parser.add_argument("--max-waiting-queue-length", type=int)
+    parser.add_argument("--max-model-len", type=int)
+    parser.add_argument("--latency-calculator", choices=("constant", "per-token"))
+    for name in _LATENCIES:
+        parser.add_argument(f"--{name}", metavar="DURATION")
+    parser.add_argument("--time-factor-under-load", type=float)
+    parser.add_argument("--failure-injection-rate", type=float, help="percent")
+    parser.add_argument("--startup-duration", metavar="DURATION")
+    parser.add_argument("--seed", type=int)
+    parser.set_defaults(run=_llmd)
+
+
+_LATENCIES = (
+    "time-to-first-token",
+    "prefill-overhead",
+    "prefill-time-per-token",
+    "inter-token-latency",
+)
+
+
+def _llmd(arguments: argparse.Namespace) -> int:
+    import uvloop
+
+    from adapters.fakellmd.server import serve
+
+    try:
+        settings = _llmd_settings(arguments)
+    except ValueError as exc:  # msgspec's errors and a quantity's are ValueErrors
+        _complain(f"setpoint llmd: {exc}")
+        return REFUSED
+
+    def listening(port: int) -> None:
+        names = ", ".join(model.name for model in settings.models)
+        _say(f"simulated llm-d listens on http://{arguments.host}:{port} with {names}")
+
+    uvloop.run(serve(settings, arguments.host, arguments.port, on_listening=listening))
+    return OK
+
+
+def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
+    given = vars(arguments)
+    latency: dict[str, object] = {
+        f"{name.replace('-', '_')}_s": Duration.parse(text)
+        for name in _LATENCIES
+        if (text := given[name.replace("-", "_")]) is not None
+    }
+    for name in ("latency_calculator", "time_factor_under_load"):
+        if given[name] is not None:
+            latency[name] = given[name]
+    fields: dict[str, object] = {
+        name: given[name]
+        for name in (
+            "replicas",
+            "max_num_seqs",
+            "max_waiting_queue_length",
+            "max_model_len",
+            "failure_injection_rate",
+            "seed",
+        )
+        if given[name] is not None
+    }
+    if given["startup_duration"] is not None:
+        fields["startup_duration_s"] = Duration.parse(given["startup_duration"])
+    if latency:
+        fields["latency"] = latency
+    if given["model"]:
+        fields["models"] = [{"name": name} for name in given["model"]]
+    elif latency:
+        fields["models"] = [{"name": "sim-large"}, {"name": "sim-small"}]
+    return msgspec.convert(fields, LlmdSettings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

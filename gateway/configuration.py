@@ -1,0 +1,431 @@
+"""From `setpoint.yaml` and the environment to what the gateway is built from.
+
+`contracts.yaml_document` says whether the file has the right shape; here its parts are held against
+each other and against the file system: secret files are read, paths resolved, names looked up.
+Everything that is wrong is reported at once. Nothing is opened but the files that the configuration
+names, nothing is started, and no message carries a secret.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from contracts import problems, yaml_document, yaml_nodes
+from contracts.catalog import Catalog, ModelCard
+from contracts.config import CallerKey, Config, Model, Name, Pool, Price, Secret, SecretFile
+from contracts.inference import Timeouts
+from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
+from contracts.quantities import Duration, Money, Share, Size
+from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
+from gateway.policy_files import SHIPPED
+from gateway.secrets import MASK, SecretValue
+from gateway.settings import Caller, LoadedConfig, PoolSpec
+
+OPENAI_ENDPOINT = "https://api.openai.com"
+SECRET_FILE_BYTES = 64 * 1024
+MAY_BE_ZERO = frozenset({"drain_timeout", "timeout"})
+"""Durations of which nothing at all makes sense: do not drain, do not queue."""
+
+
+def load(path: Path | None, *, env: Mapping[str, str]) -> LoadedConfig:
+    """Read and check the configuration; without `path`, the built-in one.
+
+    Raises ProblemsFound with everything that is wrong, in the order of the text.
+    """
+    if path is None:
+        return _Check("built-in configuration", Path.cwd(), "", env).loaded()
+    try:
+        with path.open("rb") as opened:
+            raw = opened.read(yaml_nodes.MAX_CHARS * 4 + 1)
+        text = raw.decode("utf-8")
+    except OSError as exc:
+        reason = exc.strerror or "cannot be read"
+        raise ProblemsFound([Problem(position=Position(str(path)), message=reason)]) from exc
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        column = exc.start - (raw.rfind(b"\n", 0, exc.start) + 1) + 1
+        place = Position(str(path), line, column)
+        raise ProblemsFound([Problem(position=place, message="this is not UTF-8")]) from exc
+    # Not resolved: a mounted ConfigMap is a link to a folder that the next update removes.
+    return _Check(str(path), path.absolute().parent, text, env).loaded()
+
+
+class _Check:
+    """One loading: collects problems, each with its place, and what was resolved on the way."""
+
+    def __init__(self, file: str, base_dir: Path, text: str, env: Mapping[str, str]) -> None:
+        self._file = file
+        self._base_dir = base_dir
+        self._env = env
+        self._reading = yaml_document.read(text, Config, file=file, env=env)
+        self._problems = list(self._reading.problems)
+
+    def loaded(self) -> LoadedConfig:
+        config = self._reading.value
+        if config is None:
+            raise ProblemsFound(self._problems)
+        host, port = self._bind(config)
+        token = self._secret(config.auth.token, ("auth", "token"))
+        callers = self._callers(config.auth.keys)
+        self._guard(config, host, token, callers)
+        if config.adapter is None and not config.pools:
+            pools, models, routes = self._built_in(config)
+        else:
+            pools, models, routes = self._pools(config), config.models, config.routes
+        catalog = self._catalog(
+            pools, models, routes, callers, open_keys=config.auth.trust_proxy_auth
+        )
+        discovering = {spec.id for spec in pools} - {model.pool for model in models}
+        pools = tuple(msgspec.structs.replace(p, discovers=p.id in discovering) for p in pools)
+        self._durations(config, ())
+        loaded = LoadedConfig(
+            config=_masked(config),
+            file=self._file,
+            base_dir=self._base_dir,
+            host=host,
+            port=port,
+            policies_path=self._policies(config),
+            log_file=self._base_dir / config.logging.file if config.logging.file else None,
+            token=token,
+            callers=callers,
+            pools=pools,
+            catalog=catalog,
+        )
+        if self._problems:
+            raise ProblemsFound(self._problems)
+        return loaded
+
+    # --- who may call
+
+    def _bind(self, config: Config) -> tuple[str, int]:
+        host, _, port_text = config.bind_addr.rpartition(":")
+        port = int(port_text)
+        if port > 65535:
+            self._note(("bind_addr",), f"the port {port} is above 65535")
+        return host.strip("[]"), port
+
+    def _guard(
+        self, config: Config, host: str, token: SecretValue | None, callers: tuple[Caller, ...]
+    ) -> None:
+        """SEC-1: open to others only with a token."""
+        wanted = config.auth.token is not None or config.auth.keys
+        if not is_loopback(host) and not wanted:
+            self._note(
+                ("bind_addr",),
+                "this address can be reached from elsewhere, and no token protects it",
+                "set auth.token or auth.keys, or bind to 127.0.0.1",
+            )
+        seen: dict[SecretValue, str] = {} if token is None else {token: "auth.token"}
+        for index, caller in enumerate(callers):
+            other = seen.setdefault(caller.token, f"key {caller.name!r}")
+            if other != f"key {caller.name!r}":
+                self._note(("auth", "keys", index, "token"), f"the same token as {other}")
+
+    def _callers(self, keys: list[CallerKey]) -> tuple[Caller, ...]:
+        self._unique(("auth", "keys"), "name", [key.name for key in keys])
+        callers = []
+        for index, key in enumerate(keys):
+            token = self._secret(key.token, ("auth", "keys", index, "token"))
+            if token is not None:
+                callers.append(
+                    Caller(name=key.name, token=token, intent=key.intent, weight=key.weight)
+                )
+        return tuple(callers)
+
+    def _secret(self, given: Secret | None, path: problems.Path) -> SecretValue | None:
+        """None where none is wanted, and where it is wrong (then with a problem)."""
+        if given is None:
+            return None
+        text: str | None = given if isinstance(given, str) else self._secret_file(given, path)
+        if text is None:
+            return None
+        if not text:
+            self._note(path, "empty", "leave the field out, or give it a value")
+        elif not text.isascii() or not text.isprintable() or " " in text:
+            self._note(path, "a secret travels in a header: printable ASCII without blanks only")
+        else:
+            return SecretValue(text)
+        return None
+
+    def _secret_file(self, given: SecretFile, path: problems.Path) -> str | None:
+        path = (*path, "file")
+        try:
+            with (self._base_dir / given.file).open("rb") as opened:
+                raw = opened.read(SECRET_FILE_BYTES + 1)
+        except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+            reason = exc.strerror if isinstance(exc, OSError) else None
+            self._note(path, f"the secret file cannot be read: {reason or 'not a path'}")
+            return None
+        if len(raw) > SECRET_FILE_BYTES:
+            self._note(path, f"the secret file has more than {SECRET_FILE_BYTES} bytes")
+            return None
+        text = raw.decode("utf-8", "replace").strip()
+        if not text:
+            self._note(path, "the secret file is empty")
+            return None
+        return text
+
+    # --- where work can go
+
+    def _built_in(
+        self, config: Config
+    ) -> tuple[tuple[PoolSpec, ...], list[Model], dict[str, list[Name]]]:
+        """The fake llm-d in process, and a pool for each provider whose key is in the environment."""
+        pools = [_spec(Pool(id="sim", engine="embedded"), (), None)]
+        key = self._env.get("OPENAI_API_KEY", "").strip()
+        if key:
+            place = Position("the environment")
+            base_url = self._env.get("OPENAI_BASE_URL", "").strip() or OPENAI_ENDPOINT
+            wrong = endpoint_fault(base_url)
+            if wrong:
+                self._problems.append(
+                    Problem(position=place, path="OPENAI_BASE_URL", message=wrong)
+                )
+            if not key.isascii() or not key.isprintable() or " " in key:
+                self._problems.append(
+                    Problem(
+                        position=place,
+                        path="OPENAI_API_KEY",
+                        message="printable ASCII without blanks only",
+                    )
+                )
+            pools.append(
+                _spec(
+                    Pool(id="openai", engine="openai"),
+                    (normal_endpoint(base_url),),
+                    SecretValue(key),
+                )
+            )
+        if config.models:
+            return tuple(pools), config.models, config.routes
+        models = [
+            _built_in_model("assistant", "sim-large", quality=0.9, price=(0.60, 0.80)),
+            _built_in_model("assistant-small", "sim-small", quality=0.7, price=(0.05, 0.08)),
+        ]
+        return (
+            tuple(pools),
+            models,
+            config.routes or {"assistant": ["assistant", "assistant-small"]},
+        )
+
+    def _pools(self, config: Config) -> tuple[PoolSpec, ...]:
+        if config.adapter is not None:
+            if config.pools:
+                self._note(
+                    ("adapter",),
+                    "adapter and pools are both given",
+                    "adapter is the short form of one pool: keep one of the two",
+                )
+            short = config.adapter
+            pool = Pool(
+                id="default",
+                engine=short.engine,
+                endpoint=short.endpoint,
+                api_key=short.api_key,
+            )
+            return (self._pool(pool, ("adapter",)),)
+        self._unique(("pools",), "id", [pool.id for pool in config.pools])
+        return tuple(self._pool(pool, ("pools", i)) for i, pool in enumerate(config.pools))
+
+    def _pool(self, pool: Pool, path: problems.Path) -> PoolSpec:
+        given: list[tuple[problems.Path, str]] = [
+            ((*path, "endpoints", index), url) for index, url in enumerate(pool.endpoints)
+        ]
+        if pool.endpoint is not None:
+            if given:
+                self._note((*path, "endpoint"), "endpoint and endpoints are both given")
+            given = [((*path, "endpoint"), pool.endpoint)]
+        for place, url in given:
+            wrong = endpoint_fault(url)
+            if wrong:
+                self._note(place, wrong)
+        if pool.engine == "embedded":
+            if given:
+                self._note(given[0][0], "the embedded engine runs in this process: no endpoint")
+        elif not given and pool.engine == "openai":
+            given = [(path, OPENAI_ENDPOINT)]
+        elif not given:
+            self._note(
+                path, f"a pool of engine {pool.engine} needs an endpoint", "add endpoint: URL"
+            )
+        endpoints = [normal_endpoint(url) for _, url in given]
+        for index in _repeated(endpoints):
+            self._note(given[index][0], "the same endpoint twice")
+        spec = _spec(pool, tuple(endpoints), self._secret(pool.api_key, (*path, "api_key")))
+        if pool.ca_file is None:
+            return spec
+        ca_file = self._base_dir / pool.ca_file
+        if not _exists(ca_file, Path.is_file):
+            self._note((*path, "ca_file"), "no such file")
+        return msgspec.structs.replace(spec, ca_file=ca_file)
+
+    # --- what clients may name
+
+    def _catalog(
+        self,
+        pools: tuple[PoolSpec, ...],
+        models: list[Model],
+        routes: dict[str, list[Name]],
+        callers: tuple[Caller, ...],
+        *,
+        open_keys: bool,
+    ) -> Catalog:
+        self._unique(("models",), "name", [model.name for model in models])
+        ids = frozenset(pool.id for pool in pools)
+        for index, model in enumerate(models):
+            if model.pool not in ids:
+                self._note(
+                    ("models", index, "pool"),
+                    f"there is no pool {model.pool!r}",
+                    did_you_mean(model.pool, ids),
+                )
+        cards = {model.name: _card(model) for model in models}
+        discovering = not ids <= {model.pool for model in models}
+        self._routes(routes, cards, discovering=discovering)
+        return Catalog(
+            models=cards,
+            pools=ids,
+            routes={name: tuple(targets) for name, targets in routes.items()},
+            keys=frozenset(caller.name for caller in callers),
+            key_intents={c.name: c.intent for c in callers if c.intent is not None},
+            open_keys=open_keys,
+            discovering=discovering,
+        )
+
+    def _routes(
+        self, routes: dict[str, list[Name]], cards: Mapping[str, ModelCard], *, discovering: bool
+    ) -> None:
+        for name, targets in routes.items():
+            if not targets:
+                self._note(("routes", name), "an empty route")
+            for index in _repeated(targets):
+                self._note(("routes", name, index), f"{targets[index]!r} is tried twice")
+            for index, target in enumerate(targets):
+                if target not in cards and not discovering:
+                    self._note(
+                        ("routes", name, index),
+                        f"there is no model {target!r}",
+                        did_you_mean(target, cards),
+                    )
+
+    # --- the rest
+
+    def _policies(self, config: Config) -> Path:
+        if config.policies is None:
+            return SHIPPED
+        path = Path(os.path.normpath(self._base_dir / config.policies))
+        if not _exists(path, Path.exists):
+            self._note(("policies",), "no such file or folder")
+        return path
+
+    def _durations(self, part: msgspec.Struct, path: problems.Path) -> None:
+        """Times and sizes that make no sense at zero."""
+        for name in part.__struct_fields__:
+            value = getattr(part, name)
+            if isinstance(value, Duration | Size) and float(value) == 0 and name not in MAY_BE_ZERO:
+                self._note((*path, name), "must be more than zero")
+            for index, child in _structs(value):
+                self._durations(child, (*path, name, *index))
+
+    def _unique(self, path: problems.Path, field: str, names: list[str]) -> None:
+        for index in _repeated(names):
+            self._note((*path, index, field), f"{names[index]!r} is given twice")
+
+    def _note(self, path: problems.Path, message: str, hint: str = "") -> None:
+        position = self._reading.position(path)
+        self._problems.append(
+            Problem(position=position, path=spell_path(path), message=message, hint=hint)
+        )
+
+
+def _repeated(names: list[str]) -> Iterator[int]:
+    """The index of each name that has come before."""
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            yield index
+        seen.add(name)
+
+
+def _exists(path: Path, test: Callable[[Path], bool]) -> bool:
+    try:
+        return test(path)
+    except (OSError, ValueError):  # a path that no file can have
+        return False
+
+
+def _structs(value: object) -> Iterator[tuple[tuple[int, ...], msgspec.Struct]]:
+    if isinstance(value, msgspec.Struct):
+        yield (), value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, msgspec.Struct):
+                yield (index,), item
+
+
+def _spec(pool: Pool, endpoints: Iterable[str], api_key: SecretValue | None) -> PoolSpec:
+    return PoolSpec(
+        id=pool.id,
+        engine=pool.engine,
+        endpoints=tuple(endpoints),
+        api_key=api_key,
+        namespace=pool.namespace,
+        max_inflight=pool.max_inflight,
+        max_waiting=pool.queue.max_requests,
+        queue_timeout_s=float(pool.queue.timeout),
+        timeouts=Timeouts(
+            connect_s=float(pool.timeouts.connect),
+            first_token_s=float(pool.timeouts.first_token),
+            idle_s=float(pool.timeouts.idle),
+            total_s=float(pool.timeouts.total),
+        ),
+        retries=pool.retries,
+        probe_interval_s=float(pool.probe_interval),
+        verify_tls=pool.verify_tls,
+        ca_file=None,
+        discovers=False,
+    )
+
+
+def _card(model: Model) -> ModelCard:
+    return ModelCard(
+        name=model.name,
+        pool=model.pool,
+        upstream=model.upstream or model.name,
+        quality=None if model.quality is None else float(model.quality),
+        context=model.context,
+        input_price=None if model.price is None else float(model.price.input),
+        output_price=None if model.price is None else float(model.price.output),
+    )
+
+
+def _built_in_model(
+    name: str, upstream: str, *, quality: float, price: tuple[float, float]
+) -> Model:
+    return Model(
+        name=name,
+        pool="sim",
+        upstream=upstream,
+        quality=Share(quality),
+        context=8192,
+        price=Price(input=Money(price[0]), output=Money(price[1])),
+    )
+
+
+def _masked(config: Config) -> Config:
+    """The configuration with `***` for every secret; where a secret's file lies may be shown."""
+    replace = msgspec.structs.replace
+
+    def mask(secret: Secret | None) -> Secret | None:
+        return MASK if isinstance(secret, str) else secret
+
+    keys = [replace(key, token=mask(key.token)) for key in config.auth.keys]
+    adapter = config.adapter and replace(config.adapter, api_key=mask(config.adapter.api_key))
+    return replace(
+        config,
+        auth=replace(config.auth, token=mask(config.auth.token), keys=keys),
+        adapter=adapter,
+        pools=[replace(pool, api_key=mask(pool.api_key)) for pool in config.pools],
+    )

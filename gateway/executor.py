@@ -1,0 +1,250 @@
+"""Carry out a RoutingPlan: `infer(request, plan) -> events`, the same for every backend.
+
+Attempts are made one after the other: on a repeatable fault again on the same target, then on the
+next one. After the first content has gone out there is no further attempt. A caller that goes away
+(the coroutine is cancelled) takes the running attempt with it, wherever it is.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from adapters.dialect import AttemptContext
+from contracts.catalog import Catalog
+from contracts.errors import (
+    BelowQualityFloor,
+    FaultClass,
+    GatewayError,
+    NoReadyBackend,
+    Shed,
+    UpstreamFault,
+)
+from contracts.events import Event, Usage
+from contracts.inference import InferRequest, RoutingPlan, Target
+from gateway.attempt import Attempt
+from gateway.pools import Endpoint, Pool, Slot
+
+T = TypeVar("T")
+
+BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 2.0
+RETRY_AFTER_PATIENCE_S = 5.0
+"""A backend that asks for more than this is not waited for: the next target, or the client, is told."""
+
+_SAME_TARGET: frozenset[FaultClass] = frozenset(
+    {"rate_limit", "overload", "unavailable", "upstream_bug"}
+)
+"""Worth another try at the same target. A silent one (`timeout`) is not: it would be silent again."""
+_NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
+"""The request itself is at fault; no other target will like it better."""
+
+
+class AnswerSink(Protocol):
+    """Where an inference's answer goes."""
+
+    async def open(self, progress: "Progress") -> None:
+        """Content is coming, or the wait has become long: say so to the client. May be called twice."""
+        ...
+
+    def events(self, events: list[Event]) -> None: ...
+
+    def attach(self, attempt: Attempt) -> None:
+        """The attempt that now writes; the sink may pause and resume it."""
+        ...
+
+    async def waiting(self, progress: "Progress") -> None:
+        """Another `patience_s` went by without an answer."""
+        ...
+
+    @property
+    def patience_s(self) -> float | None:
+        """Seconds between two calls of `waiting`; None: never."""
+        ...
+
+
+class AttemptRecord(msgspec.Struct, kw_only=True):
+    """One attempt, for the log."""
+
+    target: Target
+    engine: str
+    replica: str
+    version: str | None
+    model_digest: str | None
+    fault: str | None = None
+    status: int | None = None
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How an inference goes; complete when `infer` has returned. Times are on the gateway's clock."""
+
+    accepted_s: float
+    target: Target | None = None
+    queue_s: float = 0.0
+    attempts: list[AttemptRecord] = []
+    dispatched_s: float | None = None
+    first_token_s: float | None = None
+    ended_s: float | None = None
+    usage: Usage | None = None
+    finish_reasons: list[str] = []
+    fault: GatewayError | None = None
+    """A fault after the first content: the client has seen it as an event."""
+
+    @property
+    def tpot_s(self) -> float | None:
+        """(e2e - TTFT) / (output tokens - 1); undefined below two tokens."""
+        if self.first_token_s is None or self.ended_s is None or self.usage is None:
+            return None
+        gaps = self.usage.completion_tokens - 1
+        return (self.ended_s - self.first_token_s) / gaps if gaps > 0 else None
+
+
+class Executor:
+    """`draw` gives uniform numbers in [0, 1) for the jitter; `new_id` ids for tool calls without one."""
+
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        *,
+        draw: Callable[[], float],
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._pools = pools
+        self._draw = draw
+        self._new_id = new_id
+
+    async def infer(
+        self,
+        infer: InferRequest,
+        plan: RoutingPlan,
+        catalog: Catalog,
+        sink: AnswerSink,
+        progress: Progress,
+    ) -> None:
+        """Run to the end. Raises GatewayError if no content could be had from any target."""
+        error: GatewayError | None = None
+        for position, target in enumerate(plan.targets):
+            retries = self._pools[target.pool].options.retries
+            tries = 1 + retries
+            while tries > 0:
+                tries -= 1
+                is_last = position == len(plan.targets) - 1
+                try:
+                    await self._attempt(infer, plan, target, catalog, sink, progress, is_last)
+                    return
+                except GatewayError as exc:
+                    error = exc if error is None or not isinstance(exc, NoReadyBackend) else error
+                    if _is_final(exc):
+                        raise
+                    if tries == 0 or not await self._worth_repeating(exc, retries - tries):
+                        break
+        assert error is not None  # a plan has at least one target
+        raise error
+
+    async def _attempt(
+        self,
+        infer: InferRequest,
+        plan: RoutingPlan,
+        target: Target,
+        catalog: Catalog,
+        sink: AnswerSink,
+        progress: Progress,
+        is_last: bool,
+    ) -> None:
+        pool = self._pools[target.pool]
+        slot = await self._slot(pool, plan.constraints.priority, sink, progress)
+        progress.target = target
+        progress.queue_s += slot.waited_s
+        record = _record(target, pool, slot.endpoint)
+        progress.attempts.append(record)
+        card = catalog.models.get(target.model)
+        context = AttemptContext(
+            upstream_model=target.upstream,
+            waited_s=self._clock() - progress.accepted_s,
+            max_tokens=plan.max_tokens,
+            overrides=plan.overrides,
+            constraints=plan.constraints,
+            api_key=pool.options.api_key,
+            context=slot.endpoint.state.context or (card.context if card else None),
+        )
+        attempt = Attempt(
+            infer,
+            context,
+            dialect=pool.dialect,
+            slot=slot,
+            sink=sink,
+            timeouts=pool.options.timeouts,
+            is_last=is_last,
+            new_id=self._new_id,
+            clock=self._clock,
+        )
+        progress.dispatched_s = attempt.times.dispatched_s
+        sink.attach(attempt)
+        try:
+            attempt.start()
+            await self._patiently(attempt.committed, sink, progress)
+            progress.first_token_s = attempt.times.first_token_s
+            await sink.open(progress)
+            await attempt.finished
+        except GatewayError as exc:
+            record.fault = exc.code
+            record.status = exc.upstream_status if isinstance(exc, UpstreamFault) else None
+            raise
+        except asyncio.CancelledError:
+            attempt.cancel()
+            raise
+        finally:
+            progress.usage = attempt.usage
+            progress.finish_reasons = attempt.finish_reasons
+            progress.ended_s = attempt.times.ended_s
+        if attempt.fault is not None:
+            record.fault = attempt.fault.code
+            progress.fault = attempt.fault
+
+    async def _slot(self, pool: Pool, priority: int, sink: AnswerSink, progress: Progress) -> Slot:
+        entry = pool.enter(priority)
+        try:
+            return await self._patiently(entry.slot, sink, progress)
+        except asyncio.CancelledError:
+            entry.leave()
+            raise
+
+    async def _patiently(
+        self, future: "asyncio.Future[T]", sink: AnswerSink, progress: Progress
+    ) -> T:
+        """Await `future`, telling the sink whenever it takes another `patience_s`."""
+        while not future.done():
+            done, _ = await asyncio.wait((future,), timeout=sink.patience_s)
+            if not done:
+                await sink.waiting(progress)
+        return future.result()
+
+    async def _worth_repeating(self, error: GatewayError, done: int) -> bool:
+        """Wait as the fault asks, if the same target is worth another try."""
+        if not isinstance(error, UpstreamFault) or error.fault not in _SAME_TARGET:
+            return False
+        asked_s = error.retry_after_s
+        if asked_s is not None and asked_s > RETRY_AFTER_PATIENCE_S:
+            return False
+        backoff_s = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2**done) * self._draw()
+        await asyncio.sleep(max(asked_s or 0.0, backoff_s))
+        return True
+
+
+def _is_final(error: GatewayError) -> bool:
+    """No other target is asked: the request is at fault, or it is one of our own bugs."""
+    if isinstance(error, UpstreamFault):
+        return error.fault in _NO_TARGET
+    return not isinstance(error, Shed) or isinstance(error, BelowQualityFloor)
+
+
+def _record(target: Target, pool: Pool, endpoint: Endpoint) -> AttemptRecord:
+    return AttemptRecord(
+        target=target,
+        engine=pool.engine,
+        replica=f"{pool.id}/{endpoint.index + 1}",
+        version=endpoint.state.version,
+        model_digest=endpoint.state.model_digest,
+    )

@@ -1,0 +1,95 @@
+"""Ask every endpoint how it is, and let its pool and the catalogue know. One task an endpoint.
+
+Only the paths that the dialect names are asked: none of them wakes a sleeping backend or costs a
+generation. A silent endpoint is not ready; nothing is dispatched to it until it answers again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from adapters.dialect import EndpointState, WireHead, WireRequest
+from contracts.errors import UpstreamFault
+from gateway import logs
+from gateway.pools import Endpoint, Pool
+from gateway.upstream import fetch
+
+PROBE_TIMEOUT_S = 2.0
+PROBE_BYTES = 4 * 1024 * 1024
+
+
+class Health:
+    """`on_change` is called after an endpoint's state has changed."""
+
+    def __init__(self, pools: list[Pool], on_change: Callable[[], None]) -> None:
+        self._pools = pools
+        self._on_change = on_change
+
+    async def first_look(self) -> None:
+        """Probe everything once, side by side, so that the first request finds what is there."""
+        async with asyncio.TaskGroup() as group:
+            for pool in self._pools:
+                for endpoint in pool.endpoints:
+                    group.create_task(self._look(pool, endpoint))
+
+    async def watch(self) -> None:
+        """Probe for ever. Cancel to stop."""
+        async with asyncio.TaskGroup() as group:
+            for pool in self._pools:
+                for endpoint in pool.endpoints:
+                    group.create_task(self._watch(pool, endpoint))
+
+    async def _watch(self, pool: Pool, endpoint: Endpoint) -> None:
+        while True:
+            await asyncio.sleep(pool.options.probe_interval_s)
+            await self._look(pool, endpoint)
+
+    async def _look(self, pool: Pool, endpoint: Endpoint) -> None:
+        before = endpoint.state
+        state = await probe(pool, endpoint)
+        if state == before:
+            return
+        pool.learn(endpoint, state)
+        if (state.ready, state.why, state.version, state.model_digest) != (
+            before.ready,
+            before.why,
+            before.version,
+            before.model_digest,
+        ):
+            logs.event(
+                logging.INFO if state.ready else logging.WARNING,
+                "endpoint_ready" if state.ready else "endpoint_not_ready",
+                pool_id=pool.id,
+                replica_id=f"{pool.id}/{endpoint.index + 1}",
+                engine=pool.engine,
+                engine_version=state.version,
+                model_digest=state.model_digest,
+                slots=state.slots,
+                context=state.context,
+                models=list(state.models),
+                reason=state.why,
+            )
+        self._on_change()
+
+
+async def probe(pool: Pool, endpoint: Endpoint) -> EndpointState:
+    """One look at one endpoint. Never raises; what could not be learned is not in the answer."""
+    headers: list[tuple[str, str]] = [("accept", "application/json")]
+    if pool.options.api_key:
+        headers.append(("authorization", f"Bearer {pool.options.api_key}"))
+    answers: dict[str, tuple[WireHead, bytes]] = {}
+    for path in pool.dialect.probes():
+        request = WireRequest(method="GET", path=path, headers=tuple(headers))
+        try:
+            answers[path] = await fetch(
+                endpoint.transport, request, timeout_s=PROBE_TIMEOUT_S, max_bytes=PROBE_BYTES
+            )
+        except UpstreamFault as exc:
+            if not answers:
+                return EndpointState(why=_plain(exc, endpoint))
+    return pool.dialect.state(answers)
+
+
+def _plain(error: UpstreamFault, endpoint: Endpoint) -> str:
+    """The fault without the endpoint's name, which stands beside it wherever it is shown."""
+    return error.message.removeprefix(f"{endpoint.where}: ")

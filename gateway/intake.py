@@ -1,0 +1,141 @@
+"""A client's body to an InferRequest: the fields that matter checked, all others left as they came.
+
+Pure. Wrong input is a ClientFault that says which field and why, or where the JSON breaks.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import get_args
+
+import msgspec
+
+from contracts.errors import ClientFault, InvalidField, InvalidJson
+from contracts.inference import InferRequest, Operation, RequestFacts
+from contracts.openai_api import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Members,
+    Role,
+    Sampling,
+)
+
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb; the true count comes back with the answer's usage."""
+
+_members = msgspec.json.Decoder(Members)
+_decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
+_decoders = {
+    "chat": msgspec.json.Decoder(ChatRequest),
+    "completion": msgspec.json.Decoder(CompletionRequest),
+    "embedding": msgspec.json.Decoder(EmbeddingRequest),
+}
+_PROMPT_MEMBER: dict[Operation, str] = {
+    "chat": "messages",
+    "completion": "prompt",
+    "embedding": "input",
+}
+_AT_PATH = re.compile(r" - at `(?:\$|key in )\.?([^`]*)`$")
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def read_request(
+    body: bytes,
+    operation: Operation,
+    *,
+    request_id: str,
+    key: str,
+    headers: Mapping[str, str],
+) -> InferRequest:
+    """Check `body` and gather what rules may ask about.
+
+    Raises InvalidJson (with line and column) or InvalidField (with `param`).
+    """
+    try:
+        members = _members.decode(body)
+        asked = _decoders[operation].decode(body)
+    except msgspec.ValidationError as exc:
+        raise _invalid_field(str(exc)) from exc
+    except msgspec.DecodeError as exc:
+        raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidJson("the body is not valid JSON: a text is not valid UTF-8") from exc
+    except RecursionError as exc:
+        raise InvalidJson("the body is not valid JSON: it is nested too deeply") from exc
+    return InferRequest(
+        request_id=request_id,
+        operation=operation,
+        members=members,
+        facts=_facts(operation, members, asked, key, headers),
+        include_usage=_wants_usage(asked),
+    )
+
+
+def _facts(
+    operation: Operation,
+    members: Members,
+    asked: ChatRequest | CompletionRequest | EmbeddingRequest,
+    key: str,
+    headers: Mapping[str, str],
+) -> RequestFacts:
+    prompt_bytes = len(bytes(members[_PROMPT_MEMBER[operation]]))
+    max_tokens = None
+    messages = tools = 0
+    if isinstance(asked, ChatRequest):
+        named = [t for t in (asked.max_tokens, asked.max_completion_tokens) if t is not None]
+        max_tokens = min(named, default=None)
+        messages = len(asked.messages)
+        tools = len(asked.tools or ())
+    elif isinstance(asked, CompletionRequest):
+        max_tokens = asked.max_tokens
+    return RequestFacts(
+        operation=operation,
+        model=asked.model,
+        stream=isinstance(asked, Sampling) and bool(asked.stream),
+        max_tokens=max_tokens,
+        prompt_tokens=max(1, prompt_bytes // BYTES_PER_TOKEN),
+        messages=messages,
+        n=(asked.n or 1) if isinstance(asked, Sampling) else 1,
+        tools=tools,
+        key=key,
+        user=asked.user or "",
+        headers=dict(headers),
+    )
+
+
+def _wants_usage(asked: ChatRequest | CompletionRequest | EmbeddingRequest) -> bool:
+    if not isinstance(asked, Sampling) or asked.stream_options is None:
+        return False
+    if not asked.stream:
+        raise InvalidField(
+            "stream_options is only allowed when stream is true", param="stream_options"
+        )
+    return bool(asked.stream_options.include_usage)
+
+
+def _invalid_field(text: str) -> ClientFault:
+    """msgspec's "Expected `str`, got `int` - at `$.model`" as "model: expected `str`, got `int`"."""
+    found = _AT_PATH.search(text)
+    path = found[1] if found else ""
+    message = text[: found.start()] if found else text
+    if missing := _MISSING.search(message):
+        # the path ends with the missing member already, unless the whole body lacks it
+        param = path if path.endswith(missing[1]) else f"{path}.{missing[1]}".lstrip(".")
+        return InvalidField(f"{param} is required", param=param)
+    if message.startswith("Invalid enum value") and path.endswith("role"):
+        message += f", expected one of {', '.join(get_args(Role))}"
+    where = f"{path}: " if path else ""
+    return InvalidField(f"{where}{message[:1].lower()}{message[1:]}", param=path or None)
+
+
+def _where(text: str, body: bytes) -> str:
+    """msgspec's words, with line and column instead of a byte offset."""
+    found = _AT_BYTE.search(text)
+    if found is None:
+        return f"{text.lower()} (after {len(body)} bytes)"
+    offset = min(int(found[1]), len(body))
+    line = body.count(b"\n", 0, offset) + 1
+    column = offset - (body.rfind(b"\n", 0, offset) + 1) + 1
+    reason = text[: found.start()].removeprefix("JSON is malformed:").strip()
+    return f"{reason} at line {line}, column {column} (byte {offset})"

@@ -1,0 +1,231 @@
+"""The pools at run time: their endpoints, what probes said of them, and the slots of work they are given.
+
+The queue's decisions are `policies.admission`'s; this is the shell that gives them futures and a
+clock. Everything runs on one event loop, so nothing here needs a lock.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.dialect import Dialect, EndpointState
+from adapters.transport import Transport
+from contracts.errors import NoReadyBackend, QueueFull, QueueTimeout, Shed
+from contracts.inference import Timeouts
+from contracts.snapshot import PoolSignals
+from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Refuse
+
+SLOTS_UNKNOWN = 64
+"""Requests at once for an endpoint that does not tell how many it works on."""
+
+
+class Endpoint:
+    """One backend process. `index` counts from 0; people see `where`, never the address."""
+
+    def __init__(self, pool_id: str, index: int, transport: Transport) -> None:
+        self.index = index
+        self.where = f"pool {pool_id}, endpoint {index + 1}"
+        self.transport = transport
+        self.state = EndpointState()
+        self.inflight = 0
+
+    @property
+    def slots(self) -> int:
+        return self.state.slots or SLOTS_UNKNOWN
+
+
+class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator set for a pool."""
+
+    max_inflight: int | None
+    max_waiting: int
+    queue_timeout_s: float
+    timeouts: Timeouts
+    retries: int
+    probe_interval_s: float
+    api_key: str | None = None
+    namespace: str | None = None
+
+
+class Slot:
+    """A place in the pool. `release` when the work has ended; more than once does no harm."""
+
+    def __init__(self, pool: "Pool", request: int, waited_s: float, endpoint: Endpoint) -> None:
+        self._pool = pool
+        self._request: int | None = request
+        self.waited_s = waited_s
+        self.endpoint = endpoint
+
+    def release(self) -> None:
+        if self._request is not None:
+            request, self._request = self._request, None
+            self.endpoint.inflight -= 1
+            self._pool.free(request)
+
+
+class Entry:
+    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, NoReadyBackend), or
+    `leave`."""
+
+    def __init__(self, pool: "Pool", request: int, slot: "asyncio.Future[Slot]") -> None:
+        self._pool = pool
+        self._request = request
+        self.slot = slot
+
+    def leave(self) -> None:
+        """The caller is gone: the place is free again, whether it was waiting or just admitted."""
+        if self.slot.done() and not self.slot.cancelled() and self.slot.exception() is None:
+            self.slot.result().release()
+        else:
+            self.slot.cancel()
+            self._pool.leave(self._request)
+
+
+class Pool:
+    """One engine behind one queue."""
+
+    def __init__(
+        self,
+        pool_id: str,
+        *,
+        engine: str,
+        dialect: Dialect,
+        transports: list[Transport],
+        options: PoolOptions,
+        clock: Callable[[], float],
+    ) -> None:
+        self.id = pool_id
+        self.engine = engine
+        self.dialect = dialect
+        self.options = options
+        self.endpoints = [Endpoint(pool_id, i, t) for i, t in enumerate(transports)]
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._waiters: dict[int, asyncio.Future[Slot]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._queue = AdmissionQueue(self._settings())
+
+    # -- what it is like now ------------------------------------------------------------
+
+    @property
+    def ready(self) -> list[Endpoint]:
+        return [endpoint for endpoint in self.endpoints if endpoint.state.ready]
+
+    @property
+    def limit(self) -> int:
+        """Requests at once: the operator's number, never above what the backends can work on."""
+        able = sum(endpoint.slots for endpoint in self.ready)
+        if self.options.max_inflight is None:
+            return able
+        # slots that a backend did tell are hard: work must not queue inside it
+        told = [e for e in self.ready if e.state.slots is not None]
+        return min(self.options.max_inflight, able) if told else self.options.max_inflight
+
+    def signals(self) -> PoolSignals:
+        return PoolSignals(
+            inflight=self._queue.inflight,
+            queued=self._queue.waiting,
+            limit=self._queue.settings.limit,
+            endpoints=len(self.endpoints),
+            ready_endpoints=len(self.ready),
+        )
+
+    def learn(self, endpoint: Endpoint, state: EndpointState) -> None:
+        """A probe has answered; the limit follows what the backends can do."""
+        endpoint.state = state
+        self._carry_out(self._queue.configure(self._settings(), self._clock()))
+
+    # -- slots --------------------------------------------------------------------------
+
+    def enter(self, priority: int) -> "Entry":
+        """Ask for a place; it may be there at once.
+
+        Raises NoReadyBackend when no endpoint is ready on arrival.
+        """
+        if not self.ready:
+            raise self.not_ready()
+        request = next(self._numbers)
+        entry = Entry(self, request, asyncio.get_running_loop().create_future())
+        self._waiters[request] = entry.slot
+        self._carry_out(self._queue.offer(request, priority, self._clock()))
+        return entry
+
+    def leave(self, request: int) -> None:
+        """Whoever waited, or was just admitted, is gone."""
+        self._waiters.pop(request, None)
+        self._carry_out(self._queue.cancel(request, self._clock()))
+
+    def free(self, request: int) -> None:
+        self._carry_out(self._queue.done(request, self._clock()))
+
+    def not_ready(self) -> NoReadyBackend:
+        """Why nothing can be served, without addresses."""
+        states = "; ".join(f"endpoint {e.index + 1}: {e.state.why}" for e in self.endpoints)
+        return NoReadyBackend(
+            f"no backend of pool {self.id!r} is ready ({states})",
+            retry_after_s=max(1.0, self.options.probe_interval_s),
+        )
+
+    def _settings(self) -> AdmissionSettings:
+        return AdmissionSettings(
+            limit=self.limit,
+            max_waiting=self.options.max_waiting,
+            timeout_s=self.options.queue_timeout_s,
+        )
+
+    def _least_loaded(self) -> Endpoint | None:
+        """The ready endpoint with the smallest used share; the first of equals."""
+        return min(self.ready, key=lambda e: (e.inflight / e.slots, e.index), default=None)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            waiter = self._waiters.pop(effect.request, None)
+            if waiter is None or waiter.done():
+                continue
+            match effect:
+                case Admit():
+                    self._admit(effect, waiter)
+                case Refuse():
+                    waiter.set_exception(self._refusal(effect))
+        self._arm()
+
+    def _admit(self, effect: Admit, waiter: "asyncio.Future[Slot]") -> None:
+        endpoint = self._least_loaded()
+        if endpoint is None:  # the last ready one has just gone
+            waiter.set_exception(self.not_ready())
+            self._queue.cancel(effect.request, self._clock())
+            return
+        endpoint.inflight += 1
+        waiter.set_result(Slot(self, effect.request, effect.waited_s, endpoint))
+
+    def _refusal(self, effect: Refuse) -> Shed:
+        if effect.reason == "queue_full":
+            return QueueFull(
+                f"the queue of pool {self.id!r} is full ({self._queue.waiting} waiting)",
+                retry_after_s=effect.retry_after_s,
+            )
+        return QueueTimeout(
+            f"waited {self.options.queue_timeout_s:g} s in the queue of pool {self.id!r}",
+            retry_after_s=effect.retry_after_s,
+        )
+
+    def _arm(self) -> None:
+        """Wake the queue at its next deadline. The timer is only moved when it fires, so a busy queue
+        does not make one timer a request."""
+        deadline_s = self._queue.next_deadline_s()
+        if self._timer is not None or deadline_s is None:
+            return
+        delay_s = max(0.0, deadline_s - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._carry_out(self._queue.wake(self._clock()))
+
+    async def aclose(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for endpoint in self.endpoints:
+            await endpoint.transport.aclose()

@@ -1,0 +1,52 @@
+"""A request carried as far as the backend's door, for `explain`: decided, and put into wire form.
+
+Backends are asked only where the configuration leaves their models to be discovered.
+"""
+
+import msgspec
+
+from adapters.dialect import AttemptContext
+from contracts.catalog import Catalog
+from contracts.inference import InferRequest
+from gateway.explain import Explanation, explain
+from gateway.runtime import Gateway, plan
+from gateway.settings import LoadedConfig
+from policies.policy_set import PolicySet
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. `body` is None where the request goes nowhere."""
+
+    explanation: Explanation
+    policy: PolicySet
+    catalog: Catalog
+    body: bytes | None
+
+
+async def rehearse(loaded: LoadedConfig, infer: InferRequest) -> Rehearsal:
+    """Raises ProblemsFound for policies that do not load, UnsupportedParameter."""
+    gateway = Gateway(loaded)
+    try:
+        if loaded.catalog.discovering:
+            await gateway.health.first_look()
+        told = explain(gateway.policy, gateway.catalog, infer.facts, gateway.snapshot())
+        body = None
+        if told.decision is not None and told.decision.models:
+            routing = plan(told.decision, gateway.catalog)
+            target = routing.targets[0]
+            pool = gateway.pools[target.pool]
+            card = gateway.catalog.models[target.model]
+            known = next((e.state.context for e in pool.endpoints if e.state.context), None)
+            context = AttemptContext(
+                upstream_model=target.upstream,
+                max_tokens=routing.max_tokens,
+                overrides=routing.overrides,
+                constraints=routing.constraints,
+                context=known or card.context,
+            )
+            body = pool.dialect.request(infer, context).body
+        return Rehearsal(
+            explanation=told, policy=gateway.policy, catalog=gateway.catalog, body=body
+        )
+    finally:
+        await gateway.aclose()

@@ -1,0 +1,220 @@
+"""The running gateway: pools, catalogue, policies and what carries requests out. The only place that
+builds objects from a configuration.
+
+A request takes the policy set and the catalogue once, when it is decided; both are replaced as a
+whole, so requests in flight finish under the ones they began with.
+"""
+
+import logging
+import random
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.fakellmd.service import FakeLlmd
+from adapters.fakellmd.settings import LlmdSettings
+from adapters.registry import dialect_for
+from adapters.transport import Transport
+from contracts.catalog import Catalog, ModelCard
+from contracts.decision import Decision
+from contracts.errors import NoReadyBackend
+from contracts.inference import RequestFacts, RoutingPlan, Target
+from contracts.problems import ProblemsFound
+from contracts.snapshot import Snapshot
+from gateway import logs
+from gateway.auth import Authenticator, AuthRules, Caller
+from gateway.executor import Executor
+from gateway.health import Health
+from gateway.metrics import Metrics
+from gateway.policy_files import load_policies
+from gateway.pools import Pool, PoolOptions
+from gateway.settings import LoadedConfig, PoolSpec
+from gateway.upstream import HttpTransport
+from gateway.version import VERSION
+from policies.decide import decide
+from policies.policy_set import PolicySet
+
+MAX_CONNECTIONS_PER_ENDPOINT = 4096
+"""Sockets to one backend; the pool's limit bounds requests long before this."""
+
+
+class Gateway:
+    """Everything that requests share. Build it inside a running event loop.
+
+    Raises ProblemsFound if the policies do not load.
+    """
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        self.loaded = loaded
+        self.config = loaded.config
+        self.started_s = int(time.time())
+        self.metrics = Metrics(VERSION)
+        self.auth = Authenticator(_auth_rules(loaded))
+        self.clock = time.monotonic
+        self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
+        self.catalog = loaded.catalog
+        self.policy = load_policies(loaded.policies_path, loaded.catalog)
+        self.executor = Executor(
+            self.pools,
+            draw=random.random,
+            new_id=lambda: f"call_{secrets.token_hex(12)}",
+            clock=self.clock,
+        )
+        self.health = Health(list(self.pools.values()), self._discover)
+        self.draining = False
+        self.metrics.watch_pools(self.pools.values())
+        self.metrics.gauge("setpoint_policy_info", self.policy.version).set(1)
+
+    # -- deciding -----------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(pools={pool.id: pool.signals() for pool in self.pools.values()})
+
+    def decide(self, facts: RequestFacts, policy: PolicySet, catalog: Catalog) -> Decision:
+        """The brain's word on one request; pools are looked at only if a rule asks about them."""
+        asks = any(reference.of in ("pool", "pools") for reference in policy.references)
+        return decide(policy, catalog, facts, self.snapshot() if asks else Snapshot())
+
+    def reload_policies(self) -> PolicySet:
+        """Read the policies again and put them in force; the old ones stay if they are broken.
+
+        Raises ProblemsFound.
+        """
+        try:
+            policy = load_policies(self.loaded.policies_path, self.loaded.catalog)
+        except ProblemsFound as exc:
+            self.metrics.counter("setpoint_policy_reloads_total", "refused").inc()
+            logs.event(
+                logging.ERROR,
+                "policies_refused",
+                problems=[str(problem) for problem in exc.problems],
+                in_force=self.policy.version,
+            )
+            raise
+        if policy.version != self.policy.version:
+            self.metrics.gauge("setpoint_policy_info", self.policy.version).set(0)
+            self.metrics.gauge("setpoint_policy_info", policy.version).set(1)
+            self.metrics.counter("setpoint_policy_reloads_total", "ok").inc()
+            logs.event(
+                logging.INFO,
+                "policies_loaded",
+                version=policy.version,
+                replaces=self.policy.version,
+                intents=list(policy.intents),
+                rules=len(policy.rules),
+            )
+            self.policy = policy
+        return policy
+
+    # -- what is there ------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Can any pool take work now?"""
+        return not self.draining and any(pool.ready for pool in self.pools.values())
+
+    def _discover(self) -> None:
+        """Models that backends list themselves join those of the configuration."""
+        models = dict(self.loaded.catalog.models)
+        for spec in self.loaded.pools:
+            if spec.discovers:
+                for card in _discovered(self.pools[spec.id]):
+                    models.setdefault(card.name, card)
+        if models != self.catalog.models:
+            self.catalog = msgspec.structs.replace(self.catalog, models=models)
+            logs.event(logging.INFO, "models", names=sorted(models))
+
+    async def aclose(self) -> None:
+        for pool in self.pools.values():
+            await pool.aclose()
+
+
+def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
+    """Where to try, in order, from what was decided.
+
+    Raises NoReadyBackend if every model has left the catalogue since.
+    """
+    targets = []
+    for name in decision.models:
+        card = catalog.models.get(name)
+        if card is not None:
+            first = name == decision.models[0]
+            pinned = decision.shaping.pool if first else None
+            targets.append(Target(model=name, pool=pinned or card.pool, upstream=card.upstream))
+    if not targets:
+        raise NoReadyBackend("the models of this request are no longer served", retry_after_s=1.0)
+    return RoutingPlan(
+        targets=tuple(targets),
+        overrides=decision.shaping.params,
+        max_tokens=decision.shaping.max_tokens,
+        constraints=decision.constraints,
+    )
+
+
+def _discovered(pool: Pool) -> list[ModelCard]:
+    return [
+        ModelCard(name=name, pool=pool.id, upstream=name, context=endpoint.state.context)
+        for endpoint in pool.endpoints
+        for name in endpoint.state.models
+    ]
+
+
+def _auth_rules(loaded: LoadedConfig) -> AuthRules:
+    auth = loaded.config.auth
+    return AuthRules(
+        operator_token=loaded.token.reveal() if loaded.token else None,
+        callers=tuple(
+            (caller.token.reveal(), Caller(name=caller.name, intent=caller.intent))
+            for caller in loaded.callers
+        ),
+        loopback_optional=auth.optional,
+        proxy_user_header=auth.proxy_user_header if auth.trust_proxy_auth else None,
+    )
+
+
+def _build_pool(spec: PoolSpec, clock: Callable[[], float]) -> Pool:
+    return Pool(
+        spec.id,
+        engine=spec.engine,
+        dialect=dialect_for(spec.engine),
+        transports=_transports(spec),
+        options=PoolOptions(
+            max_inflight=spec.max_inflight,
+            max_waiting=spec.max_waiting,
+            queue_timeout_s=spec.queue_timeout_s,
+            timeouts=spec.timeouts,
+            retries=spec.retries,
+            probe_interval_s=spec.probe_interval_s,
+            api_key=spec.api_key.reveal() if spec.api_key else None,
+            namespace=spec.namespace,
+        ),
+        clock=clock,
+    )
+
+
+def _transports(spec: PoolSpec) -> list[Transport]:
+    if spec.engine == "embedded":
+        return [FakeLlmd(LlmdSettings())]
+    context = _tls(spec)
+    return [
+        HttpTransport(
+            url,
+            connect_timeout_s=spec.timeouts.connect_s,
+            max_connections=MAX_CONNECTIONS_PER_ENDPOINT,
+            ssl=context if url.startswith("https") else None,
+            where=f"pool {spec.id}, endpoint {number}",
+        )
+        for number, url in enumerate(spec.endpoints, 1)
+    ]
+
+
+def _tls(spec: PoolSpec) -> ssl.SSLContext | None:
+    if spec.verify_tls and spec.ca_file is None:
+        return None
+    context = ssl.create_default_context(cafile=str(spec.ca_file) if spec.ca_file else None)
+    if not spec.verify_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

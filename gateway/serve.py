@@ -1,0 +1,191 @@
+"""`setpoint serve`: from a checked configuration to a listening gateway, and down again in good order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import watchfiles
+from aiohttp import web
+
+from contracts.problems import ProblemsFound
+from gateway import logs
+from gateway.banner import banner
+from gateway.edge import make_app
+from gateway.protocol import Connections, EdgeProtocol
+from gateway.runtime import Gateway
+from gateway.settings import LoadedConfig
+
+BACKLOG = 1024
+LINGER_S = 2.0
+"""How long the rest of a refused body is read, so that the client gets to see the answer."""
+SETTLE_MS = 100
+"""Editors write in several steps; a burst of changes is one change."""
+RESTART_S = 1.0
+
+
+class PortInUse(OSError):
+    """Another program listens there."""
+
+
+async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `say` gets the banner once the gateway listens.
+
+    Raises ProblemsFound for policies that do not load, PortInUse, OSError.
+    """
+    gateway = Gateway(loaded)
+    output = logs.LogOutput(
+        level=loaded.config.logging.level,
+        form=loaded.config.logging.format,
+        file=loaded.log_file,
+        redact=loaded.redactor().redact,
+        on_drop=gateway.metrics.counter("setpoint_log_lines_dropped_total").inc,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await gateway.health.first_look()
+        listener = await Listener.start(gateway, loaded.host, loaded.port)
+        try:
+            say(banner(gateway, listener.url))
+            await _until(stop, gateway)
+            await listener.drain()
+        finally:
+            await listener.close()
+    finally:
+        await gateway.aclose()
+        output.close()
+
+
+class Listener:
+    """The listening socket and the connections behind it."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        runner: web.AppRunner,
+        server: asyncio.Server,
+        connections: Connections,
+        url: str,
+    ) -> None:
+        self._gateway = gateway
+        self._runner = runner
+        self._server = server
+        self._connections = connections
+        self.url = url
+
+    @classmethod
+    async def start(cls, gateway: Gateway, host: str, port: int) -> "Listener":
+        """Listen. Port 0 takes a free one. Raises PortInUse, OSError."""
+        limits = gateway.config.limits
+        # A client that leaves must end its handler at once, or the engine goes on for nobody.
+        runner = web.AppRunner(make_app(gateway), handler_cancellation=True, access_log=None)
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        connections = Connections(limits.connections)
+        gateway.metrics.before_scrape(
+            lambda: gateway.metrics.gauge("setpoint_open_connections").set(connections.open)
+        )
+
+        def connection() -> EdgeProtocol:
+            return EdgeProtocol(
+                manager,
+                connections=connections,
+                header_timeout_s=limits.header_timeout,
+                keepalive_timeout=limits.idle_timeout,
+                max_line_size=int(limits.header),
+                max_field_size=int(limits.header),
+                max_headers=limits.headers,
+                lingering_time=LINGER_S,
+                access_log=None,
+            )
+
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                connection, host, port, backlog=BACKLOG
+            )
+        except OSError as exc:
+            await runner.cleanup()
+            if exc.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+                raise PortInUse(exc.errno, f"{host}:{port} is already in use") from exc
+            raise
+        bound_host, bound_port = server.sockets[0].getsockname()[:2]
+        shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+        return cls(gateway, runner, server, connections, f"http://{shown}:{bound_port}")
+
+    async def drain(self) -> None:
+        """Take nothing new, let what runs end, for as long as the configuration allows."""
+        self._gateway.draining = True
+        self._server.close()
+        limit_s = self._gateway.config.drain_timeout
+        logs.event(logging.INFO, "draining", running=self._connections.serving, limit_s=limit_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._connections.quiet.wait()
+        except TimeoutError:
+            logs.event(logging.WARNING, "drain_timeout", cut=self._connections.serving)
+
+    async def close(self) -> None:
+        self._server.close()
+        await self._runner.cleanup()
+
+
+async def _until(stop: asyncio.Event, gateway: Gateway) -> None:
+    """Run the background work until `stop` is set."""
+    loop = asyncio.get_running_loop()
+    hangup = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_supervised("health", gateway.health.watch)),
+            group.create_task(_supervised("policy_watch", lambda: _watch_policies(gateway))),
+            group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
+        ]
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Background work never takes traffic down with it: log what broke it, and start it again."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            logs.event(logging.ERROR, "background_task_failed", task=name, again_in_s=RESTART_S)
+            logging.getLogger("setpoint").exception("background_task_failed")
+            await asyncio.sleep(RESTART_S)
+
+
+async def _watch_policies(gateway: Gateway) -> None:
+    """Put an edited policy into force within a second. A folder is watched also for a single file:
+    editors replace files, and a watch on the file itself would be left with the old one."""
+    path = gateway.loaded.policies_path
+    folder = path if path.is_dir() else path.parent
+
+    def concerns(_: watchfiles.Change, changed: str) -> bool:
+        return path.is_dir() or Path(changed).name == path.name
+
+    async for _ in watchfiles.awatch(
+        folder, watch_filter=concerns, debounce=SETTLE_MS, step=50, recursive=False
+    ):
+        _reload(gateway)
+
+
+async def _reload_on(hangup: asyncio.Event, gateway: Gateway) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        _reload(gateway)
+
+
+def _reload(gateway: Gateway) -> None:
+    try:
+        gateway.reload_policies()
+    except ProblemsFound:
+        return  # logged where it was refused; the old policies stay in force

@@ -1,0 +1,46 @@
+"""An endpoint's URL, taken apart once: where to dial, what `Host` to name, what path to put in front.
+
+Its texts may hold an address, so none of them may end in an error that a client sees.
+"""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """`base_path` has no slash at its end; `authority` is the `Host` header (RFC 9110, section 7.2)."""
+
+    host: str
+    port: int
+    tls: bool
+    authority: str
+    base_path: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Raises ValueError saying what is wrong, without the URL: it may hold a password."""
+        parts = urlsplit(url)
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise ValueError("an endpoint URL starts with http:// or https://")
+        if not parts.hostname or not parts.hostname.isascii():
+            raise ValueError("an endpoint URL names a host, in ASCII")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("an endpoint URL carries no credentials: set api_key")
+        if parts.query or parts.fragment:
+            raise ValueError("an endpoint URL has no query and no fragment")
+        default_port = _DEFAULT_PORTS[parts.scheme]
+        try:
+            port = default_port if parts.port is None else parts.port
+        except ValueError:
+            raise ValueError("an endpoint URL has a port from 1 to 65535") from None
+        shown_host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return cls(
+            host=parts.hostname,
+            port=port,
+            tls=parts.scheme == "https",
+            authority=shown_host if port == default_port else f"{shown_host}:{port}",
+            base_path=parts.path.rstrip("/"),
+        )

@@ -1,0 +1,102 @@
+"""The values that conditions read: one CEL context a request, holding only what some rule names.
+
+Must stay true: every reference has a value for every request, and building it never raises,
+whatever bytes a client put into a header. An absent text is "", an absent number 0.
+"""
+
+from typing import Any
+
+import cel
+
+from contracts.catalog import Catalog
+from contracts.inference import RequestFacts
+from contracts.snapshot import PoolSignals, Snapshot
+from policies.effects import Shape
+from policies.references import Reference
+
+_INT64_MAX = 2**63 - 1
+"""CEL's integers. A client's number beyond that compares like the largest."""
+_CHANGING = frozenset({"model", "max_tokens", "intent", "priority"})
+_NO_SIGNALS = PoolSignals()
+
+
+class EvaluationContext:
+    """`cel` is what conditions run on. Call `refresh` after a rule has changed the shape."""
+
+    def __init__(
+        self,
+        references: tuple[Reference, ...],
+        facts: RequestFacts,
+        shape: Shape,
+        snapshot: Snapshot,
+        catalog: Catalog,
+    ) -> None:
+        self.cel = cel.Context()
+        self._references = references
+        self._facts = facts
+        self._snapshot = snapshot
+        self._catalog = catalog
+        for reference in references:
+            self._add(reference, shape)
+
+    def refresh(self, shape: Shape) -> None:
+        """Replace the values that rules change: the model, its pool, the cap, intent, priority."""
+        for reference in self._references:
+            if reference.of == "pool" or (
+                reference.of == "request" and reference.name in _CHANGING
+            ):
+                self._add(reference, shape)
+
+    def _add(self, reference: Reference, shape: Shape) -> None:
+        value = self.value(reference, shape)
+        try:
+            self.cel.add_variable(reference.slot, value)
+        except ValueError:  # text that is not Unicode: a header's raw bytes
+            self.cel.add_variable(reference.slot, _cleaned(value))
+
+    def value(self, reference: Reference, shape: Shape) -> Any:
+        """What the reference stands for, with the rules so far taken into account."""
+        name = reference.name
+        match reference.of:
+            case "request":
+                return self._request_field(name, shape)
+            case "header":
+                return self._facts.headers.get(name, "")
+            case "headers":
+                return self._facts.headers
+            case "headers_in":
+                headers = self._facts.headers
+                return {name: headers[name] for name in reference.only if name in headers}
+            case "pool":
+                pool = pool_of(shape, self._catalog)
+                return pool if name == "id" else self._signal(pool, name)
+            case "pools":
+                return self._signal(reference.pool, name)
+
+    def _request_field(self, name: str, shape: Shape) -> Any:
+        match name:
+            case "model":
+                return shape.model
+            case "max_tokens":
+                return min(shape.max_tokens or 0, _INT64_MAX)
+            case "intent":
+                return shape.intent.name
+            case "priority":
+                return shape.priority
+        value = getattr(self._facts, name)
+        return min(value, _INT64_MAX) if type(value) is int else value
+
+    def _signal(self, pool: str, name: str) -> Any:
+        return getattr(self._snapshot.pools.get(pool, _NO_SIGNALS), name)
+
+
+def pool_of(shape: Shape, catalog: Catalog) -> str:
+    """The pool of the model that would be tried first; "" when nothing is known of it."""
+    card = catalog.models.get(shape.model)
+    return shape.pinned or (card.pool if card else "")
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(text) for name, text in value.items()}
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value

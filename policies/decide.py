@@ -1,0 +1,215 @@
+"""The brain's answer to one request: `decide`, a pure function of its arguments.
+
+Regimes: an intent is picked; every rule that matches adds to the shape, in order, and later rules
+see what earlier ones did; then the shape is checked once more against the quality floor and
+becomes a `Decision`. The same arguments give the same answer, so a decision can be replayed from
+its record. Nothing but a `GatewayError` leaves here, and nothing is carried out here.
+"""
+
+import hashlib
+from typing import Any
+
+from msgspec import structs
+
+from contracts.catalog import Catalog
+from contracts.decision import Decision, IntentOutcome, RuleOutcome, RuleVerdict, Shaping
+from contracts.errors import BelowQualityFloor, GatewayError, ModelNotFound, NoReadyBackend
+from contracts.inference import Constraints, RequestFacts
+from contracts.problems import did_you_mean
+from contracts.snapshot import Snapshot
+from policies import intents
+from policies.context import EvaluationContext
+from policies.effects import Effect, Shape, apply, begin
+from policies.policy_set import CompiledRule, PolicySet
+from policies.quality import why_below, worthy
+
+FAIRNESS_ID_MAX_CHARS = 64
+NAMES_SHOWN = 12
+WHY_MAX_CHARS = 200
+VALUE_MAX_CHARS = 80
+DISCOVERY_RETRY_S = 2.0
+"""A backend that has not listed its models yet is asked again within this time."""
+
+
+def decide(
+    policy: PolicySet,
+    catalog: Catalog,
+    facts: RequestFacts,
+    snapshot: Snapshot,
+    *,
+    explain: bool = False,
+) -> Decision:
+    """Pick the intent, run the rules, choose the models.
+
+    `rules` of the result has those that matched or failed, in order; with `explain` it has all of
+    them, and `intents` is filled. A refused request (`shaping.reject`) has no models.
+    Raises ModelNotFound, BelowQualityFloor, or NoReadyBackend while no backend has listed a model.
+    """
+    picked = intents.pick(policy, catalog, facts)
+    shape = begin(policy.intent(picked.intent), facts, catalog)
+    run = _Run(policy, catalog, facts, snapshot, shape, explain=explain)
+    for rule in policy.rules:
+        run.step(rule)
+    shape = run.shape
+    if shape.reject is None and not shape.models:
+        raise _unservable(shape, catalog)
+    constraints, notes = _constraints(shape, facts)
+    told: tuple[IntentOutcome, ...] = ()
+    if explain:
+        told = intents.outcomes(policy, facts, picked, shape.intent.name, run.intent_set_by)
+        told = tuple(_with_notes(outcome, notes) for outcome in told)
+    return Decision(
+        intent=shape.intent.name,
+        shaping=Shaping(
+            model=shape.model,
+            max_tokens=shape.max_tokens if shape.max_tokens != facts.max_tokens else None,
+            priority=shape.priority,
+            pool=shape.pinned,
+            params=shape.params,
+            reject=shape.reject,
+        ),
+        models=() if shape.reject is not None else shape.models,
+        constraints=constraints,
+        rules=tuple(run.outcomes),
+        intents=told,
+        policy_version=policy.version,
+    )
+
+
+class _Run:
+    """One request's way through the rules."""
+
+    def __init__(
+        self,
+        policy: PolicySet,
+        catalog: Catalog,
+        facts: RequestFacts,
+        snapshot: Snapshot,
+        shape: Shape,
+        *,
+        explain: bool,
+    ) -> None:
+        self._policy = policy
+        self._catalog = catalog
+        self._facts = facts
+        self._explain = explain
+        self._context = EvaluationContext(policy.references, facts, shape, snapshot, catalog)
+        self._cel = self._context.cel
+        self.shape = shape
+        self.outcomes: list[RuleOutcome] = []
+        self.intent_set_by = ""
+
+    def step(self, rule: CompiledRule) -> None:
+        """Try one rule. The way of a rule that does not match is the short one."""
+        if self.shape.reject is not None:
+            if self._explain:
+                self._say(rule, "not_evaluated", "an earlier rule refused the request")
+            return
+        if rule.condition is not None:
+            try:
+                holds = rule.condition.holds(self._cel)
+            except Exception as exc:  # CEL raises whatever the values led to: the rule's own fault
+                self._say(rule, "error", _told(exc))
+                return
+            if not holds:
+                if self._explain:
+                    self._say(rule, "no_match", self._because(rule))
+                return
+        self._take(rule, apply(rule, self.shape, self._facts, self._policy, self._catalog))
+
+    def _take(self, rule: CompiledRule, effect: Effect) -> None:
+        why = "; ".join(filter(None, (self._because(rule), effect.why)))
+        if rule.dry_run:
+            self._say(rule, "dry_run", why, effect.changes)
+            return
+        self._say(rule, effect.verdict, why, effect.changes)
+        if effect.shape.intent is not self.shape.intent:
+            self.intent_set_by = rule.name
+        self.shape = effect.shape
+        if effect.changes:
+            self._context.refresh(effect.shape)
+
+    def _say(
+        self, rule: CompiledRule, verdict: RuleVerdict, why: str, changes: tuple[str, ...] = ()
+    ) -> None:
+        self.outcomes.append(RuleOutcome(rule=rule.name, verdict=verdict, why=why, changes=changes))
+
+    def _because(self, rule: CompiledRule) -> str:
+        """The condition; in an explanation, the values that it met."""
+        if rule.condition is None:
+            return "it has no condition"
+        if not self._explain:
+            return rule.condition.source
+        values = (
+            f"{reference.label} is {_shown(self._context.value(reference, self.shape))}"
+            for reference in rule.condition.references
+        )
+        return ", ".join(values) or "its condition is constant"
+
+
+def _unservable(shape: Shape, catalog: Catalog) -> GatewayError:
+    """Why the model in force cannot be served, with what could be asked for instead."""
+    card = catalog.models.get(shape.model)
+    if card is not None:
+        fit = _listed(worthy(shape.intent, catalog)) or "none"
+        return BelowQualityFloor(
+            f"Refused: {why_below(card, shape.intent)}. Models that meet it: {fit}.", param="model"
+        )
+    if not catalog.models and catalog.discovering:
+        return NoReadyBackend(
+            "No backend has listed its models yet.", retry_after_s=DISCOVERY_RETRY_S
+        )
+    names = sorted(catalog.models)
+    near = did_you_mean(shape.model, names)
+    hint = f" {near[0].upper()}{near[1:]}" if near.startswith("did") else ""
+    return ModelNotFound(
+        f"The model {_shown(shape.model)} does not exist.{hint} "
+        f"Models that do: {_listed(names) or 'none'}.",
+        param="model",
+    )
+
+
+def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[str, ...]]:
+    """What the infrastructure below is asked for, and what the client's headers did to it."""
+    promised = shape.intent.objectives
+    ttft = intents.tighten(promised.ttft_s, facts.headers, intents.TTFT_HEADERS)
+    tpot = intents.tighten(promised.tpot_s, facts.headers, intents.TPOT_HEADERS)
+    constraints = Constraints(
+        objective=shape.intent.llmd_objective or shape.intent.name or None,
+        priority=shape.priority,
+        ttft_s=ttft.seconds,
+        tpot_s=tpot.seconds,
+        fairness_id=_fairness_id(facts),
+    )
+    return constraints, ttft.notes + tpot.notes
+
+
+def _fairness_id(facts: RequestFacts) -> str | None:
+    """Whose share this request counts against. A user's own name never leaves the gateway."""
+    if facts.key and len(facts.key) <= FAIRNESS_ID_MAX_CHARS:
+        return facts.key
+    who = facts.key or facts.user
+    if not who:
+        return None
+    digest = hashlib.blake2b(who.encode(errors="backslashreplace"), digest_size=8)
+    return f"{'key' if facts.key else 'user'}-{digest.hexdigest()}"
+
+
+def _with_notes(outcome: IntentOutcome, notes: tuple[str, ...]) -> IntentOutcome:
+    if not outcome.chosen or not notes:
+        return outcome
+    return structs.replace(outcome, why="; ".join((outcome.why, *notes)))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _told(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}"[:WHY_MAX_CHARS]
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= VALUE_MAX_CHARS else text[: VALUE_MAX_CHARS - 3] + "..."

@@ -1,0 +1,53 @@
+"""The quality floor: which models may serve an intent, and in which order they are tried.
+
+Must stay true, for every policy and catalogue: no rated model below the floor is ever in a
+result, and an unrated one only where the client asked for it by name (INT-11).
+"""
+
+import msgspec
+
+from contracts.catalog import Catalog, ModelCard
+from contracts.policy import Intent
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A model, and a pool that it is confined to. Its route is its own name, then its fallbacks."""
+
+    model: str
+    pool: str | None = None
+
+
+def below_floor(card: ModelCard, intent: Intent) -> bool:
+    """Whether policy may *not* bring in this model. Unrated counts as below."""
+    floor = intent.quality_floor
+    return floor is not None and (card.quality is None or card.quality < floor)
+
+
+def route(choice: Choice, asked: str, intent: Intent, catalog: Catalog) -> tuple[str, ...]:
+    """Models to try for `choice`, best first; empty when the choice cannot be kept.
+
+    `asked` is the client's own model: unrated, it is still the client's to choose. Without a pool
+    the chosen model must lead, so a route never hides that it was below the floor; confined to a
+    pool, the first model of the route that lives there leads.
+    """
+    models = []
+    for name in dict.fromkeys((choice.model, *catalog.routes.get(choice.model, ()))):
+        card = catalog.models.get(name)
+        if card is None or (choice.pool is not None and card.pool != choice.pool):
+            continue
+        if below_floor(card, intent) and not (name == asked and card.quality is None):
+            if name == choice.model and choice.pool is None:
+                return ()
+            continue
+        models.append(name)
+    return tuple(models)
+
+
+def worthy(intent: Intent, catalog: Catalog) -> list[str]:
+    """Names of all models that meet the intent's floor, sorted."""
+    return sorted(n for n, card in catalog.models.items() if not below_floor(card, intent))
+
+
+def why_below(card: ModelCard, intent: Intent) -> str:
+    rating = "is unrated" if card.quality is None else f"has quality {card.quality:g}"
+    return f"{card.name} {rating}; the floor of intent {intent.name} is {intent.quality_floor:g}"

@@ -1,0 +1,382 @@
+"""Loading a configuration: what the gateway is built from, or everything that is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.problems import ProblemsFound
+from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
+from gateway.configuration import load
+from gateway.policy_files import SHIPPED
+from gateway.settings import LoadedConfig
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "setpoint.example.yaml"
+ONE_POOL = "pools: [{id: a, engine: llamacpp, endpoint: 'http://127.0.0.1:1'}]\n"
+
+
+def load_text(tmp_path: Path, text: str, **env: str) -> LoadedConfig:
+    path = tmp_path / "setpoint.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, env=env)
+
+
+def problems(tmp_path: Path, text: str, **env: str) -> list[str]:
+    """Without the file's name: `line:column: path: message (hint)`."""
+    with pytest.raises(ProblemsFound) as caught:
+        load_text(tmp_path, text, **env)
+    prefix = f"{tmp_path / 'setpoint.yaml'}:"
+    return [str(problem).removeprefix(prefix) for problem in caught.value.problems]
+
+
+@pytest.mark.req("SEC-1")
+@pytest.mark.parametrize("text", [None, "", "bind_addr: 127.0.0.1:8080\n"])
+def test_without_pools_the_embedded_one_serves(tmp_path: Path, text: str | None) -> None:
+    loaded = load(None, env={}) if text is None else load_text(tmp_path, text)
+    assert (loaded.host, loaded.port) == ("127.0.0.1", 8080)
+    (pool,) = loaded.pools
+    assert (pool.id, pool.engine, pool.endpoints, pool.discovers) == ("sim", "embedded", (), False)
+    assert {
+        m.name: (m.upstream, m.quality, m.input_price) for m in loaded.catalog.models.values()
+    } == {
+        "assistant": ("sim-large", 0.9, 0.60),
+        "assistant-small": ("sim-small", 0.7, 0.05),
+    }
+    assert loaded.catalog.routes == {"assistant": ("assistant", "assistant-small")}
+    assert loaded.catalog.pools == {"sim"}
+    assert not loaded.catalog.discovering
+    assert loaded.policies_path == SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("env", "endpoint"),
+    [
+        ({}, "https://api.openai.com"),
+        ({"OPENAI_BASE_URL": "http://localhost:9/v1"}, "http://localhost:9"),
+        ({"OPENAI_BASE_URL": "http://localhost:9/v1/"}, "http://localhost:9"),
+        ({"OPENAI_BASE_URL": ""}, "https://api.openai.com"),
+    ],
+)
+def test_a_provider_key_in_the_environment_is_a_pool(env: dict[str, str], endpoint: str) -> None:
+    loaded = load(None, env={"OPENAI_API_KEY": "sk-1", **env})
+    pool = loaded.pools[1]
+    assert (pool.id, pool.engine, pool.endpoints) == ("openai", "openai", (endpoint,))
+    assert pool.api_key is not None
+    assert pool.api_key.reveal() == "sk-1"
+    assert pool.discovers
+    assert loaded.catalog.discovering
+
+
+def test_a_provider_key_is_not_used_beside_configured_pools(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, ONE_POOL, OPENAI_API_KEY="sk-1")
+    assert [pool.id for pool in loaded.pools] == ["a"]
+    assert len(load(None, env={"OPENAI_API_KEY": ""}).pools) == 1
+
+
+@pytest.mark.req("SEC-3")
+def test_a_wrong_provider_setting_is_named_without_its_value() -> None:
+    with pytest.raises(ProblemsFound) as caught:
+        load(None, env={"OPENAI_API_KEY": "sk 1", "OPENAI_BASE_URL": "ftp://u:p@h"})
+    paths = {problem.path for problem in caught.value.problems}
+    assert paths == {"OPENAI_API_KEY", "OPENAI_BASE_URL"}
+    assert "sk 1" not in str(caught.value)
+    assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.req("SEC-3", "SEC-4")
+def test_the_example_loads(tmp_path: Path) -> None:
+    (tmp_path / "web").write_text("web-token\n", encoding="utf-8")
+    (tmp_path / "night").write_text("night-token", encoding="utf-8")
+    env = {
+        "SETPOINT_TOKEN": "operator-token",
+        "OPENAI_API_KEY": "sk-openai",
+        "SECRETS_DIR": str(tmp_path),
+    }
+    loaded = load(EXAMPLE, env=env)
+    assert (loaded.host, loaded.port) == ("0.0.0.0", 8080)
+    assert loaded.token is not None
+    assert loaded.token.reveal() == "operator-token"
+    assert [(c.name, c.token.reveal(), c.intent, c.weight) for c in loaded.callers] == [
+        ("web", "web-token", "interactive", 1.0),
+        ("nightly", "night-token", "batch", 0.5),
+    ]
+    local, cluster, openai = loaded.pools
+    assert (local.max_inflight, local.endpoints) == (4, ("http://127.0.0.1:8081",))
+    assert cluster.namespace == "prod"
+    assert openai.endpoints == ("https://api.openai.com",)
+    assert openai.timeouts.total_s == 1800.0
+    assert loaded.catalog.models["assistant"].upstream == "Llama-3.3-70B"
+    assert loaded.catalog.routes["assistant"] == ("assistant", "assistant-small")
+    assert loaded.catalog.keys == {"web", "nightly"}
+    assert loaded.catalog.key_intents == {"web": "interactive", "nightly": "batch"}
+    assert not loaded.catalog.open_keys
+    assert [pool.discovers for pool in loaded.pools] == [False, False, True]
+    assert loaded.policies_path == SHIPPED
+    shown = f"{loaded!r} {loaded.config}"
+    for secret in ("operator-token", "web-token", "night-token", "sk-openai"):
+        assert secret not in shown
+        assert loaded.redactor().redact(f"x {secret} y") == "x *** y"
+
+
+def test_the_short_form_is_the_pool_default(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "adapter: {engine: llamacpp, endpoint: 'http://h:1/v1'}\n")
+    (pool,) = loaded.pools
+    assert (pool.id, pool.engine, pool.endpoints) == ("default", "llamacpp", ("http://h:1",))
+    assert pool.discovers
+    assert loaded.catalog.discovering
+    assert loaded.catalog.models == {}
+    assert loaded.catalog.routes == {}
+
+
+@pytest.mark.req("SEC-1")
+@pytest.mark.parametrize(
+    "bind", ["0.0.0.0:80", "[::]:80", "192.168.1.2:80", "myhost:80", "127.1:80"]
+)
+def test_another_address_needs_a_token(tmp_path: Path, bind: str) -> None:
+    (problem,) = problems(tmp_path, f"bind_addr: '{bind}'\n")
+    assert problem == (
+        "1:12: bind_addr: this address can be reached from elsewhere, and no token protects it"
+        " (set auth.token or auth.keys, or bind to 127.0.0.1)"
+    )
+    for auth in ("token: abc", "keys: [{name: a, token: abc}]", "optional: true, token: abc"):
+        load_text(tmp_path, f"bind_addr: '{bind}'\nauth: {{{auth}}}\n")
+    assert problems(tmp_path, f"bind_addr: '{bind}'\nauth: {{optional: true}}\n")
+    assert problems(tmp_path, f"bind_addr: '{bind}'\nauth: {{trust_proxy_auth: true}}\n")
+
+
+@pytest.mark.req("SEC-1")
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "localhost:1", "[::1]:65535", "127.8.9.1:80"])
+def test_loopback_needs_none(tmp_path: Path, bind: str) -> None:
+    loaded = load_text(tmp_path, f"bind_addr: '{bind}'\n")
+    assert f"{loaded.host}:{loaded.port}" == bind.replace("[", "").replace("]", "")
+
+
+@pytest.mark.req("SEC-1")
+def test_an_empty_token_protects_nothing(tmp_path: Path) -> None:
+    text = "bind_addr: 0.0.0.0:80\nauth: {token: '${TOKEN}'}\n"
+    assert problems(tmp_path, text, TOKEN="") == [
+        "2:15: auth.token: empty (leave the field out, or give it a value)"
+    ]
+    (problem,) = problems(tmp_path, text)
+    assert "the environment variable TOKEN is not set" in problem
+
+
+@pytest.mark.req("SEC-3", "SEC-4")
+def test_a_secret_file_that_cannot_serve_is_a_problem_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text(" \n", encoding="utf-8")
+    (tmp_path / "long").write_text("x" * 70_000, encoding="utf-8")
+    (tmp_path / "two").write_text("top-secret\nsecond\n", encoding="utf-8")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    text = "auth:\n  keys:\n" + "".join(
+        f'    - {{name: {name}, token: {{file: "{file}"}}}}\n'
+        for name, file in [
+            ("a", "missing"),
+            ("b", "empty"),
+            ("c", "long"),
+            ("d", "two"),
+            ("e", "binary"),
+            ("f", "."),
+            ("g", "a\\0b"),
+        ]
+    )
+    found = problems(tmp_path, text)
+    assert [problem.split(": ", 2)[:2] for problem in found] == [
+        ["3:31", "auth.keys[0].token.file"],
+        ["4:31", "auth.keys[1].token.file"],
+        ["5:31", "auth.keys[2].token.file"],
+        ["6:24", "auth.keys[3].token"],
+        ["7:24", "auth.keys[4].token"],
+        ["8:31", "auth.keys[5].token.file"],
+        ["9:31", "auth.keys[6].token.file"],
+    ]
+    assert "top-secret" not in "".join(found)
+    assert found[0].endswith("the secret file cannot be read: No such file or directory")
+
+
+@pytest.mark.req("SEC-2", "SEC-3")
+def test_tokens_differ_and_are_not_shown(tmp_path: Path) -> None:
+    text = (
+        "auth:\n  token: tok-1\n  keys:\n"
+        "    - {name: a, token: tok-1}\n    - {name: b, token: tok-2}\n    - {name: c, token: tok-2}\n"
+        "    - {name: d, token: 'tok 3'}\n"
+    )
+    assert problems(tmp_path, text) == [
+        "4:24: auth.keys[0].token: the same token as auth.token",
+        "6:24: auth.keys[2].token: the same token as key 'b'",
+        "7:24: auth.keys[3].token: a secret travels in a header: printable ASCII without blanks only",
+    ]
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bind_addr: 127.0.0.1:70000", "1:12: bind_addr: the port 70000 is above 65535"),
+        (
+            ONE_POOL + "adapter: {engine: embedded}",
+            "2:10: adapter: adapter and pools are both given"
+            " (adapter is the short form of one pool: keep one of the two)",
+        ),
+        (
+            "pools: [{id: a, engine: embedded}, {id: a, engine: embedded}]",
+            "1:41: pools[1].id: 'a' is given twice",
+        ),
+        (
+            "pools: [{id: a, engine: vllm}]",
+            "1:9: pools[0]: a pool of engine vllm needs an endpoint (add endpoint: URL)",
+        ),
+        (
+            "adapter: {engine: llmd}",
+            "1:10: adapter: a pool of engine llmd needs an endpoint (add endpoint: URL)",
+        ),
+        (
+            "pools: [{id: a, engine: embedded, endpoint: 'http://x'}]",
+            "1:45: pools[0].endpoint: the embedded engine runs in this process: no endpoint",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://x', endpoints: ['http://y']}]",
+            "1:41: pools[0].endpoint: endpoint and endpoints are both given",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoints: ['http://x', 'http://x/v1/']}]",
+            "1:55: pools[0].endpoints[1]: the same endpoint twice",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://u:p@x'}]",
+            "1:41: pools[0].endpoint: a URL with credentials would show in logs; use api_key",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://x:99999'}]",
+            "1:41: pools[0].endpoint: not a URL: its host or port cannot be read",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://x?a=1'}]",
+            "1:41: pools[0].endpoint: an endpoint has no query and no fragment",
+        ),
+        (
+            "pools: [{id: a, engine: openai, ca_file: no.pem}]",
+            "1:42: pools[0].ca_file: no such file",
+        ),
+        (
+            ONE_POOL + "models: [{name: m, pool: b}]",
+            "2:26: models[0].pool: there is no pool 'b' (known: a)",
+        ),
+        (
+            "models: [{name: m, pool: simm}]",
+            "1:26: models[0].pool: there is no pool 'simm' (did you mean 'sim'?)",
+        ),
+        (
+            ONE_POOL + "models: [{name: m, pool: a}, {name: m, pool: a}]",
+            "2:37: models[1].name: 'm' is given twice",
+        ),
+        (
+            ONE_POOL + "models: [{name: model, pool: a}]\nroutes: {x: [modle]}",
+            "3:14: routes.x[0]: there is no model 'modle' (did you mean 'model'?)",
+        ),
+        (
+            ONE_POOL + "models: [{name: m, pool: a}]\nroutes: {m: [m, m]}",
+            "3:17: routes.m[1]: 'm' is tried twice",
+        ),
+        ("routes: {m: []}", "1:13: routes.m: an empty route"),
+        ("policies: nowhere/", "1:11: policies: no such file or folder"),
+        ('policies: "a\\0b"', "1:11: policies: no such file or folder"),
+        ("limits: {body: 0}", "1:16: limits.body: must be more than zero"),
+        (
+            "pools: [{id: a, engine: openai, timeouts: {idle: 0s}}]",
+            "1:50: pools[0].timeouts.idle: must be more than zero",
+        ),
+        (
+            "auth: {keys: [{name: a, token: x1}, {name: a, token: x2}]}",
+            "1:44: auth.keys[1].name: 'a' is given twice",
+        ),
+        ("bind_adr: x", "1:1: unknown field 'bind_adr' (did you mean 'bind_addr'?)"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_named_at_its_place(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert problems(tmp_path, text) == [expected]
+
+
+@pytest.mark.req("SEC-4")
+def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
+    text = (
+        "bind_addr: 0.0.0.0:80\n"
+        "pools: [{id: a, engine: vllm}, {id: a, engine: openai}]\n"
+        "models: [{name: m, pool: b}]\n"
+        "policies: nowhere\n"
+    )
+    assert [problem.split(": ")[1] for problem in problems(tmp_path, text)] == [
+        "bind_addr",
+        "pools[0]",
+        "pools[1].id",
+        "models[0].pool",
+        "policies",
+    ]
+
+
+def test_a_route_may_name_what_a_pool_may_yet_list(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, ONE_POOL + "routes: {x: [unknown]}\n")
+    assert loaded.catalog.discovering
+    assert loaded.catalog.routes == {"x": ("unknown",)}
+
+
+def test_a_trusted_proxy_may_name_any_caller(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "auth: {trust_proxy_auth: true}\n").catalog.open_keys
+
+
+def test_a_linked_file_keeps_the_folder_it_was_named_in(tmp_path: Path) -> None:
+    """A ConfigMap's files are links into a folder that its next update removes."""
+    for name in ("data", "mounted"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "real.yaml").write_text("drain_timeout: 1s\n", encoding="utf-8")
+    (tmp_path / "mounted" / "setpoint.yaml").symlink_to(tmp_path / "data" / "real.yaml")
+    loaded = load(tmp_path / "mounted" / "setpoint.yaml", env={})
+    assert loaded.base_dir == tmp_path / "mounted"
+
+
+def test_no_drain_and_no_waiting_may_be_asked_for(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        "drain_timeout: 0s\n"
+        "pools: [{id: a, engine: openai, queue: {timeout: 0, max_requests: 0}}]\n",
+    )
+    assert loaded.pools[0].queue_timeout_s == 0
+    assert loaded.pools[0].max_waiting == 0
+
+
+def test_paths_start_from_the_configuration_file(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "ca.pem").touch()
+    loaded = load_text(
+        tmp_path,
+        "policies: rules\nlogging: {file: out.log}\n"
+        "pools: [{id: a, engine: openai, ca_file: ca.pem}]\n",
+    )
+    assert loaded.base_dir == tmp_path
+    assert loaded.policies_path == tmp_path / "rules"
+    assert loaded.log_file == tmp_path / "out.log"
+    assert loaded.pools[0].ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.req("SEC-4")
+def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound, match=r"none\.yaml:1:1: No such file or directory"):
+        load(tmp_path / "none.yaml", env={})
+    with pytest.raises(ProblemsFound, match="Is a directory"):
+        load(tmp_path, env={})
+    (tmp_path / "latin.yaml").write_bytes(b"# ok\n# caf\xe9\n")
+    with pytest.raises(ProblemsFound, match=r"latin\.yaml:2:6: this is not UTF-8"):
+        load(tmp_path / "latin.yaml", env={})
+
+
+@given(url=st.text() | st.builds("http://{}".format, st.text()))
+def test_any_text_is_an_endpoint_or_is_not(url: str) -> None:
+    assert isinstance(endpoint_fault(url), str)
+    assert normal_endpoint(normal_endpoint(url)) == normal_endpoint(url) or "/v1" in url
+
+
+@given(host=st.text())
+def test_any_text_is_loopback_or_is_not(host: str) -> None:
+    assert is_loopback(host) in (True, False)

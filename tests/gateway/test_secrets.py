@@ -1,0 +1,104 @@
+"""Secrets do not show: not in reprs, not in logs, not through timing."""
+
+import json
+import pickle
+from urllib.parse import quote
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.secrets import MASK, Redactor, SecretValue
+
+TOKENS = st.text(alphabet=st.characters(codec="ascii", exclude_characters="*"), min_size=4)
+
+
+@pytest.mark.req("SEC-3")
+def test_a_secret_shows_only_when_it_is_revealed() -> None:
+    secret = SecretValue("hunter22")
+    assert secret.reveal() == "hunter22"
+    for shown in (str(secret), repr(secret), f"{secret}", f"{secret!r}", repr([secret])):
+        assert "hunter22" not in shown
+        assert MASK in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        msgspec.json.encode(secret)
+
+
+@pytest.mark.req("SEC-2")
+@given(text=st.text(), candidate=st.text() | st.binary())
+def test_a_secret_matches_itself_and_nothing_else(text: str, candidate: str | bytes) -> None:
+    secret = SecretValue(text)
+    assert secret.matches(text)
+    assert secret.matches(text.encode("utf-8", "surrogatepass"))
+    raw = candidate.encode("utf-8", "surrogatepass") if isinstance(candidate, str) else candidate
+    assert secret.matches(candidate) == (raw == text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.req("SEC-2")
+def test_undecodable_header_bytes_never_match() -> None:
+    assert not SecretValue("x").matches("\udcff")
+
+
+def test_equal_secrets_are_equal() -> None:
+    assert SecretValue("a") == SecretValue("a")
+    assert SecretValue("a") != SecretValue("b")
+    assert SecretValue("a") != "a"
+    assert len({SecretValue("a"), SecretValue("a")}) == 1
+
+
+@pytest.mark.req("SEC-3")
+@given(
+    tokens=st.lists(TOKENS, min_size=1, max_size=4),
+    before=st.text(alphabet="{}:/ \n"),
+    after=st.text(alphabet="{}:/ \n"),
+)
+def test_a_known_secret_is_taken_out_of_any_text(
+    tokens: list[str], before: str, after: str
+) -> None:
+    redactor = Redactor(map(SecretValue, tokens))
+    for token in tokens:
+        for spelling in (token, json.dumps(token)[1:-1], quote(token, safe="")):
+            cleaned = redactor.redact(f"{before}{spelling}{after}")
+            assert spelling not in cleaned
+            assert MASK in cleaned
+
+
+@pytest.mark.req("SEC-3")
+@given(tokens=st.lists(TOKENS, max_size=3), text=st.text())
+def test_redacting_twice_changes_nothing(tokens: list[str], text: str) -> None:
+    redactor = Redactor(map(SecretValue, tokens))
+    once = redactor.redact(text)
+    assert redactor.redact(once) == once
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
+        ('{"authorization": "bearer abc"}', '{"authorization": "bearer ***"}'),
+        ("Basic dXNlcjpwdw==, next", "Basic ***, next"),
+        ("key sk-proj-abcdefgh12345 was", "key sk-*** was"),
+        ("hf_abcdefghijkl", "hf-***"),
+        ("to https://user:pw@host:1/x?y=1", "to https://***@host:1/x?y=1"),
+        ("GET /v1?api_key=abc&x=1", "GET /v1?api_key=***&x=1"),
+        ("GET /v1?a=1&key=abc", "GET /v1?a=1&key=***"),
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_out(text: str, cleaned: str) -> None:
+    assert Redactor().redact(text) == cleaned
+
+
+@pytest.mark.req("SEC-3")
+def test_ordinary_text_stays_as_it_is() -> None:
+    text = "max_tokens=5 http://host:80/a@b mailto a@b.c task-12345678 desk-lamp-assembly"
+    assert Redactor([SecretValue("abc")]).redact(text) == text
+
+
+@pytest.mark.req("SEC-3")
+def test_a_secret_that_begins_another_leaves_no_rest_behind() -> None:
+    redactor = Redactor([SecretValue("abcd"), SecretValue("abcdefgh")])
+    assert redactor.redact("abcdefgh abcd") == "*** ***"

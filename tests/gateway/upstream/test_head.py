@@ -1,0 +1,108 @@
+"""What goes on the wire, byte for byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.dialect import WireRequest
+from gateway.upstream.head import NEVER_SENT, RequestEncoder
+from gateway.upstream.target import Target
+
+
+def encode(url="http://h:1/base/", *, method="POST", path="/p", headers=(), body=b""):
+    request = WireRequest(method=method, path=path, headers=tuple(headers), body=body)
+    return RequestEncoder(Target.parse(url)).encode(request)
+
+
+def test_a_request_is_exactly_these_bytes():
+    assert encode(headers=[("X-A", "b"), ("authorization", "Bearer k")], body=b"{}") == (
+        b"POST /base/p HTTP/1.1\r\nhost: h:1\r\naccept-encoding: identity\r\n"
+        b"X-A: b\r\nauthorization: Bearer k\r\ncontent-length: 2\r\n\r\n{}"
+    )
+
+
+def test_an_empty_body_has_a_length_too():
+    assert encode(method="GET").endswith(b"content-length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://example", "example"),
+        ("http://Example:80/v1", "example"),
+        ("http://example:8080", "example:8080"),
+        ("https://example:443", "example"),
+        ("https://example:80", "example:80"),
+        ("http://127.0.0.1:9", "127.0.0.1:9"),
+        ("http://[::1]", "[::1]"),
+        ("http://[::1]:8080/x", "[::1]:8080"),
+    ],
+)
+def test_the_host_header_is_the_authority_of_the_url(url, host):
+    assert f"\r\nhost: {host}\r\n".encode() in encode(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("http://h", "/p"), ("http://h/", "/p"), ("http://h/a/b", "/a/b/p"), ("http://h/a/", "/a/p")],
+)
+def test_the_base_path_stays_in_front(url, path):
+    assert encode(url).startswith(f"POST {path} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("name", sorted(NEVER_SENT))
+def test_headers_of_the_connection_are_never_taken_from_a_request(name):
+    sent = encode(headers=[(name.title(), "given by the caller")])
+    assert b"given by the caller" not in sent
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("bad", ["a\r\nx: y", "a\nb", "a\rb", "a\0b", "\x7f", "\x1b[31m", "…"])
+def test_a_value_that_could_end_its_line_is_refused_and_not_shown(bad):
+    with pytest.raises(ValueError, match="'x-a'") as caught:
+        encode(headers=[("x-a", f"secret{bad}")])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("bad", ["", "a b", "a:", "a\r\nb", "é"])
+def test_a_name_that_is_no_token_is_refused(bad):
+    with pytest.raises(ValueError, match="header name"):
+        encode(headers=[(bad, "x")])
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize(
+    "bad", [{"path": "/a b"}, {"path": "/a\r\n"}, {"path": "a"}, {"path": ""}, {"method": "GET /"}]
+)
+def test_a_path_or_method_that_could_start_another_request_is_refused(bad):
+    with pytest.raises(ValueError, match="visible ASCII"):
+        encode(**bad)
+
+
+@pytest.mark.req("SEC-5")
+@given(value=st.text(max_size=30))
+def test_no_header_value_adds_a_line(value):
+    try:
+        sent = encode(headers=[("x-a", value)])
+    except ValueError:
+        return
+    assert sent.count(b"\r\n") == sent.count(b"\n") == sent.count(b"\r") == 6
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://h", "http:// or https://"),
+        ("http://", "names a host"),
+        ("http://exämple", "in ASCII"),
+        ("http://u:pw@h", "no credentials"),
+        ("http://h?a=1", "no query"),
+        ("http://h:99999", "a port"),
+    ],
+)
+def test_a_url_that_is_no_endpoint_is_refused_without_showing_it(url, why):
+    with pytest.raises(ValueError, match=why) as caught:
+        Target.parse(url)
+    assert "pw" not in str(caught.value)

@@ -1,0 +1,199 @@
+"""From policy files to a PolicySet: every name checked, every problem told, each with its place."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from contracts.catalog import Catalog
+from contracts.policy import PolicyFile
+from contracts.problems import ProblemsFound
+from contracts.yaml_document import read
+from policies.compiler import compile_policies
+from policies.params import FORBIDDEN, encode_param
+
+
+def problems(compiled: Any, *texts: str, **against: Any) -> list[str]:
+    with pytest.raises(ProblemsFound) as caught:
+        compiled(*texts, **against)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.req("SEC-4", "INT-2")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rules: [{name: r, then: {}}]", "a.yaml:1:25: rules[0].then: the rule does nothing"),
+        ("rules: [{name: r, then: {model: bgi}}]", "a.yaml:1:33: rules[0].then.model: unknown model 'bgi' (did you mean 'big'?)"),
+        ("rules: [{name: r, then: {pool: locla}}]", "unknown pool 'locla' (did you mean 'local'?)"),
+        ("rules: [{name: r, then: {intent: x}}]", "unknown intent 'x' (none are defined)"),
+        ("intents: [{name: a, match: {key: [wbe]}}]", "a.yaml:1:35: intents[0].match.key[0]: unknown key 'wbe' (did you mean 'web'?)"),
+        ("intents: [{name: a, match: {model: [bigg]}}]", "unknown model 'bigg'"),
+        ("intents: [{name: a, ladder: [shed, {switch_model: smal}]}]", "intents[0].ladder[1]: unknown model 'smal'"),
+        ("intents: [{name: a, quality_floor: 0.8, ladder: [{switch_model: small}]}]", "quality 0.7, below the floor of 0.8 of intent 'a'"),
+        ("rules: [{name: r, when: request.modle == 'a', then: {priority: 1}}]", "a.yaml:1:33: rules[0].when: unknown field request.modle"),
+        ("rules: [{name: r, then: {params: {stream: true}}}]", "rules[0].then.params.stream: 'stream' may not be set"),
+        ("rules: [{name: r, then: {modle: big}}]", "unknown field 'modle' (did you mean 'model'?)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place_and_the_nearest_word(
+    compiled: Any, text: str, told: str
+) -> None:
+    (only,) = problems(compiled, text)
+    assert told in only
+
+
+def test_every_problem_of_every_file_is_told_at_once(compiled: Any) -> None:
+    told = problems(
+        compiled,
+        "intents: [{name: a, match: {default: true}}, {name: a}]",
+        "intents: [{name: b, match: {default: true}}]\n"
+        "rules:\n"
+        "  - {name: r, then: {model: nope}}\n"
+        "  - {name: r, when: request.a == pool.b, then: {params: {n: 3}}}\n",
+    )
+    assert [line.split(":")[0:3] for line in told] == [
+        ["a.yaml", "1", "53"],
+        ["b.yaml", "1", "38"],
+        ["b.yaml", "3", "29"],
+        ["b.yaml", "4", "12"],
+        ["b.yaml", "4", "29"],
+        ["b.yaml", "4", "39"],
+        ["b.yaml", "4", "61"],
+    ]
+
+
+def test_a_name_given_twice_is_told_with_both_places(compiled: Any) -> None:
+    (intent,) = problems(compiled, "intents: [{name: a}]", "intents:\n  - name: a\n")
+    assert "b.yaml:2:11" in intent
+    assert "a second intent 'a' (the first is at a.yaml:1:18)" in intent
+    (rule,) = problems(
+        compiled, "rules: [{name: r, then: {priority: 1}}, {name: r, then: {priority: 2}}]"
+    )
+    assert "a second rule 'r'" in rule
+
+
+@pytest.mark.parametrize("match", ["key: [web]", "model: [big]", "header: {x-a: b}"])
+def test_two_intents_cannot_claim_the_same_requests(compiled: Any, match: str) -> None:
+    text = f"intents: [{{name: a, match: {{{match}}}}}, {{name: b, match: {{{match}}}}}]"
+    (only,) = problems(compiled, text)
+    assert "a second" in only
+
+
+def test_header_names_are_lowered(compiled: Any) -> None:
+    policy = compiled("intents: [{name: a, match: {header: {X-Team: Nightly}}}]")
+    assert policy.by_header == {"x-team": {"Nightly": "a"}}
+
+
+def test_aliased_yaml_cannot_hide_a_second_intent(compiled: Any) -> None:
+    (only,) = problems(compiled, "intents: [&a {name: a}, *a]")
+    assert "a second intent" in only
+
+
+def test_a_catalogue_that_discovers_accepts_models_it_does_not_know_yet(
+    compiled: Any, catalog: Catalog
+) -> None:
+    text = (
+        "intents: [{name: a, quality_floor: 0.8, match: {model: [later]}, ladder: [{switch_model: later}]}]\n"
+        "rules: [{name: r, then: {model: later}}]"
+    )
+    compiled(text, against=structs.replace(catalog, discovering=True))
+    assert len(problems(compiled, text)) == 3
+
+
+def test_keys_that_a_proxy_names_need_not_be_listed(compiled: Any, catalog: Catalog) -> None:
+    text = "intents: [{name: a, match: {key: [anybody]}}]"
+    compiled(text, against=structs.replace(catalog, open_keys=True))
+    assert problems(compiled, text)
+
+
+def test_what_the_configuration_gives_a_key_is_held_against_the_policy(
+    compiled: Any, catalog: Catalog
+) -> None:
+    against = structs.replace(catalog, key_intents={"web": "fast"})
+    text = "intents: [{name: fast}, {name: slow}]"
+    assert compiled(text, against=against).intents.keys() == {"fast", "slow"}
+    (unknown,) = problems(compiled, "intents: [{name: fats}]", against=against)
+    assert "unknown intent 'fast' (did you mean 'fats'?)" in unknown
+    (both,) = problems(
+        compiled, "intents: [{name: fast}, {name: slow, match: {key: [web]}}]", against=against
+    )
+    assert "a.yaml:1:52" in both
+
+
+def test_a_file_that_cannot_be_read_raises_no_second_complaint_about_its_intents(
+    compiled: Any,
+) -> None:
+    told = problems(compiled, "intents: [{nam: a}]", "rules: [{name: r, then: {intent: a}}]")
+    assert all(line.startswith("a.yaml") for line in told)
+
+
+@pytest.mark.req("INT-11")
+def test_a_rules_model_below_every_floor_it_could_meet_is_refused(compiled: Any) -> None:
+    rule = "rules: [{name: r, then: {model: tiny}}]"
+    high = "intents: [{name: a, quality_floor: 0.8, match: {default: true}}]"
+    (only,) = problems(compiled, high, rule)
+    assert "below the floor" in only
+    compiled(high.replace(", match: {default: true}", ""), rule)  # some requests have no intent
+    compiled(high.replace("0.8", "0.2"), rule)
+    both = "intents: [{name: a, quality_floor: 0.8}, {name: b}]"
+    (named,) = problems(compiled, both, "rules: [{name: r, then: {intent: a, model: tiny}}]")
+    assert "intent 'a'" in named
+    compiled(both, "rules: [{name: r, then: {intent: b, model: tiny}}]")
+
+
+def test_the_version_is_the_contents(compiled: Any) -> None:
+    one, two = "intents: [{name: a, priority: 1}]", "intents: [{name: a, priority: 2}]"
+    assert compiled(one).version == compiled("# a comment\n" + one).version
+    assert compiled(one).version != compiled(two).version
+
+
+@pytest.mark.parametrize("name", sorted(FORBIDDEN))
+def test_what_the_gateway_answers_for_cannot_be_a_param(name: str) -> None:
+    with pytest.raises(ValueError, match="may not be set"):
+        encode_param(name, 1)
+
+
+def test_params_are_bounded_json(compiled: Any) -> None:
+    policy = compiled("rules: [{name: r, then: {params: {temperature: 0.2, stop: [a, b]}}}]")
+    assert {n: bytes(raw) for n, raw in policy.rules[0].params.items()} == {
+        "temperature": b"0.2",
+        "stop": b'["a","b"]',
+    }
+    with pytest.raises(ValueError, match="4096"):
+        encode_param("stop", "x" * 5000)
+    with pytest.raises(ValueError, match="JSON"):
+        encode_param("stop", object())
+
+
+WORDS = st.sampled_from(
+    (
+        "intents rules name when then match header key model default quality_floor ladder shed",
+        "switch_model priority params reject intent pool true 0.5 big tiny web a request.model",
+        "dry_run 800ms null ~ [] {} 1 -5 'x' request.n",
+    )
+).flatmap(lambda line: st.sampled_from(line.split()))
+TREES = st.recursive(
+    WORDS, lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda xs: "[" + ", ".join(xs) + "]"),
+        st.lists(st.tuples(WORDS, inner), max_size=5, unique_by=lambda p: p[0]).map(
+            lambda ps: "{" + ", ".join(f"{k}: {v}" for k, v in ps) + "}"
+        ),
+    ), max_leaves=24,
+)  # fmt: skip
+
+
+@pytest.mark.req("SEC-4")
+@given(texts=st.lists(st.one_of(TREES, st.text(max_size=60)), max_size=3))
+def test_no_yaml_makes_the_compiler_fail_otherwise_than_it_says(
+    texts: list[str], catalog: Catalog
+) -> None:
+    readings = [read(text, PolicyFile, file=f"{n}.yaml") for n, text in enumerate(texts)]
+    problems = []
+    try:
+        compile_policies(readings, catalog)
+    except ProblemsFound as exc:
+        problems = exc.problems
+    assert all(reading.value is not None for reading in readings) or problems

@@ -1,0 +1,435 @@
+"""`decide`: what rules do to a request, and what no rule can ever do."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from contracts.catalog import Catalog, ModelCard
+from contracts.decision import Decision
+from contracts.errors import BelowQualityFloor, ModelNotFound, NoReadyBackend
+from contracts.inference import RequestFacts
+from contracts.policy import PolicyFile
+from contracts.problems import ProblemsFound
+from contracts.snapshot import PoolSignals, Snapshot
+from contracts.yaml_document import read
+from policies.compiler import compile_policies
+from policies.context import EvaluationContext
+from policies.decide import FAIRNESS_ID_MAX_CHARS, decide
+from policies.policy_set import PolicySet
+
+INTENTS = """
+intents:
+  - {name: interactive, match: {default: true}, priority: 10, quality_floor: 0.6}
+  - {name: premium, match: {header: {x-intent: premium}}, priority: 20, quality_floor: 0.85}
+  - {name: batch, match: {header: {x-intent: batch}}, priority: -10, llmd_objective: sheddable}
+"""
+BUSY = Snapshot(
+    pools={
+        "cluster": PoolSignals(inflight=3, queued=9, limit=4, endpoints=2, ready_endpoints=1),
+        "local": PoolSignals(limit=1, endpoints=1, ready_endpoints=1),
+    }
+)
+
+
+def request(**fields: Any) -> RequestFacts:
+    return RequestFacts(**{"operation": "chat", "model": "big", **fields})
+
+
+@pytest.fixture(scope="session")
+def answer(compiled: Any, catalog: Catalog) -> Any:
+    """`answer(rules, **request fields)`: the decision under INTENTS and these rules."""
+
+    def decided(
+        rules: str, *, against: Catalog = catalog, explain: bool = True, **fields: Any
+    ) -> Any:
+        policy = compiled(INTENTS, f"rules:\n{rules}" if rules else "", against=against)
+        return decide(policy, against, request(**fields), BUSY, explain=explain)
+
+    return decided
+
+
+def verdicts(decision: Decision) -> list[str]:
+    return [outcome.verdict for outcome in decision.rules]
+
+
+# -- rules ------------------------------------------------------------------------------
+
+
+@pytest.mark.req("INT-2", "INT-3")
+def test_rules_add_up_and_later_ones_see_what_earlier_ones_did(answer: Any) -> None:
+    decision = answer(
+        """
+  - {name: one, when: request.model == "big", then: {model: small, max_tokens: 500}}
+  - {name: two, when: request.model == "small" && request.max_tokens == 500, then: {priority: 3}}
+  - {name: three, when: request.priority == 3, then: {params: {temperature: 0.5, top_k: 4}}}
+  - {name: four, when: request.intent == "interactive", then: {priority: 4, params: {temperature: 0}}}
+""",
+        max_tokens=900,
+    )
+    assert verdicts(decision) == ["applied"] * 4
+    assert decision.shaping.model == "small"
+    assert decision.shaping.max_tokens == 500
+    assert decision.shaping.priority == 4
+    assert {n: bytes(raw) for n, raw in decision.shaping.params.items()} == {
+        "temperature": b"0",
+        "top_k": b"4",
+    }
+    assert decision.rules[0].changes == ("model big -> small", "max_tokens 900 -> 500")
+    assert decision.constraints.priority == 4
+
+
+def test_a_rules_pool_is_the_one_of_the_model_chosen_so_far(answer: Any) -> None:
+    decision = answer(
+        """
+  - {name: busy, when: pool.id == "cluster" && pool.queued > 8 && pool.inflight < pool.limit, then: {model: near}}
+  - {name: moved, when: pool.id == "local" && pool.queued == 0, then: {priority: 1}}
+  - {name: by id, when: 'pools["cluster"].ready_endpoints == 1', then: {max_tokens: 7}}
+"""
+    )
+    assert verdicts(decision) == ["applied"] * 3
+
+
+def test_without_an_explanation_only_rules_that_did_something_are_told(answer: Any) -> None:
+    rules = "  - {name: a, when: request.n > 5, then: {priority: 1}}\n  - {name: b, then: {priority: 2}}\n"
+    assert [o.rule for o in answer(rules, explain=False).rules] == ["b"]
+    full = answer(rules)
+    assert verdicts(full) == ["no_match", "applied"]
+    assert full.rules[0].why == "request.n is 1"
+    assert answer(rules, explain=False).intents == ()
+
+
+@pytest.mark.req("INT-2")
+def test_a_rule_that_refuses_ends_the_evaluation(answer: Any) -> None:
+    decision = answer(
+        """
+  - {name: before, then: {max_tokens: 9}}
+  - {name: no, when: request.stream, then: {reject: {retry_after: 10s, message: later, status: 503}}}
+  - {name: after, then: {max_tokens: 1, model: small}}
+""",
+        stream=True,
+    )
+    assert verdicts(decision) == ["applied", "applied", "not_evaluated"]
+    reject = decision.shaping.reject
+    assert (reject.message, reject.retry_after_s, reject.status) == ("later", 10.0, 503)
+    assert decision.models == ()
+    assert decision.shaping.max_tokens == 9
+
+
+def test_a_dry_run_is_told_and_changes_nothing(
+    answer: Any, compiled: Any, catalog: Catalog
+) -> None:
+    rules = "  - {name: a, then: {model: small, reject: {}}, dry_run: true}\n"
+    decision = answer(rules, explain=False)
+    assert decision.shaping.model == "big"
+    assert decision.shaping.reject is None
+    assert decision.rules[0].verdict == "dry_run"
+    assert decision.rules[0].changes == ("model big -> small", "refused with 429")
+    file = compiled(INTENTS, "dry_run: true\nrules: [{name: a, then: {priority: 1}}]")
+    assert decide(file, catalog, request(), BUSY).shaping.priority == 10
+
+
+def test_a_condition_that_fails_counts_as_no_match_and_says_so(answer: Any) -> None:
+    decision = answer(
+        """
+  - {name: divides, when: 10 / request.tools > 1, then: {priority: 1}}
+  - {name: goes on, then: {priority: 2}}
+""",
+        explain=False,
+    )
+    assert verdicts(decision) == ["error", "applied"]
+    assert "division by zero" in decision.rules[0].why
+    assert decision.shaping.priority == 2
+
+
+@pytest.mark.parametrize(("asked", "given_to"), [(None, 100), (50, None), (100, None), (900, 100)])
+def test_a_cap_is_the_lowest_of_all_and_never_raises(
+    answer: Any, asked: int | None, given_to: int | None
+) -> None:
+    rules = "  - {name: a, then: {max_tokens: 100}}\n  - {name: b, then: {max_tokens: 400}}\n"
+    assert answer(rules, max_tokens=asked).shaping.max_tokens == given_to
+
+
+def test_an_embedding_has_no_tokens_to_cap(answer: Any) -> None:
+    rules = "  - {name: a, then: {max_tokens: 100}}\n"
+    assert answer(rules, operation="embedding").shaping.max_tokens is None
+
+
+def test_a_new_intent_brings_its_priority_unless_the_rule_names_one(answer: Any) -> None:
+    decision = answer("  - {name: a, then: {intent: batch}}\n")
+    assert (decision.intent, decision.shaping.priority) == ("batch", -10)
+    assert decision.constraints.objective == "sheddable"
+    assert decision.rules[0].changes == ("intent interactive -> batch", "priority 10 -> -10")
+    told = {outcome.intent: outcome for outcome in decision.intents}
+    assert told["batch"].chosen
+    assert told["batch"].why == "set by rule 'a'"
+    assert "but rule 'a' changed it" in told["interactive"].why
+    assert answer("  - {name: a, then: {intent: batch, priority: 3}}\n").shaping.priority == 3
+
+
+# -- models, pools, the floor -----------------------------------------------------------
+
+
+def test_the_route_follows_the_model_and_keeps_to_the_floor(answer: Any) -> None:
+    decision = answer("")
+    assert decision.models == ("big", "small", "near")
+    assert answer("", headers={"x-intent": "batch"}).models == (
+        "big", "small", "tiny", "near", "unrated",
+    )  # fmt: skip
+
+
+@pytest.mark.req("INT-11")
+@pytest.mark.parametrize("model", ["tiny", "unrated"])
+def test_a_rule_cannot_bring_in_a_model_below_the_floor(
+    compiled: Any, catalog: Catalog, model: str
+) -> None:
+    intents = INTENTS.replace("quality_floor: 0.6", "quality_floor: 0.2")
+    policy = compiled(intents, f"rules: [{{name: cheap, then: {{model: {model}, max_tokens: 5}}}}]")
+    facts = request(headers={"x-intent": "premium"})
+    decision = decide(policy, catalog, facts, BUSY)
+    assert decision.rules[0].verdict == "held_by_floor"
+    assert model in decision.rules[0].why
+    assert decision.models == ("big",)
+    assert decision.shaping.max_tokens == 5  # the rule's other actions stand
+
+
+@pytest.mark.req("INT-11")
+def test_a_client_cannot_ask_for_less_than_was_promised(answer: Any) -> None:
+    with pytest.raises(
+        BelowQualityFloor, match=r"tiny has quality 0\.3.*big, near, small"
+    ) as caught:
+        answer("", model="tiny")
+    assert caught.value.status == 400
+    assert caught.value.param == "model"
+    assert answer("", model="tiny", headers={"x-intent": "batch"}).models == ("tiny",)
+    assert answer("  - {name: up, when: request.model == 'tiny', then: {model: near}}\n", model="tiny").models == ("near",)  # fmt: skip
+
+
+@pytest.mark.req("INT-11")
+def test_an_unrated_model_is_the_clients_to_choose(answer: Any) -> None:
+    assert answer("", model="unrated").models == ("unrated",)
+
+
+@pytest.mark.req("INT-11")
+def test_a_floor_that_rises_undoes_the_choice_of_an_earlier_rule(answer: Any) -> None:
+    decision = answer(
+        """
+  - {name: cheaper, then: {model: near}}
+  - {name: cheapest, then: {model: small}}
+  - {name: vip, when: request.model == "small", then: {intent: premium}}
+"""
+    )
+    assert decision.models == ("big",)
+    assert "model small -> big (the floor is now 0.85)" in decision.rules[2].changes
+    with pytest.raises(BelowQualityFloor):
+        answer("  - {name: vip, then: {intent: premium}}\n", model="small")
+
+
+def test_a_pool_confines_the_route(answer: Any) -> None:
+    decision = answer("  - {name: here, then: {pool: local}}\n")
+    assert decision.shaping.pool == "local"
+    assert decision.models == ("near",)
+    assert decision.rules[0].changes == ("pool any -> local", "model big -> near")
+    later = answer("  - {name: a, then: {pool: local}}\n  - {name: b, then: {model: small}}\n")
+    assert later.shaping.pool is None
+    assert later.models == ("small",)
+
+
+def test_a_pool_that_cannot_serve_the_route_is_not_taken(answer: Any) -> None:
+    nowhere = answer("  - {name: here, then: {pool: local}}\n", model="small")
+    assert nowhere.rules[0].verdict == "error"
+    assert nowhere.rules[0].why.endswith("no model on the route of small is in pool local")
+    assert nowhere.models == ("small",)
+    held = answer("  - {name: here, then: {pool: local}}\n", headers={"x-intent": "premium"})
+    assert held.rules[0].verdict == "held_by_floor"
+
+
+def test_a_model_that_does_not_exist_is_named_with_those_that_do(answer: Any) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        answer("", model="smal\x1b")
+    told = caught.value
+    assert (told.status, told.param) == (404, "model")
+    assert "Did you mean 'small'? Models that do: big, near, small, tiny, unrated." in told.message
+    assert "\x1b" not in told.message
+
+
+def test_the_names_told_are_bounded(compiled: Any) -> None:
+    cards = {f"m{n}": ModelCard(name=f"m{n}", pool="p", upstream="u") for n in range(500)}
+    with pytest.raises(ModelNotFound, match="and 488 more") as caught:
+        decide(compiled(), Catalog(models=cards), request(model="x" * 9000), Snapshot())
+    assert len(caught.value.message) < 400
+
+
+def test_a_rule_can_rename_a_model_that_does_not_exist(answer: Any) -> None:
+    rules = "  - {name: alias, when: 'request.model.startsWith(\"gpt-\")', then: {model: big}}\n"
+    assert answer(rules, model="gpt-4o").models[0] == "big"
+
+
+def test_before_any_backend_has_listed_a_model_the_answer_is_to_wait(compiled: Any) -> None:
+    with pytest.raises(NoReadyBackend) as caught:
+        decide(compiled(), Catalog(discovering=True), request(), Snapshot())
+    assert caught.value.retry_after_s
+
+
+def test_a_rule_whose_model_has_not_been_discovered_is_idle(answer: Any, catalog: Catalog) -> None:
+    against = structs.replace(catalog, discovering=True)
+    decision = answer("  - {name: a, then: {model: later, priority: 1}}\n", against=against)
+    assert decision.models[0] == "big"
+    assert decision.rules[0].verdict == "error"
+    assert decision.shaping.priority == 1
+
+
+# -- constraints ------------------------------------------------------------------------
+
+
+@pytest.mark.req("INT-8")
+def test_fairness_is_by_key_then_by_a_hash_of_the_user(answer: Any) -> None:
+    assert answer("", key="web", user="ann").constraints.fairness_id == "web"
+    ann = answer("", user="ann@example.org").constraints.fairness_id
+    assert ann == answer("", user="ann@example.org").constraints.fairness_id
+    assert ann.startswith("user-")
+    assert "ann" not in ann
+    assert answer("").constraints.fairness_id is None
+    assert len(answer("", key="k" * 500).constraints.fairness_id) <= FAIRNESS_ID_MAX_CHARS
+
+
+# -- cost -------------------------------------------------------------------------------
+
+
+@pytest.mark.req("INT-2")
+def test_only_the_values_that_rules_name_are_built(
+    compiled: Any, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = compiled(
+        "rules: [{name: a, when: request.n > 1 && request.n < 5, then: {priority: 1}}]"
+    )
+    built = []
+    original = EvaluationContext.value
+    monkeypatch.setattr(
+        EvaluationContext,
+        "value",
+        lambda self, reference, shape: (
+            built.append(reference.label) or original(self, reference, shape)
+        ),
+    )
+    decide(policy, catalog, request(headers={"x": "y"}), Snapshot())
+    assert built == ["request.n"]
+
+
+# -- for every policy and every catalogue ------------------------------------------------
+
+NAMES = st.sampled_from(["m0", "m1", "m2", "m3"])
+POOLS = st.sampled_from(["p0", "p1"])
+QUALITY = st.one_of(st.none(), st.integers(0, 4).map(lambda n: n / 4))
+CONDITIONS = st.sampled_from(
+    [
+        None,
+        "request.stream",
+        "request.max_tokens > 2",
+        'request.model == "m1"',
+        'request.intent == "i1" && pool.queued < 2',
+        "10 / request.tools > 2",
+        'request.headers["x-a"] == "1" || "x-b" in request.headers',
+        'request.headers.exists(h, request.headers[h] == "1")',
+        'pools["p1"].queued > 0 && request.priority >= 0 && request.user != request.key',
+    ]
+)
+THEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": NAMES,
+        "max_tokens": st.integers(1, 6),
+        "priority": st.integers(-2, 2),
+        "pool": POOLS,
+        "intent": st.sampled_from(["i0", "i1"]),
+        "params": st.just({"temperature": 0.5}),
+        "reject": st.just({"retry_after": "2s"}),
+    },
+).filter(bool)
+RULE = st.fixed_dictionaries(
+    {"then": THEN}, optional={"when": CONDITIONS.filter(bool), "dry_run": st.booleans()}
+)
+TEXTS = st.text(st.characters(), max_size=6)
+FACTS = st.builds(
+    RequestFacts,
+    operation=st.sampled_from(["chat", "completion", "embedding"]),
+    model=st.one_of(NAMES, TEXTS),
+    stream=st.booleans(),
+    max_tokens=st.one_of(st.none(), st.integers(1, 6), st.just(2**70)),
+    tools=st.integers(0, 9),
+    key=TEXTS,
+    user=TEXTS,
+    headers=st.dictionaries(
+        st.sampled_from(["x-a", "x-b", "x-slo-ttft-ms", "x-setpoint-intent"]),
+        st.one_of(TEXTS, st.sampled_from(["1", "i1"])),
+    ),
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[PolicySet, Catalog]:
+    """A catalogue and a policy that loads in it."""
+    cards = {
+        name: ModelCard(name=name, pool=draw(POOLS), upstream=name, quality=draw(QUALITY))
+        for name in draw(st.sets(NAMES))
+    }
+    catalog = Catalog(
+        models=cards,
+        pools=frozenset({"p0", "p1"}),
+        routes=draw(st.dictionaries(NAMES, st.lists(NAMES, max_size=3).map(tuple))),
+        discovering=True,
+    )
+    intents = [
+        {"name": "i0", "quality_floor": draw(QUALITY), "match": {"default": True}},
+        {
+            "name": "i1",
+            "priority": 1,
+            "quality_floor": draw(QUALITY),
+            "match": {"header": {"x-setpoint-intent": "i1"}},
+        },
+    ]
+    rules = [{"name": f"r{n}", **rule} for n, rule in enumerate(draw(st.lists(RULE, max_size=5)))]
+    text = msgspec.json.encode({"intents": intents, "rules": rules}).decode()
+    reading = read(text, PolicyFile, file="w.yaml")
+    try:
+        return compile_policies([reading], catalog), catalog
+    except ProblemsFound:  # a model provably below a floor: that policy never gets to decide
+        return compile_policies([], catalog), catalog
+
+
+@pytest.mark.req("INT-2", "INT-11")
+@given(world=worlds(), facts=FACTS, explain=st.booleans())
+def test_what_holds_for_every_policy_and_request(
+    world: tuple[PolicySet, Catalog], facts: RequestFacts, explain: bool
+) -> None:
+    policy, catalog = world
+    snapshot = Snapshot(pools={"p1": PoolSignals(queued=1)})
+    try:
+        decision = decide(policy, catalog, facts, snapshot, explain=explain)
+    except (BelowQualityFloor, ModelNotFound, NoReadyBackend):
+        return  # and anything else is a bug
+    assert decide(policy, catalog, facts, snapshot, explain=explain) == decision
+    floor = policy.intent(decision.intent).quality_floor
+    for name in decision.models:
+        quality = catalog.models[name].quality
+        assert floor is None or (name == facts.model if quality is None else quality >= floor)
+    assert len(set(decision.models)) == len(decision.models)
+    cap = decision.shaping.max_tokens
+    assert cap is None or facts.max_tokens is None or cap < facts.max_tokens
+    if decision.shaping.reject is None:
+        assert decision.models[0] == decision.shaping.model
+    else:
+        assert decision.models == ()
+        seen = [o.verdict for o in decision.rules]
+        ended = max(n for n, o in enumerate(decision.rules) if o.verdict not in ("not_evaluated",))
+        assert "refused with 429" in decision.rules[ended].changes
+        assert set(seen[ended + 1 :]) <= {"not_evaluated"}
+    if decision.shaping.pool is not None:
+        assert {catalog.models[m].pool for m in decision.models} <= {decision.shaping.pool}
+    assert decision.constraints.priority == decision.shaping.priority
+    assert len(decision.constraints.fairness_id or "") <= FAIRNESS_ID_MAX_CHARS
+    assert decision.summary().isascii()
+    assert msgspec.json.decode(msgspec.json.encode(decision)) is not None
