@@ -91,6 +91,7 @@ class _Walk:
         self.problems = problems
         self.positions: dict[Path, Position] = {}
         self._env = env
+        self._replaced = 0
         self._expanded_chars = 0
 
     def value(self, node: Node, kind: inspect.Type, path: Path, *, secret: bool = False) -> Any:
@@ -102,11 +103,12 @@ class _Walk:
             return self._scalar(node, members, path, described, secret=secret)
         for member in members:
             if _parser_of(member) is not None:
-                known = len(self.problems)
+                known, replaced = len(self.problems), self._replaced
                 raw = self._any(node, path, secret=secret)
                 if len(self.problems) > known:
                     return None
-                return self._parse(node, member, raw, path, foreign=self._env is not None)
+                foreign = secret or self._replaced > replaced
+                return self._parse(node, member, raw, path, foreign=foreign)
         for member in members:
             match node, member:
                 case Sequence(), inspect.ListType():
@@ -249,6 +251,7 @@ class _Walk:
         for message, hint in expansion.faults:
             self._note(node, path, message, hint)
         if expansion.replaced:
+            self._replaced += 1
             self._expanded_chars += len(expansion.text)
             if self._expanded_chars > yaml_nodes.MAX_CHARS:
                 self._note(node, path, "what the environment puts in is too large")
@@ -366,6 +369,9 @@ def _parser_of(kind: inspect.Type) -> Callable[[object], object] | None:
 
 def _spelling(kind: inspect.Type) -> str:
     """What a type is called in a message; "" for one that need not be named."""
+    if _parser_of(kind) is not None:
+        custom = _class_of(kind)
+        return str(getattr(custom, "spelling", f"a {getattr(custom, '__name__', '').lower()}"))
     match kind:
         case inspect.StrType():
             return "text"
@@ -381,8 +387,6 @@ def _spelling(kind: inspect.Type) -> str:
             return "a mapping"
         case inspect.LiteralType():
             return "one of " + ", ".join(map(str, kind.values))
-        case inspect.CustomType():
-            return str(getattr(kind.cls, "spelling", kind.cls.__name__))
     return ""
 
 

@@ -15,6 +15,7 @@ from adapters.dialect import AttemptContext
 from contracts.catalog import Catalog
 from contracts.errors import (
     BelowQualityFloor,
+    ConnectFailed,
     FaultClass,
     GatewayError,
     NoReadyBackend,
@@ -191,6 +192,8 @@ class Executor:
         except GatewayError as exc:
             record.fault = exc.code
             record.status = exc.upstream_status if isinstance(exc, UpstreamFault) else None
+            if isinstance(exc, ConnectFailed):
+                pool.lost(slot.endpoint)
             raise
         except asyncio.CancelledError:
             attempt.cancel()

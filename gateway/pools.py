@@ -137,6 +137,10 @@ class Pool:
         endpoint.state = state
         self._carry_out(self._queue.configure(self._settings(), self._clock()))
 
+    def lost(self, endpoint: Endpoint) -> None:
+        """Nobody listens there any more: no work for it until a probe has found it well."""
+        self.learn(endpoint, EndpointState(why="it cannot be reached"))
+
     # -- slots --------------------------------------------------------------------------
 
     def enter(self, priority: int) -> "Entry":

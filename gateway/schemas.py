@@ -132,7 +132,7 @@ class _Writer:
         shapes = [inspect.type_info(kind) for kind in (SwitchModel, CapTokens, ReduceBatching)]
         return {
             "description": _described(Rung),
-            "anyOf": [{"enum": list(PLAIN_RUNGS)}, *map(self.define, shapes)],
+            **_or_reference({"anyOf": [{"enum": list(PLAIN_RUNGS)}, *map(self.define, shapes)]}),
         }
 
     def _members(self, kind: inspect.StructType) -> Schema:

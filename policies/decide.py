@@ -185,9 +185,10 @@ def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[
 
 
 def _fairness_id(facts: RequestFacts) -> str | None:
-    """Whose share this request counts against. A user's own name never leaves the gateway."""
-    if facts.key and len(facts.key) <= FAIRNESS_ID_MAX_CHARS:
-        return facts.key
+    """Whose share this request counts against: fit for a header, and without a user's own name."""
+    key = facts.key
+    if key and len(key) <= FAIRNESS_ID_MAX_CHARS and key.isascii() and key.isprintable():
+        return key
     who = facts.key or facts.user
     if not who:
         return None

@@ -144,7 +144,7 @@ class _Work:
         self.update(choices=choices, models=models)
         if self.shape.model != before.model:
             floor = f"the floor is now {intent.quality_floor or 0:g}"
-            self.changes.append(f"model {before.model} -> {self.shape.model} ({floor})")
+            self._tell_model(before.model, f" ({floor})")
 
     def set_model(self, name: str) -> None:
         """A new model, and no pool: a rule that names a model means it wherever it lives."""
@@ -175,7 +175,7 @@ class _Work:
         if below:
             self.held.append(why_below(below[0], self.shape.intent))
         else:
-            self.failed.append(f"no model on the route of {choice.model} is in pool {pool}")
+            self.failed.append(f"no model on the route of {_plain(choice.model)} is in pool {pool}")
 
     def _choose(self, choice: Choice) -> None:
         before = self.shape.model
@@ -183,7 +183,11 @@ class _Work:
         models = route(choice, self._asked, self.shape.intent, self._catalog)
         self.update(choices=choices, models=models)
         if self.shape.model != before:
-            self.changes.append(f"model {before} -> {self.shape.model}")
+            self._tell_model(before)
+
+    def _tell_model(self, before: str, why: str = "") -> None:
+        """The client's own name may hold anything, so it is told escaped and cut."""
+        self.changes.append(f"model {_plain(before)} -> {self.shape.model}{why}")
 
     def cap_tokens(self, cap: int) -> None:
         """The lowest of the client's wish and every cap. An embedding generates nothing."""
@@ -197,5 +201,12 @@ class _Work:
 
 
 def _shown(value: msgspec.Raw) -> str:
-    text = bytes(value).decode()
+    return _cut(bytes(value).decode())
+
+
+def _plain(name: str) -> str:
+    return _cut(ascii(name)[1:-1])
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."

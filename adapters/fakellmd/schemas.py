@@ -128,7 +128,7 @@ def _number(schema: Schema, seed: int, *, whole: bool) -> int | float:
     if below is not None:
         high = below - step
     if low is None:
-        low = 0 if high is None else min(0, high)
+        low = 0 if high is None else high - 100 * step
     try:
         first = math.ceil(low / step)
         last = first + 100 if high is None else math.floor(high / step)

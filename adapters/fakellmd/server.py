@@ -79,10 +79,10 @@ async def serve(
     Raises OSError where the address cannot be bound.
     """
     app = make_app(FakeLlmd(settings))
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
         if on_listening is not None:
             on_listening(runner.addresses[0][1])
         await asyncio.Event().wait()

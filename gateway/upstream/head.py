@@ -49,9 +49,9 @@ class RequestEncoder:
         Raises ValueError for a method, path or header that HTTP cannot carry: a bug of the caller.
         The message names the header, never its value.
         """
-        path = self._base_path + request.path
-        if not _is_token(request.method) or not _is_path(request.path) or not _is_path(path):
+        if not _is_token(request.method) or not _is_path(request.path):
             raise ValueError("a request needs a method and a path of visible ASCII characters")
+        path = self._base_path + request.path
         lines = [f"{request.method} {path} HTTP/1.1\r\n", self._own_headers]
         for name, value in request.headers:
             if name.lower() in NEVER_SENT:

@@ -3,10 +3,12 @@
 Its texts may hold an address, so none of them may end in an error that a client sees.
 """
 
+import re
 from urllib.parse import urlsplit
 
 import msgspec
 
+_is_visible = re.compile(r"[!-~]*").fullmatch
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -25,8 +27,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
             raise ValueError("an endpoint URL starts with http:// or https://")
-        if not parts.hostname or not parts.hostname.isascii():
-            raise ValueError("an endpoint URL names a host, in ASCII")
+        if not parts.hostname or not _is_visible(parts.hostname) or not _is_visible(parts.path):
+            raise ValueError("an endpoint URL names a host, all of it in visible ASCII characters")
         if parts.username is not None or parts.password is not None:
             raise ValueError("an endpoint URL carries no credentials: set api_key")
         if parts.query or parts.fragment:
@@ -35,7 +37,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         try:
             port = default_port if parts.port is None else parts.port
         except ValueError:
-            raise ValueError("an endpoint URL has a port from 1 to 65535") from None
+            port = 0
+        if port == 0:
+            raise ValueError("an endpoint URL has a port from 1 to 65535")
         shown_host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         return cls(
             host=parts.hostname,

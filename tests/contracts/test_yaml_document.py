@@ -223,6 +223,20 @@ def test_aliases_expand_to_a_bounded_size() -> None:
     assert "more than 100000 values, with what aliases repeat" in problems("\n".join(lines))[0]
 
 
+@pytest.mark.req("SEC-5")
+@pytest.mark.usefixtures("_both_parsers")
+def test_aliases_nest_to_a_bounded_depth() -> None:
+    lines = ["a0: &a0 []"] + [f"a{n}: &a{n} [[[[[[*a{n - 1}]]]]]]" for n in range(1, 20)]
+    assert problems("\n".join(lines))[0].endswith("nested more than 64 deep")
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.usefixtures("_both_parsers")
+@pytest.mark.parametrize("escape", ["\\ud800", "\\UFFFFFFFF", "\\q", "\\x"])
+def test_an_escape_that_is_no_character_is_a_problem(escape: str) -> None:
+    assert len(problems(f'policies: "{escape}"')) == 1
+
+
 def test_aliases_repeat_what_they_name() -> None:
     config = value("routes: {a: &names [x, y], b: *names}")
     assert config.routes == {"a": ["x", "y"], "b": ["x", "y"]}
@@ -366,6 +380,14 @@ def test_a_value_from_the_environment_is_not_quoted(text: str) -> None:
     found = problems(text, env={"S": SECRET})
     assert found
     assert all(SECRET not in problem for problem in found)
+
+
+@pytest.mark.req("SEC-3")
+def test_a_mapping_that_a_type_reads_itself_is_quoted_unless_it_is_from_the_environment() -> None:
+    text = "intents: [{name: a, ladder: [{cap_tokens: x}, {caps: '${S}'}]}]"
+    first, second = problems(text, PolicyFile, env={"S": SECRET})
+    assert first == "f:1:30: intents[0].ladder[0]: Expected `int`, got `str` - at `$.cap_tokens`"
+    assert second == "f:1:47: intents[0].ladder[1]: expected a rung, got something else"
 
 
 @pytest.mark.req("SEC-4")

@@ -89,7 +89,7 @@ def test_a_mistake_is_told_with_file_line_and_column(tmp_path: Path) -> None:
     )
     assert f"{file}:4:12: rules[0].then: unknown field 'prioritty'" in refusal(file)
     file.write_text(file.read_text().replace("prioritty", "priority"))
-    assert f"{file}:3:47: rules[0].when: unknown field request.modle" in refusal(file)
+    assert f"{file}:3:51: rules[0].when: unknown field request.modle" in refusal(file)
 
 
 @pytest.mark.req("SEC-5")

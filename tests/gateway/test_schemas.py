@@ -100,6 +100,7 @@ DOCUMENTS: list[tuple[type, str, bool]] = [
     (PolicyFile, INTENT % "priority: 1001", False),
     (PolicyFile, INTENT % "ladder: [shed, {cap_tokens: 5}, {reduce_batching: 0.5}]", True),
     (PolicyFile, INTENT % "ladder: [shedd]", False),
+    (PolicyFile, INTENT % "ladder: [${X:-shed}]", True),
     (PolicyFile, INTENT % "ladder: [{cap_tokens: 0}]", False),
     (PolicyFile, INTENT % "ladder: [{cap_tokens: 1, switch_model: a}]", False),
     (PolicyFile, INTENT % "match: {header: {a: b}, default: true}", True),

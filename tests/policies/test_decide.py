@@ -228,6 +228,35 @@ def test_a_floor_that_rises_undoes_the_choice_of_an_earlier_rule(answer: Any) ->
         answer("  - {name: vip, then: {intent: premium}}\n", model="small")
 
 
+@pytest.mark.req("INT-11")
+def test_only_the_choices_that_the_new_floor_forbids_are_undone(
+    compiled: Any, catalog: Catalog
+) -> None:
+    policy = compiled(
+        INTENTS.replace("0.85", "0.75"),
+        """
+rules:
+  - {name: a, then: {model: near}}
+  - {name: b, then: {model: small}}
+  - {name: c, then: {intent: premium}}
+""",
+    )
+    assert decide(policy, catalog, request(), BUSY).shaping.model == "near"
+
+
+def test_bytes_that_are_no_text_are_values_like_others(answer: Any) -> None:
+    rules = """
+  - {name: a, when: 'request.headers["x"] != "" && request.headers.all(h, h != "")', then: {priority: 1}}
+"""
+    assert answer(rules, headers={"x": "\udcff", "\udcfe": ""}).shaping.priority == 1
+
+
+def test_what_a_client_named_is_told_escaped_and_cut(answer: Any) -> None:
+    decision = answer("  - {name: a, then: {model: big}}\n", model="\x1b" + "x" * 500)
+    assert decision.rules[0].changes[0].startswith("model \\x1bxxx")
+    assert len(decision.rules[0].changes[0]) < 80
+
+
 def test_a_pool_confines_the_route(answer: Any) -> None:
     decision = answer("  - {name: here, then: {pool: local}}\n")
     assert decision.shaping.pool == "local"
@@ -293,7 +322,10 @@ def test_fairness_is_by_key_then_by_a_hash_of_the_user(answer: Any) -> None:
     assert ann.startswith("user-")
     assert "ann" not in ann
     assert answer("").constraints.fairness_id is None
-    assert len(answer("", key="k" * 500).constraints.fairness_id) <= FAIRNESS_ID_MAX_CHARS
+    for odd in ("k" * 500, "a\r\nx: y", "\udcff", "clé"):
+        shared = answer("", key=odd).constraints.fairness_id
+        assert shared.startswith("key-")
+        assert len(shared) <= FAIRNESS_ID_MAX_CHARS
 
 
 # -- cost -------------------------------------------------------------------------------
@@ -352,7 +384,9 @@ THEN = st.fixed_dictionaries(
 RULE = st.fixed_dictionaries(
     {"then": THEN}, optional={"when": CONDITIONS.filter(bool), "dry_run": st.booleans()}
 )
-TEXTS = st.text(st.characters(), max_size=6)
+TEXTS = st.text(max_size=6)
+RAW_TEXTS = st.text(st.characters(exclude_categories=()), max_size=6)
+"""As headers may have them: with lone surrogates for bytes that are no UTF-8."""
 FACTS = st.builds(
     RequestFacts,
     operation=st.sampled_from(["chat", "completion", "embedding"]),
@@ -360,11 +394,11 @@ FACTS = st.builds(
     stream=st.booleans(),
     max_tokens=st.one_of(st.none(), st.integers(1, 6), st.just(2**70)),
     tools=st.integers(0, 9),
-    key=TEXTS,
-    user=TEXTS,
+    key=RAW_TEXTS,
+    user=RAW_TEXTS,
     headers=st.dictionaries(
         st.sampled_from(["x-a", "x-b", "x-slo-ttft-ms", "x-setpoint-intent"]),
-        st.one_of(TEXTS, st.sampled_from(["1", "i1"])),
+        st.one_of(RAW_TEXTS, st.sampled_from(["1", "i1"])),
     ),
 )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.fakellmd.schemas import sample
@@ -39,6 +39,7 @@ def grown(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[st
     )  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(schema=st.recursive(leaves, grown, max_leaves=8), seed=st.integers(0, 2**64 - 1))
 def test_a_sample_is_valid_for_its_schema(schema: dict[str, Any], seed: int) -> None:
     value = sample(schema, seed)

@@ -96,7 +96,10 @@ def test_no_header_value_adds_a_line(value):
     [
         ("ftp://h", "http:// or https://"),
         ("http://", "names a host"),
-        ("http://exämple", "in ASCII"),
+        ("http://exämple", "visible ASCII"),
+        ("http://a\0b", "visible ASCII"),
+        ("http://h/a b", "visible ASCII"),
+        ("http://h:0", "a port"),
         ("http://u:pw@h", "no credentials"),
         ("http://h?a=1", "no query"),
         ("http://h:99999", "a port"),

@@ -1,0 +1,402 @@
+"""Attempts one after the other: retries, fallback, timeouts, and who gets to see what. Virtual time."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from fakes.scripted import (
+    DONE,
+    USAGE,
+    Script,
+    ScriptedTransport,
+    answer,
+    broken,
+    chunk,
+    data,
+    end,
+    head,
+    refusal,
+    unreachable,
+)
+
+from contracts.catalog import Catalog
+from contracts.errors import (
+    ConnectFailed,
+    GatewayError,
+    NoReadyBackend,
+    StreamBroken,
+    UpstreamFault,
+    UpstreamTimeout,
+)
+from contracts.events import Delta, End, Event, Fault
+from contracts.inference import InferRequest, RoutingPlan, Target, Timeouts
+from gateway.attempt import LINGER_S, Attempt
+from gateway.executor import Executor, Progress
+from gateway.intake import read_request
+from gateway.pools import Pool
+
+MakePool = Callable[..., Pool]
+pytestmark = [pytest.mark.looptime, pytest.mark.req("RUN-1", "RUN-5", "RUN-6")]
+
+
+class Listening:
+    """A sink that remembers."""
+
+    def __init__(self, patience_s: float | None = None) -> None:
+        self.patience_s = patience_s
+        self.seen: list[Event] = []
+        self.opened = 0
+        self.waits = 0
+        self.attempt: Attempt | None = None
+
+    async def open(self, progress: Progress) -> None:
+        self.opened += 1
+
+    async def waiting(self, progress: Progress) -> None:
+        self.waits += 1
+
+    def events(self, events: list[Event]) -> None:
+        self.seen += events
+
+    def attach(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+    @property
+    def text(self) -> str:
+        return "".join(event.content for event in self.seen if isinstance(event, Delta))
+
+
+def request(**fields: object) -> InferRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
+    return read_request(msgspec.json.encode(body), "chat", request_id="req_1", key="", headers={})
+
+
+def plan(*pools: Pool) -> RoutingPlan:
+    return RoutingPlan(
+        targets=tuple(
+            Target(model=f"m{i}", pool=p.id, upstream=f"up{i}") for i, p in enumerate(pools)
+        )
+    )
+
+
+async def run(
+    *pools: Pool,
+    infer: InferRequest | None = None,
+    sink: Listening | None = None,
+    draw: float = 1.0,
+) -> tuple[Listening, Progress]:
+    sink = sink or Listening()
+    loop = asyncio.get_running_loop()
+    executor = Executor(
+        {pool.id: pool for pool in pools},
+        draw=lambda: draw,
+        new_id=lambda: "call_1",
+        clock=loop.time,
+    )
+    progress = Progress(accepted_s=loop.time())
+    await executor.infer(infer or request(), plan(*pools), Catalog(), sink, progress)
+    return sink, progress
+
+
+async def failure(*pools: Pool, sink: Listening | None = None) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        await run(*pools, sink=sink)
+    return caught.value
+
+
+def free(pool: Pool) -> bool:
+    return pool.signals().inflight == 0 and all(e.inflight == 0 for e in pool.endpoints)
+
+
+async def test_a_healthy_stream_arrives_whole_and_timed(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(answer(("Hel", "lo"), start_s=0.1, gap_s=0.1)))
+    sink, progress = await run(pool)
+    assert sink.text == "Hello"
+    assert isinstance(sink.seen[-1], End)
+    assert progress.first_token_s == pytest.approx(0.1), (
+        "headers and role deltas are no first token"
+    )
+    assert progress.tpot_s == pytest.approx(0.2)
+    assert progress.usage is not None
+    assert progress.usage.completion_tokens == 2
+    assert free(pool)
+
+
+async def test_a_fault_before_the_first_token_is_tried_again(make_pool: MakePool) -> None:
+    transport = ScriptedTransport(refusal(500), answer())
+    sink, progress = await run(make_pool("a", transport, retries=1))
+    assert sink.text == "Hello"
+    assert [a.fault for a in progress.attempts] == ["upstream_error", None]
+
+
+async def test_attempts_are_bounded_and_the_engines_own_error_comes_out(
+    make_pool: MakePool,
+) -> None:
+    transport = ScriptedTransport(refusal(503, b'{"error":{"message":"too busy"}}'))
+    error = await failure(make_pool("a", transport, retries=2))
+    assert len(transport.requests) == 3
+    assert (error.status, error.message) == (503, "too busy")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_request_at_fault_is_sent_once_to_one_target(
+    make_pool: MakePool, status: int
+) -> None:
+    first, second = ScriptedTransport(refusal(status)), ScriptedTransport(answer())
+    error = await failure(make_pool("a", first), make_pool("b", second))
+    assert error.status == status
+    assert (len(first.requests), len(second.requests)) == (1, 0)
+
+
+async def test_when_a_target_fails_the_next_one_answers(make_pool: MakePool) -> None:
+    first, second = ScriptedTransport(unreachable()), ScriptedTransport(answer())
+    sink, progress = await run(make_pool("a", first, retries=0), make_pool("b", second))
+    assert sink.text == "Hello"
+    assert progress.target is not None
+    assert progress.target.model == "m1"
+    assert b'"model":"up1"' in second.requests[0].body
+
+
+async def test_retry_after_is_honoured_when_it_is_short(make_pool: MakePool) -> None:
+    transport = ScriptedTransport(refusal(429, retry_after="2"), answer())
+    await run(make_pool("a", transport, retries=1))
+    assert transport.started_s[1] - transport.started_s[0] >= 2.0
+
+
+async def test_a_long_retry_after_goes_to_the_next_target_or_the_client(
+    make_pool: MakePool,
+) -> None:
+    first, second = ScriptedTransport(refusal(429, retry_after="60")), ScriptedTransport(answer())
+    await run(make_pool("a", first, retries=3), make_pool("b", second))
+    assert len(first.requests) == 1
+    error = await failure(make_pool("c", ScriptedTransport(refusal(429, retry_after="60"))))
+    assert (error.status, error.retry_after_s) == (429, 60.0)
+
+
+async def test_a_silent_engine_is_left_for_the_next_target_at_once(make_pool: MakePool) -> None:
+    limits = Timeouts(first_token_s=2.0, idle_s=10.0)
+    silent = ScriptedTransport([head(0.1)])
+    second = ScriptedTransport(answer())
+    sink, _ = await run(
+        make_pool("a", silent, timeouts=limits, retries=3), make_pool("b", second, timeouts=limits)
+    )
+    assert sink.text == "Hello"
+    assert len(silent.requests) == 1, "it would be silent again"
+    assert silent.exchanges[0].cancelled_at_s == pytest.approx(2.0)
+
+
+async def test_the_last_attempt_may_take_its_time_to_the_first_token(make_pool: MakePool) -> None:
+    limits = Timeouts(first_token_s=1.0, idle_s=60.0)
+    sink, _ = await run(make_pool("a", ScriptedTransport(answer(start_s=20.0)), timeouts=limits))
+    assert sink.text == "Hello"
+
+
+async def test_an_idle_stream_ends_with_a_fault_and_not_as_a_short_answer(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool(
+        "a",
+        ScriptedTransport([head(0.1), data(0.1, chunk({"content": "Hel"}))]),
+        timeouts=Timeouts(idle_s=3.0),
+    )
+    sink, progress = await run(pool)
+    assert sink.text == "Hel"
+    (fault,) = [event for event in sink.seen if isinstance(event, Fault)]
+    assert isinstance(fault.error, UpstreamTimeout)
+    assert isinstance(progress.fault, UpstreamTimeout)
+    assert asyncio.get_running_loop().time() == pytest.approx(3.1)
+    assert free(pool)
+
+
+async def test_pings_during_a_stream_do_not_keep_it_alive(make_pool: MakePool) -> None:
+    pings = [data(0.5 * n, b": ping\n\n") for n in range(1, 40)]
+    script: Script = [head(0.1), data(0.1, chunk({"content": "Hel"})), *pings]
+    sink, _ = await run(make_pool("a", ScriptedTransport(script), timeouts=Timeouts(idle_s=3.0)))
+    assert isinstance(sink.seen[-1], Fault)
+    assert asyncio.get_running_loop().time() < 5.0
+
+
+async def test_pings_before_the_first_token_do(make_pool: MakePool) -> None:
+    pings = [data(1.0 * n, b": keepalive\n\n") for n in range(1, 20)]
+    script: Script = [head(0.1), *pings, *answer(start_s=20.0)[1:]]
+    sink, _ = await run(make_pool("a", ScriptedTransport(script), timeouts=Timeouts(idle_s=3.0)))
+    assert sink.text == "Hello"
+
+
+async def test_no_answer_takes_longer_than_its_total(make_pool: MakePool) -> None:
+    endless = [head(0.1), *(data(0.5 * n, chunk({"content": "x"})) for n in range(1, 100))]
+    sink, _ = await run(make_pool("a", ScriptedTransport(endless), timeouts=Timeouts(total_s=10.0)))
+    assert isinstance(sink.seen[-1], Fault)
+    assert asyncio.get_running_loop().time() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    "last_words",
+    [
+        [end(0.3)],
+        [data(0.3, DONE), end(0.3)],
+        [broken(0.3, StreamBroken("cut", fault="stream_broken"))],
+        [data(0.3, b'data: {"error":{"message":"engine died"}}\n\n'), data(0.3, DONE), end(0.3)],
+        [data(0.3, b"data: {half\n\n"), end(0.3)],
+    ],
+)
+async def test_a_stream_that_dies_after_content_is_a_fault_and_is_not_tried_again(
+    make_pool: MakePool, last_words: Script
+) -> None:
+    transport = ScriptedTransport([head(0.1), data(0.2, chunk({"content": "Hel"})), *last_words])
+    other = ScriptedTransport(answer())
+    pool = make_pool("a", transport, retries=3)
+    sink, progress = await run(pool, make_pool("b", other))
+    assert sink.text == "Hel"
+    assert [type(event) for event in sink.seen].count(Fault) == 1
+    assert isinstance(sink.seen[-1], Fault)
+    assert progress.fault is not None
+    assert len(transport.requests) == 1
+    assert other.requests == []
+    assert free(pool)
+
+
+async def test_an_error_event_before_content_is_tried_elsewhere(make_pool: MakePool) -> None:
+    failing = ScriptedTransport(
+        [
+            head(0.1),
+            data(0.2, b'data: {"error":{"message":"overloaded","type":"overloaded_error"}}\n\n'),
+        ]
+    )
+    sink, _ = await run(
+        make_pool("a", failing, retries=0), make_pool("b", ScriptedTransport(answer()))
+    )
+    assert sink.text == "Hello"
+
+
+async def test_a_whole_stream_without_its_end_marker_is_complete_at_once(
+    make_pool: MakePool,
+) -> None:
+    script = [
+        head(0.1),
+        data(0.1, chunk({"content": "Hi"})),
+        data(0.2, chunk({}, finish="stop") + USAGE),
+    ]
+    pool = make_pool("a", ScriptedTransport(script))
+    sink, _ = await run(pool)
+    assert isinstance(sink.seen[-1], End)
+    assert asyncio.get_running_loop().time() == pytest.approx(0.2)
+    assert not free(pool), "the engine has not hung up yet"
+    await asyncio.sleep(LINGER_S)
+    assert free(pool)
+
+
+@pytest.mark.parametrize("when_s", [0.01, 0.07, 0.15])
+async def test_a_client_that_leaves_takes_the_attempt_with_it(
+    make_pool: MakePool, when_s: float
+) -> None:
+    transport = ScriptedTransport(answer(("a",) * 50))
+    pool = make_pool("a", transport)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(when_s):
+            await run(pool)
+    assert transport.exchanges[0].cancelled_at_s == pytest.approx(when_s)
+    assert free(pool)
+
+
+async def test_a_client_that_leaves_the_queue_never_reaches_a_backend(make_pool: MakePool) -> None:
+    transport = ScriptedTransport(answer(("a",) * 50))
+    pool = make_pool("a", transport, slots=1)
+    held = await pool.enter(0).slot
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await run(pool)
+    held.release()
+    await asyncio.sleep(0)
+    assert transport.requests == []
+    assert free(pool)
+
+
+async def test_a_full_pool_hands_over_to_the_next_target(make_pool: MakePool) -> None:
+    full = make_pool("a", ScriptedTransport(answer()), slots=1, max_waiting=0)
+    await full.enter(0).slot
+    sink, progress = await run(full, make_pool("b", ScriptedTransport(answer())))
+    assert sink.text == "Hello"
+    assert len(progress.attempts) == 1
+
+
+async def test_without_any_ready_backend_the_client_is_told_when_to_come_back(
+    make_pool: MakePool,
+) -> None:
+    error = await failure(make_pool("a", ScriptedTransport(answer()), ready=False))
+    assert isinstance(error, NoReadyBackend)
+    assert error.retry_after_s is not None
+
+
+async def test_a_real_fault_is_reported_rather_than_the_missing_fallback(
+    make_pool: MakePool,
+) -> None:
+    error = await failure(
+        make_pool(
+            "a", ScriptedTransport(refusal(429, b'{"error":{"message":"slow down"}}')), retries=0
+        ),
+        make_pool("b", ScriptedTransport(answer()), ready=False),
+    )
+    assert error.message == "slow down"
+
+
+async def test_an_unreachable_endpoint_gets_no_more_work_until_it_is_probed(
+    make_pool: MakePool,
+) -> None:
+    dead, alive = ScriptedTransport(unreachable()), ScriptedTransport(answer())
+    pool = make_pool("a", dead, alive, retries=1)
+    for _ in range(3):
+        sink, _progress = await run(pool)
+        assert sink.text == "Hello"
+    assert len(dead.requests) == 1
+
+
+async def test_a_long_wait_is_told_to_the_sink_in_the_queue_and_before_the_first_token(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("a", ScriptedTransport(answer(start_s=2.5)), slots=1)
+    held = await pool.enter(0).slot
+    asyncio.get_running_loop().call_later(2.5, held.release)
+    sink, _ = await run(pool, sink=Listening(patience_s=1.0))
+    assert sink.waits == 4
+    assert sink.text == "Hello"
+
+
+async def test_a_slow_reader_pauses_the_engine_and_does_not_count_as_its_silence(
+    make_pool: MakePool,
+) -> None:
+    transport = ScriptedTransport(answer(("a", "b", "c")))
+    pool = make_pool("a", transport, timeouts=Timeouts(idle_s=2.0))
+    sink = Listening()
+    loop = asyncio.get_running_loop()
+
+    def hold() -> None:
+        assert sink.attempt is not None
+        sink.attempt.pause()
+        loop.call_later(5.0, sink.attempt.resume)
+
+    loop.call_later(0.15, hold)
+    await run(pool, sink=sink)
+    assert sink.text == "abc"
+    assert transport.exchanges[0].pauses == 1
+    assert loop.time() > 5.0
+
+
+async def test_two_choices_are_complete_only_when_both_are(make_pool: MakePool) -> None:
+    script = [
+        head(0.1),
+        data(0.1, chunk({"content": "a"}) + chunk({"content": "b"}, index=1)),
+        data(0.2, chunk({}, finish="stop")),
+        data(0.3, DONE),
+        end(0.3),
+    ]
+    sink, _ = await run(make_pool("a", ScriptedTransport(script)), infer=request(n=2))
+    assert isinstance(sink.seen[-1], Fault)
+
+
+async def test_faults_name_the_endpoint_by_number_only(make_pool: MakePool) -> None:
+    error = await failure(make_pool("a", ScriptedTransport(unreachable()), retries=0))
+    assert isinstance(error, ConnectFailed)
+    assert isinstance(error, UpstreamFault)
+    assert error.where == "pool a, endpoint 1"

@@ -1,0 +1,155 @@
+"""The load test measures what it says it measures, against a small server whose timing is known.
+
+Locust patches the standard library for gevent, so it never runs in this process.
+"""
+
+import asyncio
+import csv
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+HEAD_TO_CONTENT_S = 0.06
+GAP_S = 0.01
+TOKENS = 4
+Row = dict[str, str]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+pytestmark = pytest.mark.req("OPS-4")
+
+
+def frame(delta: dict[str, str] | None = None, **members: object) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": None}]
+    event = {"object": "chat.completion.chunk", "choices": choices, **members}
+    return f"data: {json.dumps(event)}\n\n".encode()
+
+
+async def chat(request: web.Request, *, truncate: bool = False) -> web.StreamResponse:
+    asked = await request.json()
+    assert asked["stream"] is True
+    assert asked["stream_options"] == {"include_usage": True}
+    assert asked["max_tokens"] == 5
+    answer = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await answer.prepare(request)
+    await answer.write(b": ping\n\n" + frame({"role": "assistant"}))
+    await asyncio.sleep(HEAD_TO_CONTENT_S)
+    for _ in range(TOKENS):
+        await answer.write(frame({"content": "word "}))
+        await asyncio.sleep(GAP_S)
+    if not truncate:
+        finish = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        await answer.write(frame(choices=[finish]))
+        await answer.write(frame(usage={"completion_tokens": TOKENS, "prompt_tokens": 3}))
+        await answer.write(b"data: [DONE]\n\n")
+    return answer
+
+
+async def truncated(request: web.Request) -> web.StreamResponse:
+    return await chat(request, truncate=True)
+
+
+async def guarded(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("authorization") != "Bearer sesame":
+        return web.Response(status=401)
+    return await chat(request)
+
+
+async def full(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=429, headers={"retry-after": "0.5"})
+
+
+async def models(request: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": "tiny", "object": "model"}]})
+
+
+@asynccontextmanager
+async def server(handler: Handler) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def locust(base_url: str, folder: Path, **environment: str) -> tuple[int, dict[str, Row]]:
+    """Run the load test for two seconds; its exit code, and the rows by type."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("MODEL", "TOKEN", "MAX_TOKENS")}
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
+    command += ["--host", base_url, "--users", "2", "--spawn-rate", "2", "--run-time", "2s"]
+    command += ["--stop-timeout", "5", "--csv", str(folder / "out"), "--loglevel", "ERROR"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,  # locust reads *.conf from the working directory
+        env={**kept, "MAX_TOKENS": "5", **environment},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, complaint = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    written = folder / "out_stats.csv"
+    assert written.exists(), complaint.decode()
+    with written.open(newline="") as opened:
+        rows = {row["Type"]: row for row in csv.DictReader(opened)}
+    assert process.returncode is not None
+    return process.returncode, rows
+
+
+def count(row: Row) -> int:
+    return int(row["Request Count"])
+
+
+async def test_ttft_and_tpot_are_rows_of_their_own(tmp_path: Path) -> None:
+    async with server(chat) as base_url:
+        code, rows = await locust(base_url, tmp_path)
+    assert code == 0
+    assert rows["POST"]["Failure Count"] == "0"
+    assert count(rows["POST"]) >= 2
+    assert count(rows["TTFT"]) == count(rows["TPOT"]) == count(rows["POST"])
+    # Lower bounds only: a busy machine may be slower, a correct measurement cannot be faster.
+    ttft_ms, tpot_ms, e2e_ms = (
+        float(rows[kind]["Min Response Time"]) for kind in ("TTFT", "TPOT", "POST")
+    )
+    assert ttft_ms >= HEAD_TO_CONTENT_S * 950, "the head, a comment and the role are not content"
+    assert e2e_ms >= (HEAD_TO_CONTENT_S + TOKENS * GAP_S) * 950
+    assert tpot_ms >= TOKENS * GAP_S * 950 / (TOKENS - 1)
+
+
+async def test_a_truncated_stream_is_a_failure_and_gives_no_numbers(tmp_path: Path) -> None:
+    async with server(truncated) as base_url:
+        code, rows = await locust(base_url, tmp_path)
+    assert code != 0
+    assert rows["POST"]["Failure Count"] == rows["POST"]["Request Count"] != "0"
+    assert "TTFT" not in rows
+    assert "TPOT" not in rows
+
+
+async def test_the_token_is_sent(tmp_path: Path) -> None:
+    async with server(guarded) as base_url:
+        code, rows = await locust(base_url, tmp_path, TOKEN="sesame", MODEL="tiny")
+    assert code == 0
+    assert "GET" not in rows, "with MODEL set, nobody asks for the list"
+    assert count(rows["TTFT"]) >= 2
+
+
+async def test_a_refused_user_waits_before_it_asks_again(tmp_path: Path) -> None:
+    async with server(full) as base_url:
+        code, rows = await locust(base_url, tmp_path, MODEL="tiny")
+    assert code != 0
+    assert 2 <= count(rows["POST"]) <= 2 * 10, "two users, half a second between requests"
