@@ -189,7 +189,9 @@ class Attempt:
             self.committed.set_result(None)
         self._note(events)
         self._sink.events(events)
-        if self._normaliser.over:
+        if self.fault is not None:
+            self.cancel()  # what a broken stream may still send is of no use
+        elif self._normaliser.over:
             self._finish()
 
     def _note(self, events: list[Event]) -> None:

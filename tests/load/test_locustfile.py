@@ -85,10 +85,10 @@ async def server(handler: Handler) -> AsyncIterator[str]:
 
 
 async def locust(base_url: str, folder: Path, **environment: str) -> tuple[int, dict[str, Row]]:
-    """Run the load test for two seconds; its exit code, and the rows by type."""
+    """Run the load test for a second; its exit code, and the rows by type."""
     kept = {k: v for k, v in os.environ.items() if k not in ("MODEL", "TOKEN", "MAX_TOKENS")}
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
-    command += ["--host", base_url, "--users", "2", "--spawn-rate", "2", "--run-time", "2s"]
+    command += ["--host", base_url, "--users", "2", "--spawn-rate", "2", "--run-time", "1s"]
     command += ["--stop-timeout", "5", "--csv", str(folder / "out"), "--loglevel", "ERROR"]
     process = await asyncio.create_subprocess_exec(
         *command,
