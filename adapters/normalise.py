@@ -187,8 +187,3 @@ class Normaliser:
 def carries_content(event: Event) -> bool:
     """Is this a first token? Headers, role-only deltas and comments are not."""
     return isinstance(event, Delta | Document)
-
-
-def has_text(piece: msgspec.Raw | None) -> bool:
-    """Is a raw member present and not null?"""
-    return piece is not None and bytes(piece) != b"null"

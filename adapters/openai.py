@@ -9,7 +9,6 @@ import msgspec
 
 from adapters import openai_body
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead, WireRequest
-from adapters.normalise import has_text
 from adapters.openai_wire import (
     EXTRA_MEMBERS,
     ChoicePiece,
@@ -17,12 +16,14 @@ from adapters.openai_wire import (
     DeltaPiece,
     ErrorPiece,
     UsagePiece,
-    chunk_decoder,
+    has_items,
+    is_present,
     members_decoder,
+    read_chunk,
     read_error,
 )
 from adapters.retry_after import retry_after_s
-from adapters.sse import EventTooLarge, SSEDecoder
+from adapters.sse import EventTooLarge, SSEDecoder, SSEEvent
 from contracts.errors import FaultClass, StreamBroken, UpstreamFault
 from contracts.events import (
     Delta,
@@ -62,6 +63,8 @@ class OpenAIDialect:
     """OpenAI itself, and any backend that speaks as it does."""
 
     engine = "openai"
+    limit_names: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+    """Every member by which this backend lets itself be told how much to generate."""
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         replace: dict[str, msgspec.Raw | bytes] = dict(attempt.overrides)
@@ -71,8 +74,9 @@ class OpenAIDialect:
             replace["stream_options"] = b'{"include_usage":true}'
             cap = self.token_cap(infer, attempt)
             if cap is not None:
-                name = self.limit_name(infer.operation)
-                replace |= openai_body.capped(infer.members, cap, name)
+                asked = {**infer.members, **attempt.overrides}
+                default = self.limit_name(infer.operation)
+                replace |= openai_body.capped(asked, cap, default, self.limit_names)
         body = openai_body.compose(infer.members, replace)
         return WireRequest(
             method="POST",
@@ -117,11 +121,13 @@ class OpenAIDialect:
     def fault_of(
         self, found: ErrorPiece, status: int | None, retry_s: float | None = None
     ) -> UpstreamFault:
-        """An error object as a fault. `status` None: it came inside a stream."""
-        fault = self.classify(found, status)
-        shown, code, kind = _presentation(fault, found, status)
+        """An error object as a fault. `status` None: it came inside a stream, where the object may
+        tell the status itself: a stream can fail after its 200, and before its first token."""
+        told = status if status is not None else _status_in(found)
+        fault = self.classify(found, told)
+        shown, code, kind = _presentation(fault, found, told)
         return UpstreamFault(
-            found.message or f"the engine answered with status {status}",
+            _message(fault, found, told),
             fault=fault,
             status=shown,
             code=code,
@@ -161,18 +167,22 @@ class OpenAIDialect:
         return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
 
 
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_Model] = []
+
+
+_decode_models = msgspec.json.Decoder(_ModelList).decode
+
+
 def listed_models(body: bytes) -> tuple[str, ...]:
     """Ids in an OpenAI model list, sorted as the backend sorts them; none if it is not one."""
-
-    class _Entry(msgspec.Struct):
-        id: str
-
-    class _List(msgspec.Struct):
-        data: list[_Entry] = []
-
     try:
-        return tuple(entry.id for entry in msgspec.json.decode(body, type=_List).data)
-    except (msgspec.MsgspecError, RecursionError):
+        return tuple(entry.id for entry in _decode_models(body).data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return ()
 
 
@@ -196,6 +206,23 @@ def _class_of_status(status: int) -> FaultClass:
             return "upstream_bug"
 
 
+def _status_in(found: ErrorPiece) -> int | None:
+    """The HTTP status that an error object names as its code (llama.cpp, vLLM, OpenRouter)."""
+    code = found.code
+    if isinstance(code, str):
+        code = int(code) if code.isdecimal() and len(code) == 3 else None
+    return code if code is not None and 400 <= code < 600 else None
+
+
+def _message(fault: FaultClass, found: ErrorPiece, status: int | None) -> str:
+    if fault == "auth":
+        # The engine's own words repeat parts of the pool's key, which is not the client's to see.
+        return "the engine refuses the gateway's credentials"
+    if found.message:
+        return found.message
+    return "the engine reported an error" if status is None else f"the engine answered {status}"
+
+
 def _presentation(
     fault: FaultClass, found: ErrorPiece, status: int | None
 ) -> tuple[int | None, str | None, str | None]:
@@ -204,7 +231,7 @@ def _presentation(
     An engine's 401 is the operator's trouble (a wrong key in a pool), so the client sees a 502;
     a 501 becomes a 400, since every SDK repeats a 501.
     """
-    code = found.code if isinstance(found.code, str) else None
+    code = found.code if isinstance(found.code, str) and not found.code.isdecimal() else None
     match fault:
         case "client":
             shown = status if status is not None and 400 <= status < 500 else 400
@@ -219,6 +246,8 @@ def _presentation(
             return 502, "upstream_auth", None
         case "rate_limit" | "quota":
             return 429, code or "upstream_rate_limited", "rate_limit_error"
+        case "overload" if status == 429:
+            return 429, code or "upstream_overloaded", "rate_limit_error"
         case "overload" | "unavailable" | "slo_shed":
             return 503, code or "upstream_unavailable", "overloaded_error"
         case "timeout":
@@ -250,53 +279,45 @@ class StreamDecoder:
             return out
         try:
             for event in self._sse.feed(data):
-                self._event(event.data, out)
+                self._event(event, out)
         except EventTooLarge as exc:
             self._fail(f"the engine's stream cannot be read: {exc}", out)
         return out
 
     def close(self) -> list[Event]:
         out: list[Event] = []
-        if not self._over:
+        if self._over:
+            return out
+        try:
             for event in self._sse.close():
-                self._event(event.data, out)
-            if not self._over:
-                self._over = True
-                out.append(End())
+                self._event(event, out)
+        except EventTooLarge as exc:
+            self._fail(f"the engine's stream cannot be read: {exc}", out)
+        if not self._over:
+            self._over = True
+            out.append(End())
         return out
 
-    def _event(self, data: bytes, out: list[Event]) -> None:
-        if self._over:
+    def _event(self, event: SSEEvent, out: list[Event]) -> None:
+        data = event.data.strip()
+        if self._over or not data:  # an event without data is some proxy's heartbeat
             return
-        if data.strip() == b"[DONE]":
+        if data == b"[DONE]":
             self._over = True
             out.append(End())
             return
-        try:
-            chunk = chunk_decoder.decode(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            self._undecodable(data, out)
-            return
-        if has_text(chunk.error) or (chunk.choices is None and has_text(chunk.detail)):
-            self._over = True
-            found = read_error(data) or ErrorPiece(message="the engine reported an error")
-            out.append(Fault(error=self._dialect.fault_of(found, None)))
-            return
-        if not self._opened:
-            self._opened = True
-            out.append(
-                Opened(system_fingerprint=chunk.system_fingerprint, service_tier=chunk.service_tier)
-            )
-        chunk_events(chunk, out)
-
-    def _undecodable(self, data: bytes, out: list[Event]) -> None:
-        """One broken event: an engine that cuts UTF-8 gets replacement characters; anything else ends
-        the stream, for a lost delta would be a hole in the text that nobody sees."""
-        try:
-            chunk = chunk_decoder.decode(data.decode("utf-8", "replace").encode())
-        except (msgspec.MsgspecError, RecursionError):
+        chunk = read_chunk(data)
+        if chunk is None:
+            # A lost delta would be a hole in the text that nobody sees.
             self._fail("the engine sent an event that is not valid JSON", out)
             return
+        if event.event == "error" or _is_error(chunk):
+            self._over = True
+            out.append(Fault(error=self._dialect.fault_of(read_error(data) or ErrorPiece(), None)))
+            return
+        if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
+            self._opened = True
+            out.append(_opened(chunk))
         chunk_events(chunk, out)
 
     def _fail(self, message: str, out: list[Event]) -> None:
@@ -325,39 +346,55 @@ class DocumentDecoder:
         if self._over:
             return []
         self._over = True
-        body = bytes(self._body)
-        try:
-            return self._events(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return [Fault(error=UpstreamFault("the engine's answer is not valid JSON"))]
+        return self._events(bytes(self._body))
 
     def _events(self, body: bytes) -> list[Event]:
-        chunk = chunk_decoder.decode(body)
-        if chunk.choices is None:
-            found = read_error(body) or ErrorPiece(message="the engine's answer has no choices")
-            return [Fault(error=self._dialect.fault_of(found, 500))]
-        out: list[Event] = [
-            Opened(system_fingerprint=chunk.system_fingerprint, service_tier=chunk.service_tier)
-        ]
+        chunk = read_chunk(body)
+        if chunk is None:
+            return [_unreadable()]
+        if chunk.choices is None or _is_error(chunk):
+            return [self._failed(body, "the engine's answer has no choices")]
+        out: list[Event] = [_opened(chunk)]
         chunk_events(chunk, out)
         out.append(End())
         return out
+
+    def _failed(self, body: bytes, otherwise: str) -> Event:
+        """An answer with status 200 that is an error: its own code says which, else it is a bug."""
+        found = read_error(body) or ErrorPiece(message=otherwise)
+        return Fault(error=self._dialect.fault_of(found, _status_in(found) or 500))
 
 
 class EmbeddingDecoder(DocumentDecoder):
     """An embeddings answer: its members as they are."""
 
     def _events(self, body: bytes) -> list[Event]:
-        members = members_decoder.decode(body)
-        if "data" not in members:
-            found = read_error(body) or ErrorPiece(message="the engine's answer has no data")
-            return [Fault(error=self._dialect.fault_of(found, 500))]
+        try:
+            members = members_decoder.decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return [_unreadable()]
+        chunk = read_chunk(body)
+        if chunk is None:
+            return [_unreadable()]
+        if "data" not in members or _is_error(chunk):
+            return [self._failed(body, "the engine's answer has no data")]
         out: list[Event] = [Document(members=members)]
-        usage = chunk_decoder.decode(body).usage
-        if usage is not None:
-            out.append(UsageReport(usage=usage_of(usage)))
+        if chunk.usage is not None:
+            out.append(UsageReport(usage=usage_of(chunk.usage)))
         out.append(End())
         return out
+
+
+def _unreadable() -> Fault:
+    return Fault(error=UpstreamFault("the engine's answer is not valid JSON"))
+
+
+def _is_error(chunk: ChunkPiece) -> bool:
+    return has_items(chunk.error) or (chunk.choices is None and has_items(chunk.detail))
+
+
+def _opened(chunk: ChunkPiece) -> Opened:
+    return Opened(system_fingerprint=chunk.system_fingerprint, service_tier=chunk.service_tier)
 
 
 def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
@@ -375,17 +412,20 @@ def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
 
 def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     piece = choice.delta or choice.message
+    logprobs = choice.logprobs if is_present(choice.logprobs) else None
     if piece is None:
-        if not choice.text:
+        if not choice.text and not _tells_tokens(logprobs):
             return None
-        return Delta(choice=index, content=choice.text, logprobs=_present(choice.logprobs))
+        return Delta(choice=index, content=choice.text or "", logprobs=_own(logprobs))
     content = piece.content
     reasoning = piece.reasoning_content or piece.reasoning or ""
     if isinstance(content, list):
         content, thought = _parts(content)
         reasoning += thought
     extra = _extra(piece)
-    if not (content or reasoning or piece.refusal or piece.tool_calls or extra):
+    if not (content or reasoning or piece.refusal or piece.tool_calls or extra) and (
+        not _tells_tokens(logprobs)
+    ):
         return None
     return Delta(
         choice=index,
@@ -393,20 +433,32 @@ def _delta(index: int, choice: ChoicePiece) -> Delta | None:
         reasoning=reasoning,
         refusal=piece.refusal or "",
         tool_calls=_tool_calls(piece) if piece.tool_calls else (),
-        logprobs=_present(choice.logprobs),
+        logprobs=_own(logprobs),
         extra=extra,
     )
 
 
-def _present(raw: msgspec.Raw | None) -> msgspec.Raw | None:
-    return raw if has_text(raw) else None
+def _tells_tokens(logprobs: msgspec.Raw | None) -> bool:
+    """A token can have no text of its own (a piece of a character) and yet have a probability."""
+    if logprobs is None:
+        return False
+    try:
+        told = msgspec.json.decode(logprobs)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return isinstance(told, dict) and any(told.values())
+
+
+def _own(raw: msgspec.Raw | None) -> msgspec.Raw | None:
+    """A copy: a raw value is a view that keeps the whole chunk in memory."""
+    return None if raw is None else raw.copy()
 
 
 def _extra(piece: DeltaPiece) -> dict[str, msgspec.Raw] | None:
     found = None
     for name in EXTRA_MEMBERS:
         raw = getattr(piece, name)
-        if raw is not None and bytes(raw) not in (b"null", b"[]"):
+        if has_items(raw):
             found = found or {}
             found[name] = raw.copy()
     return found
@@ -445,10 +497,15 @@ def _parts(parts: list[object]) -> tuple[str, str]:
 
 
 def usage_of(piece: UsagePiece) -> Usage:
+    """Counts made inclusive: xAI leaves reasoning out of the completion tokens, but not of the total."""
     prompt, completion = piece.prompt_tokens_details, piece.completion_tokens_details
+    reasoning = completion.reasoning_tokens if completion else None
+    prompt_tokens, completion_tokens = piece.prompt_tokens or 0, piece.completion_tokens or 0
+    if reasoning and piece.total_tokens == prompt_tokens + completion_tokens + reasoning:
+        completion_tokens += reasoning
     return Usage(
-        prompt_tokens=piece.prompt_tokens or 0,
-        completion_tokens=piece.completion_tokens or 0,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
         cached_tokens=prompt.cached_tokens if prompt else None,
-        reasoning_tokens=completion.reasoning_tokens if completion else None,
+        reasoning_tokens=reasoning,
     )

@@ -60,6 +60,7 @@ class CompletionDetails(msgspec.Struct):
 class UsagePiece(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
@@ -84,35 +85,58 @@ class ErrorPiece(msgspec.Struct):
     code: str | int | None = None
 
 
-chunk_decoder = msgspec.json.Decoder(ChunkPiece)
 members_decoder = msgspec.json.Decoder(dict[str, Raw])
+_decode_chunk = msgspec.json.Decoder(ChunkPiece).decode
+
+
+def read_chunk(data: bytes) -> ChunkPiece | None:
+    """A chunk, or None where `data` is none. Bytes that are not UTF-8 become replacement characters:
+    some engines cut a character in two, and what is raw here goes on to clients."""
+    if not data.isascii():
+        data = data.decode("utf-8", "replace").encode()
+    try:
+        return _decode_chunk(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def is_present(piece: Raw | None) -> bool:
+    """Is a raw member there and not null?"""
+    return piece is not None and bytes(piece) != b"null"
+
+
+def has_items(piece: Raw | None) -> bool:
+    """Is a raw member there and neither null nor empty?"""
+    return piece is not None and bytes(piece) not in (b"null", b"{}", b"[]", b'""', b"false")
 
 
 def read_error(raw: bytes | Raw) -> ErrorPiece | None:
-    """The error in `raw`, in whichever of its shapes: an object, a text, a one-element list, or an
+    """The error in `raw`, in whichever of its shapes: an object, a text, a list (its first), or an
     envelope around one of them (`error`, `detail`, `message`). None if there is none."""
+    text = bytes(raw).decode("utf-8", "replace")
     try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _error_in(msgspec.json.decode(text))
+    except (msgspec.DecodeError, RecursionError):
         return None
-    return _error_in(value)
 
 
 def _error_in(value: object) -> ErrorPiece | None:
-    if isinstance(value, list) and len(value) == 1:
+    if isinstance(value, list) and value:
         value = value[0]
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return ErrorPiece(message=value)
     if not isinstance(value, dict):
         return None
     for name in ("error", "detail"):
-        if value.get(name):
-            return _error_in(value[name])
-    message = value.get("message") or value.get("msg")
-    if not isinstance(message, str):
-        return None
+        found = _error_in(value.get(name))
+        if found is not None:
+            return found
     texts = {
-        name: v if isinstance(v := value.get(name), str) else None for name in ("type", "param")
+        name: v if isinstance(v := value.get(name), str) and v else None
+        for name in ("message", "type", "param")
     }
+    if texts["message"] is None and isinstance(value.get("msg"), str):
+        texts["message"] = value["msg"]  # FastAPI's own validation errors
     code = value.get("code")
-    return ErrorPiece(message=message, code=code if isinstance(code, str | int) else None, **texts)
+    piece = ErrorPiece(code=code if isinstance(code, str | int) else None, **texts)
+    return piece if piece.message or piece.code else None

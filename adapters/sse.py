@@ -31,7 +31,7 @@ class SSEEvent(msgspec.Struct):
 class SSEDecoder:
     """`feed` as bytes arrive, `close` once when the body has properly ended.
 
-    Raises EventTooLarge from `feed`; the decoder must not be used after that.
+    Raises EventTooLarge from both; the decoder must not be used after that.
     """
 
     __slots__ = (
@@ -93,6 +93,7 @@ class SSEDecoder:
 
         The standard drops it. Backends that forget the last blank line are common, and HTTP has
         told the caller that the body is whole, so here it counts; half a JSON will not parse.
+        Its last line may be the one too many: this, too, raises EventTooLarge.
         """
         rest = bytes(self._tail)
         self._tail.clear()

@@ -129,7 +129,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from gateway.policy_files import load_policies
 
     loaded = load(_config_path(arguments), env=os.environ)
-    policy = load_policies(loaded.policies_path, loaded.catalog)
+    policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
     _say(
         f"ok: {loaded.file}: {len(loaded.pools)} pools, {len(loaded.catalog.models)} models; "
         f"{loaded.policies_path}: {len(policy.intents)} intents, {len(policy.rules)} rules, "

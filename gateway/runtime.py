@@ -6,6 +6,7 @@ whole, so requests in flight finish under the ones they began with.
 """
 
 import logging
+import os
 import random
 import secrets
 import ssl
@@ -56,7 +57,7 @@ class Gateway:
         self.clock = time.monotonic
         self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
         self.catalog = loaded.catalog
-        self.policy = load_policies(loaded.policies_path, loaded.catalog)
+        self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
         self.executor = Executor(
             self.pools,
             draw=random.random,
@@ -84,7 +85,7 @@ class Gateway:
         Raises ProblemsFound.
         """
         try:
-            policy = load_policies(self.loaded.policies_path, self.loaded.catalog)
+            policy = load_policies(self.loaded.policies_path, self.loaded.catalog, os.environ)
         except ProblemsFound as exc:
             self.metrics.counter("setpoint_policy_reloads_total", "refused").inc()
             logs.event(

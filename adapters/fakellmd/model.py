@@ -233,7 +233,7 @@ class EngineModel:
                     output_tokens=job.output_tokens,
                 )
             )
-            self._refill(at_s)
+            pass
             agenda = self._agenda
         self._now_s = max(self._now_s, now_s)
         return self._now_s

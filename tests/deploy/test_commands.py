@@ -43,7 +43,7 @@ async def running(
     command: list[str], health: str, log: Path, **process: Any
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Start `command`, wait until `health` answers 200, stop it."""
-    with log.open("wb") as opened:  # noqa: ASYNC230 - a local file, nothing else runs meanwhile
+    with log.open("wb") as opened:
         started = await asyncio.create_subprocess_exec(
             *command, stdout=opened, stderr=subprocess.STDOUT, **process
         )
