@@ -141,6 +141,10 @@ class BodyTooLarge(ClientFault):
     code, status = "request_too_large", 413
 
 
+class ExpectationFailed(ClientFault):
+    code, status = "expectation_failed", 417
+
+
 class HeadersTooLarge(ClientFault):
     code, status = "headers_too_large", 431
 
@@ -204,6 +208,13 @@ class Draining(Shed):
 class NoReadyBackend(Shed):
     code, status = "no_ready_backend", 503
     kind = "overloaded_error"
+
+
+class NobodyListens(NoReadyBackend):
+    """Not one endpoint of the pool can be reached. 502: the gateway is well, what is behind it is not."""
+
+    code, status = "upstream_unreachable", 502
+    kind = "server_error"
 
 
 # -- the engine failed ------------------------------------------------------------------

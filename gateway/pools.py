@@ -12,7 +12,7 @@ import msgspec
 
 from adapters.dialect import Dialect, EndpointState
 from adapters.transport import Transport
-from contracts.errors import NoReadyBackend, QueueFull, QueueTimeout, Shed
+from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout, Shed
 from contracts.inference import Timeouts
 from contracts.snapshot import PoolSignals
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Refuse
@@ -165,9 +165,10 @@ class Pool:
         self._carry_out(self._queue.done(request, self._clock()))
 
     def not_ready(self) -> NoReadyBackend:
-        """Why nothing can be served, without addresses."""
+        """Why nothing can be served, without addresses: NobodyListens if no endpoint answers at all."""
         states = "; ".join(f"endpoint {e.index + 1}: {e.state.why}" for e in self.endpoints)
-        return NoReadyBackend(
+        dead = not any(endpoint.state.live for endpoint in self.endpoints)
+        return (NobodyListens if dead else NoReadyBackend)(
             f"no backend of pool {self.id!r} is ready ({states})",
             retry_after_s=max(1.0, self.options.probe_interval_s),
         )

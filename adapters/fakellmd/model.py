@@ -233,7 +233,7 @@ class EngineModel:
                     output_tokens=job.output_tokens,
                 )
             )
-            pass
+            self._refill(at_s)
             agenda = self._agenda
         self._now_s = max(self._now_s, now_s)
         return self._now_s

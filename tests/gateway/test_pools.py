@@ -7,7 +7,7 @@ import pytest
 from fakes.scripted import ScriptedTransport, answer
 
 from adapters.dialect import EndpointState
-from contracts.errors import NoReadyBackend, QueueFull, QueueTimeout
+from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout
 from gateway.pools import SLOTS_UNKNOWN, Pool
 
 MakePool = Callable[..., Pool]
@@ -47,6 +47,18 @@ async def test_nothing_is_queued_for_a_pool_without_a_ready_endpoint(make_pool: 
     assert caught.value.status == 503
     assert caught.value.retry_after_s is not None
     assert "endpoint 1" in caught.value.message
+
+
+async def test_a_dead_backend_is_a_502_and_one_that_loads_a_503(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle())
+    pool.lost(pool.endpoints[0])
+    with pytest.raises(NobodyListens) as caught:
+        pool.enter(0)
+    assert caught.value.status == 502
+    pool.learn(pool.endpoints[0], EndpointState(live=True, why="it is loading its model"))
+    with pytest.raises(NoReadyBackend) as loading:
+        pool.enter(0)
+    assert loading.value.status == 503
 
 
 async def test_who_waits_is_served_when_a_backend_comes_back(make_pool: MakePool) -> None:

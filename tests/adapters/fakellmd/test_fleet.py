@@ -26,9 +26,9 @@ def test_the_least_loaded_replica_wins_and_ties_go_to_the_lower_number(exact: Bu
 
 def test_load_is_judged_by_now_not_by_the_last_look(exact: Build) -> None:
     fleet = Fleet(exact(replicas=2))
-    fleet.submit(0.0, "m", job(1, 1))
-    fleet.submit(0.0, "m", job(2, 100))
-    assert fleet.submit(1.0, "m", job(3)) == Placement(0, "running")
+    fleet.submit(0.0, "m", job(1, 100))
+    fleet.submit(0.0, "m", job(2, 1))
+    assert fleet.submit(1.0, "m", job(3)) == Placement(1, "running")
 
 
 def test_events_of_all_replicas_come_in_time_order(exact: Build) -> None:

@@ -245,6 +245,17 @@ def test_reconfiguring_changes_gaps_and_places_from_now_on(exact: Build, every_t
     assert fates(events) == {1: 0.5625 + 2 * 0.25, 2: 1.03125}
 
 
+def test_new_settings_do_not_move_the_token_under_way(exact: Build) -> None:
+    wild = msgspec.structs.replace(exact().latency, inter_token_latency_std_dev_s=0.02)
+    calm = exact(latency=msgspec.structs.replace(wild, inter_token_latency_s=0.5))
+    engine = EngineModel(exact(latency=wild), "m")
+    engine.submit(0.0, job(1, 100))
+    engine.advance(3.0)
+    before_s = engine.next_event_s()
+    engine.reconfigure(3.0, calm)
+    assert engine.next_event_s() == before_s
+
+
 def test_a_lost_pod_loses_all_its_jobs_and_refuses_until_it_is_back(exact: Build) -> None:
     engine = EngineModel(exact(max_num_seqs=1), "m")
     engine.submit(0.0, job(1))

@@ -30,6 +30,12 @@ def test_it_reads_like_sentences() -> None:
     assert " ." not in text
 
 
+def test_an_answer_that_fits_exactly_ends_by_itself() -> None:
+    natural = write(order())
+    assert write(order(max_tokens=len(natural.pieces))) == natural
+    assert write(order(max_tokens=len(natural.pieces) - 1)).finish_reason == "length"
+
+
 @given(seed=st.integers(0, 10**6), most=st.integers(1, 80))
 def test_an_answer_is_cut_at_max_tokens_or_ends_by_itself(seed: int, most: int) -> None:
     natural = write(order(seed)).pieces
