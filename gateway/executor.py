@@ -195,10 +195,9 @@ class Executor:
             if isinstance(exc, ConnectFailed):
                 pool.lost(slot.endpoint)
             raise
-        except asyncio.CancelledError:
-            attempt.cancel()
-            raise
         finally:
+            if attempt.times.ended_s is None:
+                attempt.cancel()  # the client is gone, by whichever exception that came
             progress.usage = attempt.usage
             progress.finish_reasons = attempt.finish_reasons
             progress.ended_s = attempt.times.ended_s
@@ -210,7 +209,7 @@ class Executor:
         entry = pool.enter(priority)
         try:
             return await self._patiently(entry.slot, sink, progress)
-        except asyncio.CancelledError:
+        except BaseException:  # also what the sink raises when its client has gone
             entry.leave()
             raise
 

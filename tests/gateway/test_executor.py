@@ -314,6 +314,27 @@ async def test_a_client_that_leaves_the_queue_never_reaches_a_backend(make_pool:
     assert free(pool)
 
 
+@pytest.mark.parametrize("queued", [True, False])
+async def test_a_client_whose_connection_breaks_frees_everything(
+    make_pool: MakePool, queued: bool
+) -> None:
+    class Gone(Listening):
+        async def open(self, progress: Progress) -> None:
+            raise ConnectionResetError
+
+        async def waiting(self, progress: Progress) -> None:
+            raise ConnectionResetError
+
+    pool = make_pool("a", ScriptedTransport(answer(("a",) * 50)), slots=1)
+    held = await pool.enter(0).slot if queued else None
+    with pytest.raises(ConnectionResetError):
+        await run(pool, sink=Gone(patience_s=1.0))
+    if held is not None:
+        held.release()
+    assert free(pool)
+    assert pool.signals().queued == 0
+
+
 async def test_a_full_pool_hands_over_to_the_next_target(make_pool: MakePool) -> None:
     full = make_pool("a", ScriptedTransport(answer()), slots=1, max_waiting=0)
     await full.enter(0).slot
