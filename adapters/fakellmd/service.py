@@ -91,7 +91,8 @@ class FakeLlmd:
         self._booted = False
         self._exchanges: dict[LocalExchange, _Answer | None] = {}
         self._live: dict[int, _Live] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._armed_s = 0.0
         self._requests = 0
         self._job_ids = 0
         self._closed = False
@@ -282,11 +283,13 @@ class FakeLlmd:
         """Have one timer, for the engines' next event."""
         next_s = self._fleet.next_event_s()
         if self._timer is not None:
-            if self._timer.when() == next_s and not self._timer.cancelled():
+            # Remembered here: uvloop gives a plain handle, without `when`, for what is due at once.
+            if self._armed_s == next_s:
                 return
             self._timer.cancel()
             self._timer = None
         if next_s is not None and not self._closed:
+            self._armed_s = next_s
             self._timer = self._loop.call_at(next_s, self._wake, next_s)
 
     def _wake(self, armed_s: float) -> None:

@@ -1,7 +1,6 @@
 """What the tests of `deploy/` share: the repository's root and the compose file, read once."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ def compose(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def setpoint_command() -> list[str]:
-    """How to run the `setpoint` command of this tree, whether or not it is installed."""
-    return [sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())"]
-
-
-@pytest.fixture
-def environment(root: Path) -> dict[str, str]:
-    """An environment without Setpoint's own variables, in which this tree can be imported."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("SETPOINT_")}
-    return {**kept, "PYTHONPATH": str(root)}
+def environment() -> dict[str, str]:
+    """The environment without what compose reads from it."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("SETPOINT_")}

@@ -157,7 +157,7 @@ def _retry_after_s(header: str | None) -> float:
 
 
 def _fire(kind: str, milliseconds: float) -> None:
-    events.request.fire(
+    events.request.fire(  # type: ignore[no-untyped-call]  # locust leaves its events untyped
         request_type=kind,
         name=PATH,
         response_time=milliseconds,

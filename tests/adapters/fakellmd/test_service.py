@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import uvloop
 
 from adapters.dialect import WireRequest
 from adapters.fakellmd.service import FakeLlmd
@@ -540,3 +541,22 @@ async def test_a_slow_model_and_a_fast_one_have_their_own_queues(
     fake.start(make_post("/v1/completions", {"model": "a", **body}), first)
     assert (await ask(fake, make_post("/v1/completions", {"model": "b", **body}))).status == 200
     await first.over.wait()
+
+
+def test_a_burst_on_uvloop_is_answered_side_by_side(
+    chat: Make, recorder: Callable[[], Any]
+) -> None:
+    """uvloop's handle for a timer that is due at once has no `when`: a burst used to trip over it."""
+
+    async def burst() -> list[Any]:
+        fake = FakeLlmd()
+        sinks = [recorder() for _ in range(8)]
+        for sink in sinks:
+            fake.start(chat(model="sim-small", stream=True, max_tokens=3), sink)
+            await asyncio.sleep(0.001)
+        for sink in sinks:
+            await sink.over.wait()
+        return sinks
+
+    sinks = uvloop.run(burst())
+    assert [sink.status for sink in sinks] == [200] * 8
