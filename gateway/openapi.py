@@ -115,8 +115,9 @@ _TOLD = (
     "x-setpoint-overhead-ms",
     "openai-processing-ms",
 )
-"""What an inference's answer tells about how it came to be."""
-_RETRY = ("Retry-After", "retry-after-ms")
+"""What an inference's answer tells about how it came to be, a refusal's too once it was decided on."""
+_DECIDED = (400, 404, 429, 502, 503, 504)
+_RETRY = ("Retry-After", "retry-after-ms", "x-should-retry")
 
 _ERRORS: dict[int, tuple[str, tuple[str, ...]]] = {
     400: ("The request is wrong; `param` names the field.", ()),
@@ -126,20 +127,21 @@ _ERRORS: dict[int, tuple[str, tuple[str, ...]]] = {
     405: ("This path has other methods.", ("Allow",)),
     408: ("The body did not arrive in time.", ()),
     413: ("The body is too large.", ()),
+    417: ("Only `100-continue` can be expected.", ()),
     429: (
         "Declined for now: a queue is full, a promise cannot be kept, or a policy says no.",
         _RETRY,
     ),
     431: ("The request line or the headers are too large.", ()),
     500: ("A bug in the gateway.", ()),
-    502: ("The engine failed.", ("x-should-retry", *_RETRY)),
+    502: ("The engine failed.", _RETRY),
     503: ("Not now: no backend is ready, the wait was too long, or it is shutting down.", _RETRY),
-    504: ("The engine did not answer in time.", ("x-should-retry",)),
+    504: ("The engine did not answer in time.", _RETRY),
 }
 _ANYWHERE = (400, 405, 431, 500, 503)
 """What any path may answer: HTTP that cannot be read, a bug, too many connections."""
 _AUTHENTICATED = (401, 403)
-_INFERENCE = (*_AUTHENTICATED, 404, 408, 413, 429, 502, 504)
+_INFERENCE = (*_AUTHENTICATED, 404, 408, 413, 417, 429, 502, 504)
 
 
 def _paths() -> Object:
@@ -204,13 +206,7 @@ def _paths() -> Object:
             "get": _operation(
                 "metrics",
                 "Prometheus metrics",
-                {
-                    200: _answer(
-                        "The exposition.",
-                        {"text/plain": {"schema": {"type": "string"}}},
-                        headers=(),
-                    )
-                },
+                {200: _answer("The exposition.", {"text/plain": {"schema": {"type": "string"}}})},
                 _AUTHENTICATED,
             )
         },
@@ -322,7 +318,7 @@ def _error(status: int) -> Object:
     return _answer(
         f"{HTTPStatus(status).phrase}. {text}",
         _json(ErrorEnvelope),
-        headers=("x-request-id", *headers),
+        headers=("x-request-id", *headers, *(_TOLD if status in _DECIDED else ())),
     )
 
 

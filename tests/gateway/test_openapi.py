@@ -234,6 +234,20 @@ async def test_generated_answers_are_what_is_described(
         validator(chunk).validate(each)
 
 
+@pytest.mark.req("OPS-3", "RUN-6")
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({**CHAT, "model": "nobody"}, 404), ({**CHAT, "n": 0}, 400), ("no JSON", 400)],
+)
+async def test_a_refused_chat_is_what_is_described(
+    client: aiohttp.ClientSession, body: Any, status: int
+) -> None:
+    async with client.post("/v1/chat/completions", json=body) as answer:
+        assert answer.status == status
+        check_answer(answer, "/v1/chat/completions", "post")
+        validator("ErrorEnvelope").validate(await answer.json())
+
+
 @pytest.mark.req("OPS-3")
 async def test_an_embedding_is_what_is_described(client: aiohttp.ClientSession) -> None:
     async with client.post("/v1/embeddings", json={**MODEL, "input": "hi"}) as answer:

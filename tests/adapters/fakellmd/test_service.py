@@ -550,12 +550,14 @@ def test_a_burst_on_uvloop_is_answered_side_by_side(
 
     async def burst() -> list[Any]:
         fake = FakeLlmd()
+        fake.boot()
+        await asyncio.sleep(0.005)
         sinks = [recorder() for _ in range(8)]
         for sink in sinks:
             fake.start(chat(model="sim-small", stream=True, max_tokens=3), sink)
-            await asyncio.sleep(0.001)
-        for sink in sinks:
-            await sink.over.wait()
+        async with asyncio.timeout(10):
+            for sink in sinks:
+                await sink.over.wait()
         return sinks
 
     sinks = uvloop.run(burst())
