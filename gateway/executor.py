@@ -217,6 +217,8 @@ class Executor:
         self, future: "asyncio.Future[T]", sink: AnswerSink, progress: Progress
     ) -> T:
         """Await `future`, telling the sink whenever it takes another `patience_s`."""
+        if sink.patience_s is None:
+            return await future
         while not future.done():
             done, _ = await asyncio.wait((future,), timeout=sink.patience_s)
             if not done:
