@@ -35,15 +35,19 @@ _CLIENT_TEXTS = (
 
 class LlamaCppDialect(OpenAIDialect):
     engine = "llamacpp"
+    limit_names = (
+        *OpenAIDialect.limit_names,
+        "n_predict",
+    )  # its own name, which overrules the others
 
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"
 
     def token_cap(self, infer: InferRequest, attempt: AttemptContext) -> int | None:
-        facts = infer.facts
-        if attempt.max_tokens is not None or facts.max_tokens is not None:
+        if attempt.max_tokens is not None:
             return attempt.max_tokens
-        return attempt.context or UNNAMED_CONTEXT
+        # Never below what the client itself named, so that its own limit stays as it is.
+        return max(attempt.context or UNNAMED_CONTEXT, infer.facts.max_tokens or 0)
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         message = (found.message or "").lower()
@@ -88,7 +92,7 @@ def _object(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:
         return {}
     try:
         return msgspec.json.decode(answer[1], type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
 
 

@@ -54,7 +54,8 @@ class VllmDialect(OpenAIDialect):
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
         health = answers.get("/health")
-        if health is not None and health[0].status != 200:
+        # 404: a router in front of it may not let the path through. Its model list decides then.
+        if health is not None and health[0].status not in (200, 404):
             return EndpointState(live=True, why="its health check fails")
         base = super().state(answers)
         version = answers.get("/version")
@@ -76,10 +77,9 @@ class LlmdDialect(VllmDialect):
         if wants.fairness_id:
             headers.append((FAIRNESS, wants.fairness_id))
         if wants.ttft_s is not None:
-            remaining_ms = max(1, int((wants.ttft_s - attempt.waited_s) * 1000))
-            headers.append((SLO_TTFT_MS, str(remaining_ms)))
+            headers.append((SLO_TTFT_MS, _whole_ms(wants.ttft_s - attempt.waited_s)))
         if wants.tpot_s is not None:
-            headers.append((SLO_TPOT_MS, str(max(1, int(wants.tpot_s * 1000)))))
+            headers.append((SLO_TPOT_MS, _whole_ms(wants.tpot_s)))
         return tuple(headers)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
@@ -89,13 +89,13 @@ class LlmdDialect(VllmDialect):
             found = ErrorPiece(message=text[:1000])
         found = found or ErrorPiece()
         fault = self.fault_of(found, head.status, retry_after_s(head.headers))
-        reason = head.headers.get(DROPPED)
-        if reason is None:
+        reason = head.headers.get(DROPPED, "")
+        if reason not in _BY_REASON:
             return fault
         status = 503 if head.status == 503 else 429
         return UpstreamFault(
             found.message or reason,
-            fault=_BY_REASON.get(reason, fault.fault),
+            fault=_BY_REASON[reason],
             status=status,
             code=reason.replace("-", "_"),
             type="rate_limit_error" if status == 429 else "overloaded_error",
@@ -109,7 +109,14 @@ class LlmdDialect(VllmDialect):
             return "slo_shed"  # llm-d declined for its own objective: no fault of the engine
         if status == 429:
             return "overload"
+        if status == 503 and found.type is None:
+            return "unavailable"  # the router's or its proxy's own words; vLLM's have a type
         return super().classify(found, status)
+
+
+def _whole_ms(seconds: float) -> str:
+    """Milliseconds as a whole number, at least 1. 1.001 * 1000 is 1000.999..., and means 1001."""
+    return str(max(1, int(seconds * 1000 + 1e-6)))
 
 
 class _Version(msgspec.Struct):
@@ -119,5 +126,5 @@ class _Version(msgspec.Struct):
 def _version(body: bytes) -> str | None:
     try:
         return msgspec.json.decode(body, type=_Version).version[:64]
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None

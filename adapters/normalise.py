@@ -8,8 +8,6 @@ Sans-IO, one instance an attempt.
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from contracts.errors import StreamBroken
 from contracts.events import (
     Delta,
@@ -38,31 +36,58 @@ _FINISH_REASONS = {
 """Spellings that leak from engines (TGI among them). Unknown ones travel on as they are."""
 
 
-class _ToolIndex:
-    """Upstream indexes to ours. A new id at an old index is a new call (some backends send 0 always)."""
+_FAILURES = frozenset({"error", "abort", "incomplete_generation"})
+"""Reasons by which an engine says that it failed (vLLM, TGI, OpenRouter): no finish at all."""
 
-    __slots__ = ("_current", "_last", "count")
+
+class _ToolOrder:
+    """Upstream's calls in the order of their appearance, from 0: its indexes may start anywhere.
+
+    A new id at an old index is a new call (some backends send 0 always). A piece with neither index
+    nor id belongs to the call before it, unless it names a function, as the start of a call does.
+    """
+
+    __slots__ = ("_at", "_identified", "_ids", "_last", "_named", "count")
 
     def __init__(self) -> None:
-        self._current: dict[int | None, tuple[str | None, int]] = {}
+        self._at: dict[int | None, int] = {}
+        self._ids: dict[tuple[int | None, str], int] = {}
+        self._identified: set[int] = set()
+        self._named: set[int] = set()
         self._last: int | None = None
         self.count = 0
 
-    def place(self, index: int | None, call_id: str | None) -> tuple[int, bool]:
+    def place(self, piece: ToolCallDelta) -> tuple[int, bool]:
         """Our index, and whether the call is new."""
-        if index is None and call_id is None and self._last is not None:
-            return self._last, False
-        known = self._current.get(index)
-        if known is not None and (call_id is None or known[0] in (None, call_id)):
-            if known[0] is None and call_id is not None:
-                self._current[index] = (call_id, known[1])
-            self._last = known[1]
-            return known[1], False
-        mine = self.count
-        self.count += 1
-        self._current[index] = (call_id, mine)
-        self._last = mine
-        return mine, True
+        index = piece.index if piece.index >= 0 else None
+        mine = self._find(index, piece.id, piece.name)
+        is_new = mine is None
+        if mine is None:
+            mine = self.count
+            self.count += 1
+        self._at[index] = self._last = mine
+        if piece.id:
+            self._identified.add(mine)
+            self._ids[index, piece.id] = mine
+        return mine, is_new
+
+    def name(self, mine: int, name: str | None) -> str | None:
+        """The call's name, the first time that it is told; some backends repeat it in every piece."""
+        if not name or mine in self._named:
+            return None
+        self._named.add(mine)
+        return name
+
+    def _find(self, index: int | None, call_id: str | None, name: str | None) -> int | None:
+        if call_id:
+            known = self._ids.get((index, call_id))
+            if known is not None:
+                return known
+            mine = self._at.get(index)  # its id may come late
+            return None if mine in self._identified else mine
+        if index is not None:
+            return self._at.get(index)
+        return None if name and self._last in self._named else self._last
 
 
 class Normaliser:
@@ -81,7 +106,7 @@ class Normaliser:
         self._where = where
         self._opened = False
         self._finished: set[int] = set()
-        self._tools: dict[int, _ToolIndex] = {}
+        self._tools: dict[int, _ToolOrder] = {}
         self._usage: Usage | None = None
         self._document = False
         self._deltas = 0
@@ -100,20 +125,21 @@ class Normaliser:
                     self._finish(event, out)
                 case UsageReport():
                     self._usage = event.usage
+                    if self._complete():
+                        self._end(out)  # no need to wait for a `[DONE]` that may never come
                 case Opened():
                     if not self._opened:
                         self._opened = True
                         out.append(event)
                 case Document():
-                    self._document = True
-                    out.append(event)
+                    if not self._document:
+                        self._opened = self._document = True
+                        out.append(event)
                 case End():
                     self._end(out)
                 case Fault():
                     self.over = True
                     out.append(event)
-        if not self.over and self._usage is not None and self._complete():
-            self._end(out)  # no need to wait for a `[DONE]` that may never come
         return out
 
     def close(self) -> list[Event]:
@@ -131,21 +157,23 @@ class Normaliser:
             return
         if event.tool_calls:
             event.tool_calls = self._placed(event.choice, event.tool_calls)
+            if self._tools[event.choice].count > MAX_TOOL_CALLS:
+                self._fail(f"the engine made more than {MAX_TOOL_CALLS} tool calls", out)
+                return
+        self._opened = True
         self._deltas += 1
         out.append(event)
 
     def _placed(self, choice: int, pieces: tuple[ToolCallDelta, ...]) -> tuple[ToolCallDelta, ...]:
-        order = self._tools.setdefault(choice, _ToolIndex())
+        order = self._tools.setdefault(choice, _ToolOrder())
         placed: list[ToolCallDelta] = []
         for piece in pieces:
-            index, is_new = order.place(piece.index if piece.index >= 0 else None, piece.id or None)
-            if index >= MAX_TOOL_CALLS:
-                continue
+            index, is_new = order.place(piece)
             placed.append(
                 ToolCallDelta(
                     index=index,
                     id=(piece.id or self._new_id()) if is_new else None,
-                    name=piece.name if is_new else None,
+                    name=order.name(index, piece.name),
                     arguments=piece.arguments,
                 )
             )
@@ -154,6 +182,10 @@ class Normaliser:
     def _finish(self, event: Finish, out: list[Event]) -> None:
         if event.choice in self._finished or not 0 <= event.choice < self._choices:
             return
+        if event.reason in _FAILURES:
+            self._fail(f"the engine ended its answer with {event.reason!r}", out)
+            return
+        self._opened = True
         self._finished.add(event.choice)
         reason = _FINISH_REASONS.get(event.reason, event.reason)
         # Engines disagree about a tool call that ends for another reason (vLLM #53269, Ollama):
@@ -163,18 +195,10 @@ class Normaliser:
         out.append(Finish(reason=reason, choice=event.choice))
 
     def _end(self, out: list[Event]) -> None:
-        self.over = True
         if not self._complete():
-            out.append(
-                Fault(
-                    error=StreamBroken(
-                        "the engine's stream ended before its answer was complete",
-                        fault="stream_broken",
-                        where=self._where,
-                    )
-                )
-            )
+            self._fail("the engine's stream ended before its answer was complete", out)
             return
+        self.over = True
         usage = self._usage
         if usage is None:
             usage = Usage(
@@ -182,6 +206,10 @@ class Normaliser:
             )
         out.append(UsageReport(usage=usage))
         out.append(End())
+
+    def _fail(self, message: str, out: list[Event]) -> None:
+        self.over = True
+        out.append(Fault(error=StreamBroken(message, fault="stream_broken", where=self._where)))
 
 
 def carries_content(event: Event) -> bool:

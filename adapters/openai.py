@@ -16,6 +16,7 @@ from adapters.openai_wire import (
     DeltaPiece,
     ErrorPiece,
     UsagePiece,
+    as_utf8,
     has_items,
     is_present,
     members_decoder,
@@ -74,9 +75,8 @@ class OpenAIDialect:
             replace["stream_options"] = b'{"include_usage":true}'
             cap = self.token_cap(infer, attempt)
             if cap is not None:
-                asked = {**infer.members, **attempt.overrides}
                 default = self.limit_name(infer.operation)
-                replace |= openai_body.capped(asked, cap, default, self.limit_names)
+                replace |= openai_body.capped(infer.members, cap, default, self.limit_names)
         body = openai_body.compose(infer.members, replace)
         return WireRequest(
             method="POST",
@@ -346,7 +346,7 @@ class DocumentDecoder:
         if self._over:
             return []
         self._over = True
-        return self._events(bytes(self._body))
+        return self._events(as_utf8(bytes(self._body)))
 
     def _events(self, body: bytes) -> list[Event]:
         chunk = read_chunk(body)
@@ -412,11 +412,12 @@ def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
 
 def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     piece = choice.delta or choice.message
-    logprobs = choice.logprobs if is_present(choice.logprobs) else None
+    # A raw value is a view that would keep its whole chunk in memory, hence the copies.
+    logprobs = choice.logprobs.copy() if is_present(choice.logprobs) else None
     if piece is None:
         if not choice.text and not _tells_tokens(logprobs):
             return None
-        return Delta(choice=index, content=choice.text or "", logprobs=_own(logprobs))
+        return Delta(choice=index, content=choice.text or "", logprobs=logprobs)
     content = piece.content
     reasoning = piece.reasoning_content or piece.reasoning or ""
     if isinstance(content, list):
@@ -433,7 +434,7 @@ def _delta(index: int, choice: ChoicePiece) -> Delta | None:
         reasoning=reasoning,
         refusal=piece.refusal or "",
         tool_calls=_tool_calls(piece) if piece.tool_calls else (),
-        logprobs=_own(logprobs),
+        logprobs=logprobs,
         extra=extra,
     )
 
@@ -447,11 +448,6 @@ def _tells_tokens(logprobs: msgspec.Raw | None) -> bool:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
     return isinstance(told, dict) and any(told.values())
-
-
-def _own(raw: msgspec.Raw | None) -> msgspec.Raw | None:
-    """A copy: a raw value is a view that keeps the whole chunk in memory."""
-    return None if raw is None else raw.copy()
 
 
 def _extra(piece: DeltaPiece) -> dict[str, msgspec.Raw] | None:

@@ -15,30 +15,35 @@ _encode = msgspec.json.Encoder().encode
 def compose(
     members: Mapping[str, msgspec.Raw],
     replace: Mapping[str, msgspec.Raw | bytes],
-    drop: Iterable[str] = (),
 ) -> bytes:
-    """`members` without `drop`, with `replace` set: in place where the member exists, else at the end."""
-    left_out = set(drop) - set(replace)
-    parts: list[bytes] = []
-    for name, value in members.items():
-        if name not in left_out:
-            parts.append(b"%b:%b" % (_encode(name), bytes(replace.get(name, value))))
+    """`members` with `replace` set: in place where the member exists, else at the end."""
+    parts = [b"%b:%b" % (_encode(n), bytes(replace.get(n, v))) for n, v in members.items()]
     parts += [b"%b:%b" % (_encode(n), bytes(v)) for n, v in replace.items() if n not in members]
     return b"{" + b",".join(parts) + b"}"
 
 
-def capped(members: Mapping[str, msgspec.Raw], cap: int, default_name: str) -> dict[str, bytes]:
-    """The token limits to set so that none of them is above `cap`.
+def capped(
+    members: Mapping[str, msgspec.Raw], cap: int, default_name: str, names: Iterable[str]
+) -> dict[str, bytes]:
+    """The token limits to set so that none of `names`, which all set one, is above `cap`.
 
-    A client that named a lower limit keeps it; one that named none gets `default_name`.
+    A client that named a lower limit keeps it; one that named none gets `default_name`. What is no
+    positive number is no limit (llama.cpp takes -1 for "without end"), so it becomes the cap.
     """
     changes: dict[str, bytes] = {}
     named = False
-    for name in ("max_tokens", "max_completion_tokens"):
+    for name in names:
         raw = members.get(name)
         if raw is None or bytes(raw) == b"null":
             continue
         named = True
-        if msgspec.json.decode(raw, type=int) > cap:
+        if not 0 < _tokens(raw) <= cap:
             changes[name] = b"%d" % cap
     return changes if named else {default_name: b"%d" % cap}
+
+
+def _tokens(raw: msgspec.Raw) -> int:
+    try:
+        return msgspec.json.decode(raw, type=int)
+    except msgspec.MsgspecError:
+        return 0

@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+NULL = Raw(b"null")
+"""A raw member that is not there. `Raw | None` would not do: msgspec reads it as "null only"."""
+
 
 class FunctionPiece(msgspec.Struct):
     name: str | None = None
@@ -29,11 +32,11 @@ class DeltaPiece(msgspec.Struct):
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCallPiece] | None = None
-    function_call: Raw | None = None
-    annotations: Raw | None = None
-    audio: Raw | None = None
-    reasoning_details: Raw | None = None
-    images: Raw | None = None
+    function_call: Raw = NULL
+    annotations: Raw = NULL
+    audio: Raw = NULL
+    reasoning_details: Raw = NULL
+    images: Raw = NULL
 
 
 EXTRA_MEMBERS = ("function_call", "annotations", "audio", "reasoning_details", "images")
@@ -46,7 +49,7 @@ class ChoicePiece(msgspec.Struct):
     message: DeltaPiece | None = None
     text: str | None = None
     finish_reason: str | None = None
-    logprobs: Raw | None = None
+    logprobs: Raw = NULL
 
 
 class PromptDetails(msgspec.Struct):
@@ -72,8 +75,8 @@ class ChunkPiece(msgspec.Struct):
     usage: UsagePiece | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
-    error: Raw | None = None
-    detail: Raw | None = None
+    error: Raw = NULL
+    detail: Raw = NULL
 
 
 class ErrorPiece(msgspec.Struct):
@@ -89,33 +92,39 @@ members_decoder = msgspec.json.Decoder(dict[str, Raw])
 _decode_chunk = msgspec.json.Decoder(ChunkPiece).decode
 
 
-def read_chunk(data: bytes) -> ChunkPiece | None:
-    """A chunk, or None where `data` is none. Bytes that are not UTF-8 become replacement characters:
-    some engines cut a character in two, and what is raw here goes on to clients."""
-    if not data.isascii():
-        data = data.decode("utf-8", "replace").encode()
+def as_utf8(data: bytes) -> bytes:
+    """`data` with replacement characters for what is not UTF-8: some engines cut a character in two,
+    and what is kept raw here goes on to clients."""
     try:
-        return _decode_chunk(data)
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode()
+    return data
+
+
+def read_chunk(data: bytes) -> ChunkPiece | None:
+    """A chunk, or None where `data` is none."""
+    try:
+        return _decode_chunk(as_utf8(data))
     except (msgspec.MsgspecError, RecursionError):
         return None
 
 
-def is_present(piece: Raw | None) -> bool:
+def is_present(piece: Raw) -> bool:
     """Is a raw member there and not null?"""
-    return piece is not None and bytes(piece) != b"null"
+    return piece is not NULL and bytes(piece) != b"null"
 
 
-def has_items(piece: Raw | None) -> bool:
+def has_items(piece: Raw) -> bool:
     """Is a raw member there and neither null nor empty?"""
-    return piece is not None and bytes(piece) not in (b"null", b"{}", b"[]", b'""', b"false")
+    return piece is not NULL and bytes(piece) not in (b"null", b"{}", b"[]", b'""', b"false")
 
 
 def read_error(raw: bytes | Raw) -> ErrorPiece | None:
     """The error in `raw`, in whichever of its shapes: an object, a text, a list (its first), or an
     envelope around one of them (`error`, `detail`, `message`). None if there is none."""
-    text = bytes(raw).decode("utf-8", "replace")
     try:
-        return _error_in(msgspec.json.decode(text))
+        return _error_in(msgspec.json.decode(as_utf8(bytes(raw))))
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -27,6 +27,9 @@ from contracts.inference import Operation
 HEARTBEAT = b": ping\n"
 """A comment with a single newline: no SDK takes it for an event, also after an `id:` line."""
 
+PIECE_BYTES = 64
+"""What one piece of a folded answer counts beside its text: it is kept as an object of its own."""
+
 ReasoningField = Literal["reasoning_content", "reasoning"]
 _encode = msgspec.json.Encoder().encode
 
@@ -178,8 +181,8 @@ class _Choice:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls: list[dict[str, Any]] = []
-        self.logprobs: Any = None
-        self.extra: dict[str, Any] = {}
+        self.logprobs: list[Any] = []
+        self.extra: dict[str, list[Any]] = {}
         self.reason: str | None = None
 
     def add(self, event: Delta) -> None:
@@ -189,9 +192,9 @@ class _Choice:
         for piece in event.tool_calls:
             self._tool(piece)
         if event.logprobs is not None:
-            self.logprobs = merged(self.logprobs, msgspec.json.decode(event.logprobs))
+            self.logprobs.append(_read(event.logprobs))
         for name, raw in (event.extra or {}).items():
-            self.extra[name] = merged(self.extra.get(name), msgspec.json.decode(raw))
+            self.extra.setdefault(name, []).append(_read(raw))
 
     def _tool(self, piece: ToolCallDelta) -> None:
         while len(self.calls) <= piece.index:
@@ -206,10 +209,17 @@ class _Choice:
         call["function"]["arguments"].append(piece.arguments)
 
 
+def _read(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UpstreamFault("a part of the engine's answer is not valid JSON") from exc
+
+
 class Fold:
     """A stream folded into the one object of a non-streamed answer.
 
-    Raises UpstreamFault from `add` when the answer passes `max_bytes`.
+    Raises UpstreamFault from `add` when the answer passes `max_bytes`, or cannot be read.
     """
 
     def __init__(self, identity: Identity, *, max_bytes: int) -> None:
@@ -239,10 +249,12 @@ class Fold:
                     pass
 
     def _count(self, event: Delta) -> None:
-        self._bytes += len(event.content) + len(event.reasoning) + 64
-        self._bytes += sum(len(call.arguments) + 64 for call in event.tool_calls)
-        if event.logprobs is not None:
-            self._bytes += len(bytes(event.logprobs))
+        texts = [event.content, event.reasoning, event.refusal]
+        texts += [text or "" for c in event.tool_calls for text in (c.id, c.name, c.arguments)]
+        raws = [event.logprobs, *(event.extra or {}).values()]
+        self._bytes += PIECE_BYTES * (1 + len(event.tool_calls))
+        self._bytes += sum(len(t) if t.isascii() else len(t.encode()) for t in texts)
+        self._bytes += sum(len(bytes(raw)) for raw in raws if raw is not None)
         if self._bytes > self._max_bytes:
             raise UpstreamFault(
                 "the answer is larger than this gateway allows", code="answer_too_large"
@@ -286,11 +298,11 @@ class Fold:
             for call in choice.calls:
                 call["function"]["arguments"] = "".join(call["function"]["arguments"])
             message["tool_calls"] = choice.calls
-        message |= choice.extra
+        message |= {name: joined(pieces) for name, pieces in choice.extra.items()}
         return {
             "index": index,
             "message": message,
-            "logprobs": choice.logprobs,
+            "logprobs": joined(choice.logprobs),
             "finish_reason": choice.reason,
         }
 
@@ -299,7 +311,7 @@ def _text(index: int, choice: _Choice) -> dict[str, Any]:
     return {
         "index": index,
         "text": "".join(choice.content),
-        "logprobs": choice.logprobs,
+        "logprobs": joined(choice.logprobs),
         "finish_reason": choice.reason,
     }
 
@@ -308,19 +320,25 @@ _IDENTIFIERS = frozenset({"id", "type", "role", "object", "format", "index"})
 """Members that name something: repeated in pieces, never spelled across them."""
 
 
-def merged(whole: Any, piece: Any) -> Any:
-    """Put a delta onto what came before: texts and lists grow, objects merge, the rest is replaced."""
-    match whole, piece:
-        case str(), str():
-            return whole + piece
-        case list(), list():
-            return whole + piece
-        case dict(), dict():
-            for name, value in piece.items():
-                old = whole.get(name)
-                whole[name] = value if name in _IDENTIFIERS else merged(old, value)
-            return whole
-        case _, None:
-            return whole
-        case _:
-            return piece
+def joined(pieces: Iterable[Any]) -> Any:
+    """The pieces of a value as one: texts and lists grow, objects merge, of the rest the last counts.
+
+    All at once, so that a long answer costs its own length and not the square of it.
+    """
+    told = [piece for piece in pieces if piece is not None]
+    if len(told) < 2:
+        return told[0] if told else None
+    if all(isinstance(piece, str) for piece in told):
+        return "".join(told)
+    if all(isinstance(piece, list) for piece in told):
+        return [item for piece in told for item in piece]
+    if not all(isinstance(piece, dict) for piece in told):
+        return told[-1]
+    by_name: dict[str, list[Any]] = {}
+    for piece in told:
+        for name, value in piece.items():
+            if name in _IDENTIFIERS and value is not None:
+                by_name[name] = [value]
+            else:
+                by_name.setdefault(name, []).append(value)
+    return {name: joined(values) for name, values in by_name.items()}
