@@ -125,7 +125,7 @@ class Normaliser:
                     self._finish(event, out)
                 case UsageReport():
                     self._usage = event.usage
-                    if self._complete():
+                    if self.complete:
                         self._end(out)  # no need to wait for a `[DONE]` that may never come
                 case Opened():
                     if not self._opened:
@@ -149,7 +149,9 @@ class Normaliser:
             self._end(out)
         return out
 
-    def _complete(self) -> bool:
+    @property
+    def complete(self) -> bool:
+        """Every choice has finished; usage and the end marker may still come."""
         return self._document or len(self._finished) >= self._choices
 
     def _delta(self, event: Delta, out: list[Event]) -> None:
@@ -195,7 +197,7 @@ class Normaliser:
         out.append(Finish(reason=reason, choice=event.choice))
 
     def _end(self, out: list[Event]) -> None:
-        if not self._complete():
+        if not self.complete:
             self._fail("the engine's stream ended before its answer was complete", out)
             return
         self.over = True

@@ -22,7 +22,8 @@ from gateway.pools import Slot
 ERROR_BODY_BYTES = 64 * 1024
 """How much of an engine's error answer is read; the rest adds nothing to a message."""
 LINGER_S = 1.0
-"""After the last event, how long the connection may take to end properly and so be reused."""
+"""After the last event, how long the connection may take to end properly and so be reused; and after
+the last finish marker, how long usage and the end marker are waited for."""
 
 
 class EventSink(Protocol):
@@ -94,6 +95,7 @@ class Attempt:
         self._progress_s = 0.0
         self._paused_since_s: float | None = None
         self._closed = False
+        self._concluding = False
         self.committed: asyncio.Future[None] = self._loop.create_future()
         self.finished: asyncio.Future[None] = self._loop.create_future()
         self.times = AttemptTimes(dispatched_s=self._clock())
@@ -193,6 +195,9 @@ class Attempt:
             self.cancel()  # what a broken stream may still send is of no use
         elif self._normaliser.over:
             self._finish()
+        elif self._normaliser.complete and not self._concluding:
+            self._concluding = True
+            self._arm(LINGER_S, self._conclude)
 
     def _note(self, events: list[Event]) -> None:
         for event in events:
@@ -208,10 +213,19 @@ class Attempt:
                 case _:
                     pass
 
+    def _conclude(self) -> None:
+        """All choices have finished and nothing more comes: the answer is whole without it."""
+        if not self._normaliser.over:
+            self._deliver(self._normaliser.close())
+            self.cancel()
+
     def _fail(self, error: GatewayError) -> None:
         """The attempt is lost: before the commit the executor hears of it, after it the client."""
         if self._closed or (self._normaliser.over and self.committed.done()):
             self._close()
+            return
+        if self._normaliser.complete:
+            self._conclude()  # what failed is only the farewell
             return
         if isinstance(error, UpstreamFault) and error.where is None:
             error.where = self._slot.endpoint.where

@@ -288,6 +288,29 @@ async def test_a_whole_stream_without_its_end_marker_is_complete_at_once(
     assert free(pool)
 
 
+async def test_a_whole_stream_without_usage_and_end_marker_is_complete_after_a_moment(
+    make_pool: MakePool,
+) -> None:
+    script = [head(0.1), data(0.1, chunk({"content": "Hi"})), data(0.2, chunk({}, finish="stop"))]
+    pool = make_pool("a", ScriptedTransport(script))
+    sink, progress = await run(pool)
+    assert isinstance(sink.seen[-1], End)
+    assert progress.usage is not None
+    assert progress.usage.estimated
+    assert asyncio.get_running_loop().time() == pytest.approx(0.2 + LINGER_S)
+    assert free(pool)
+
+
+async def test_a_connection_cut_after_the_finish_marker_takes_nothing_away(
+    make_pool: MakePool,
+) -> None:
+    cut = broken(0.3, StreamBroken("cut", fault="stream_broken"))
+    script = [head(0.1), data(0.1, chunk({"content": "Hi"}) + chunk({}, finish="stop")), cut]
+    sink, progress = await run(make_pool("a", ScriptedTransport(script)))
+    assert isinstance(sink.seen[-1], End)
+    assert progress.fault is None
+
+
 @pytest.mark.parametrize("when_s", [0.01, 0.07, 0.15])
 async def test_a_client_that_leaves_takes_the_attempt_with_it(
     make_pool: MakePool, when_s: float

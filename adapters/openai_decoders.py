@@ -1,0 +1,288 @@
+"""OpenAI-style answers to events: streams, whole documents, embeddings. Sans-IO.
+
+Sloppy on purpose about order and repetition: `adapters.normalise` makes the events well-formed.
+What must stay true: cutting the bytes differently never changes the events, and no bytes raise.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.openai_faults import status_in
+from adapters.openai_wire import (
+    EXTRA_MEMBERS,
+    ChoicePiece,
+    ChunkPiece,
+    DeltaPiece,
+    ErrorPiece,
+    UsagePiece,
+    as_utf8,
+    has_items,
+    is_present,
+    members_decoder,
+    read_chunk,
+    read_error,
+)
+from adapters.sse import EventTooLarge, SSEDecoder, SSEEvent
+from contracts.errors import StreamBroken, UpstreamFault
+from contracts.events import (
+    Delta,
+    Document,
+    End,
+    Event,
+    Fault,
+    Finish,
+    Opened,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+FaultOf = Callable[[ErrorPiece, int | None], UpstreamFault]
+"""The dialect's word on an error object; the status is None inside a stream."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class StreamDecoder:
+    """Chunks of a stream to events."""
+
+    def __init__(self, fault_of: FaultOf) -> None:
+        self._fault_of = fault_of
+        self._sse = SSEDecoder()
+        self._opened = False
+        self._over = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        out: list[Event] = []
+        if self._over:
+            return out
+        try:
+            for event in self._sse.feed(data):
+                self._event(event, out)
+        except EventTooLarge as exc:
+            self._fail(f"the engine's stream cannot be read: {exc}", out)
+        return out
+
+    def close(self) -> list[Event]:
+        out: list[Event] = []
+        if self._over:
+            return out
+        try:
+            for event in self._sse.close():
+                self._event(event, out)
+        except EventTooLarge as exc:
+            self._fail(f"the engine's stream cannot be read: {exc}", out)
+        if not self._over:
+            self._over = True
+            out.append(End())
+        return out
+
+    def _event(self, event: SSEEvent, out: list[Event]) -> None:
+        data = event.data.strip()
+        if self._over or not data:  # an event without data is some proxy's heartbeat
+            return
+        if data == b"[DONE]":
+            self._over = True
+            out.append(End())
+            return
+        chunk = read_chunk(data)
+        if chunk is None:
+            # A lost delta would be a hole in the text that nobody sees.
+            self._fail("the engine sent an event that is not valid JSON", out)
+            return
+        if event.event == "error" or _is_error(chunk):
+            self._over = True
+            out.append(Fault(error=self._fault_of(read_error(data) or ErrorPiece(), None)))
+            return
+        if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
+            self._opened = True
+            out.append(_opened(chunk))
+        chunk_events(chunk, out)
+
+    def _fail(self, message: str, out: list[Event]) -> None:
+        self._over = True
+        out.append(Fault(error=StreamBroken(message, fault="stream_broken")))
+
+
+class DocumentDecoder:
+    """A backend that ignored `stream: true`: one JSON object to the events it stands for."""
+
+    def __init__(self, fault_of: FaultOf) -> None:
+        self._fault_of = fault_of
+        self._body = bytearray()
+        self._over = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self._over:
+            return []
+        self._body += data
+        if len(self._body) > MAX_DOCUMENT_BYTES:
+            self._over = True
+            return [Fault(error=UpstreamFault("the engine's answer is too large"))]
+        return []
+
+    def close(self) -> list[Event]:
+        if self._over:
+            return []
+        self._over = True
+        return self._events(as_utf8(bytes(self._body)))
+
+    def _events(self, body: bytes) -> list[Event]:
+        chunk = read_chunk(body)
+        if chunk is None:
+            return [_unreadable()]
+        if chunk.choices is None or _is_error(chunk):
+            return [self._failed(body, "the engine's answer has no choices")]
+        out: list[Event] = [_opened(chunk)]
+        chunk_events(chunk, out)
+        out.append(End())
+        return out
+
+    def _failed(self, body: bytes, otherwise: str) -> Event:
+        """An answer with status 200 that is an error: its own code says which, else it is a bug."""
+        found = read_error(body) or ErrorPiece(message=otherwise)
+        return Fault(error=self._fault_of(found, status_in(found) or 500))
+
+
+class EmbeddingDecoder(DocumentDecoder):
+    """An embeddings answer: its members as they are."""
+
+    def _events(self, body: bytes) -> list[Event]:
+        try:
+            members = members_decoder.decode(body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return [_unreadable()]
+        chunk = read_chunk(body)
+        if chunk is None:
+            return [_unreadable()]
+        if "data" not in members or _is_error(chunk):
+            return [self._failed(body, "the engine's answer has no data")]
+        out: list[Event] = [Document(members=members)]
+        if chunk.usage is not None:
+            out.append(UsageReport(usage=usage_of(chunk.usage)))
+        out.append(End())
+        return out
+
+
+def _unreadable() -> Fault:
+    return Fault(error=UpstreamFault("the engine's answer is not valid JSON"))
+
+
+def _is_error(chunk: ChunkPiece) -> bool:
+    return has_items(chunk.error) or (chunk.choices is None and has_items(chunk.detail))
+
+
+def _opened(chunk: ChunkPiece) -> Opened:
+    return Opened(system_fingerprint=chunk.system_fingerprint, service_tier=chunk.service_tier)
+
+
+def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
+    """Append what one chunk says. Content that rides on a finish chunk (vLLM) comes before the finish."""
+    for choice in chunk.choices or ():
+        index = choice.index or 0
+        delta = _delta(index, choice)
+        if delta is not None:
+            out.append(delta)
+        if choice.finish_reason:
+            out.append(Finish(reason=choice.finish_reason, choice=index))
+    if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
+        out.append(UsageReport(usage=usage_of(chunk.usage)))
+
+
+def _delta(index: int, choice: ChoicePiece) -> Delta | None:
+    piece = choice.delta or choice.message
+    # A raw value is a view that would keep its whole chunk in memory, hence the copies.
+    logprobs = choice.logprobs.copy() if is_present(choice.logprobs) else None
+    if piece is None:
+        if not choice.text and not _tells_tokens(logprobs):
+            return None
+        return Delta(choice=index, content=choice.text or "", logprobs=logprobs)
+    content = piece.content
+    reasoning = piece.reasoning_content or piece.reasoning or ""
+    if isinstance(content, list):
+        content, thought = _parts(content)
+        reasoning += thought
+    extra = _extra(piece)
+    if not (content or reasoning or piece.refusal or piece.tool_calls or extra) and (
+        not _tells_tokens(logprobs)
+    ):
+        return None
+    return Delta(
+        choice=index,
+        content=content or "",
+        reasoning=reasoning,
+        refusal=piece.refusal or "",
+        tool_calls=_tool_calls(piece) if piece.tool_calls else (),
+        logprobs=logprobs,
+        extra=extra,
+    )
+
+
+def _tells_tokens(logprobs: msgspec.Raw | None) -> bool:
+    """A token can have no text of its own (a piece of a character) and yet have a probability."""
+    if logprobs is None:
+        return False
+    try:
+        told = msgspec.json.decode(logprobs)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return isinstance(told, dict) and any(told.values())
+
+
+def _extra(piece: DeltaPiece) -> dict[str, msgspec.Raw] | None:
+    found = None
+    for name in EXTRA_MEMBERS:
+        raw = getattr(piece, name)
+        if has_items(raw):
+            found = found or {}
+            found[name] = raw.copy()
+    return found
+
+
+def _tool_calls(piece: DeltaPiece) -> tuple[ToolCallDelta, ...]:
+    calls = []
+    for call in piece.tool_calls or ():
+        function = call.function
+        arguments = function.arguments if function else None
+        if isinstance(arguments, dict):
+            arguments = _encode(arguments).decode()
+        calls.append(
+            ToolCallDelta(
+                index=-1 if call.index is None else call.index,
+                id=call.id,
+                name=function.name if function else None,
+                arguments=arguments or "",
+            )
+        )
+    return tuple(calls)
+
+
+def _parts(parts: list[object]) -> tuple[str, str]:
+    """Content as a list of parts (Mistral's reasoning models): text, and thinking."""
+    text, thought = "", ""
+    for part in parts:
+        match part:
+            case {"type": "text", "text": str(piece)}:
+                text += piece
+            case {"type": "thinking", "thinking": list(inner)}:
+                thought += _parts(inner)[0]
+            case {"type": "thinking", "thinking": str(piece)}:
+                thought += piece
+    return text, thought
+
+
+def usage_of(piece: UsagePiece) -> Usage:
+    """Counts made inclusive: xAI leaves reasoning out of the completion tokens, but not of the total."""
+    prompt, completion = piece.prompt_tokens_details, piece.completion_tokens_details
+    reasoning = completion.reasoning_tokens if completion else None
+    prompt_tokens, completion_tokens = piece.prompt_tokens or 0, piece.completion_tokens or 0
+    if reasoning and piece.total_tokens == prompt_tokens + completion_tokens + reasoning:
+        completion_tokens += reasoning
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cached_tokens=prompt.cached_tokens if prompt else None,
+        reasoning_tokens=reasoning,
+    )
