@@ -43,7 +43,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="setpoint_requests_total",
         kind="counter",
-        help="Answered requests; status is the HTTP status, 499 when the client left.",
+        help="Inference requests; status is the HTTP status, 499 when the client left. Before a decision, "
+        "model and intent are none.",
         labels=("operation", "model", "intent", "status", *ENGINE),
     ),
     Metric(
@@ -86,7 +87,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="setpoint_attempts_total",
         kind="counter",
-        help="Attempts at a backend; outcome is ok or the fault's code.",
+        help="Attempts at a backend; outcome is ok, the fault's code, or other for an engine's own code.",
         labels=("pool", "outcome", *ENGINE),
     ),
     Metric(
@@ -154,3 +155,21 @@ METRICS: tuple[Metric, ...] = (
         labels=("version",),
     ),
 )
+
+
+def as_markdown() -> str:
+    """The contract as a page for people; `docs/metrics.md` is this text."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `GET /metrics` exposes, in Prometheus' text format. Generated from `contracts/metrics.py`:",
+        "",
+        "    python -c 'from contracts.metrics import as_markdown; print(as_markdown(), end=\"\")' > docs/metrics.md",
+        "",
+        "| name | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{m.name}` | {m.kind} | {', '.join(m.labels) or '-'} | {m.help} |" for m in METRICS
+    ]
+    return "\n".join([*lines, ""])

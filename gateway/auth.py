@@ -13,12 +13,13 @@ import msgspec
 from contracts.errors import Forbidden, MissingToken, WrongToken
 from gateway.addresses import is_loopback
 
+NAME_MAX_CHARS = 128
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A caller by name; "" is an anonymous one. The operator may administer."""
 
     name: str = ""
-    intent: str | None = None
     operator: bool = False
 
 
@@ -56,25 +57,36 @@ class Authenticator:
 
     def caller(self, headers: Mapping[str, str], remote: str | None) -> Caller:
         """`headers` is case-insensitive; `remote` the peer's address."""
-        token = _token(headers)
-        if token is None:
-            return self._without_token(headers, remote)
         if self.open:
             return Caller(operator=True)  # an SDK always sends some token; nobody asked for one
-        digest = _digest(token)
-        known = self._known.get(digest[:8])
-        if known is not None and hmac.compare_digest(known[0], digest):
-            return known[1]
-        raise WrongToken("the token is not known here")
-
-    def _without_token(self, headers: Mapping[str, str], remote: str | None) -> Caller:
-        if self._proxy_user_header is not None:
-            name = headers.get(self._proxy_user_header, "").strip()
-            if name:
-                return self._by_name.get(name, Caller(name=name[:128]))
-        if self.open or (self._loopback_optional and _on_this_machine(remote)):
+        scheme, token = _credentials(headers)
+        if scheme == "bearer" and token:
+            digest = _digest(token)
+            known = self._known.get(digest[:8])
+            if known is not None and hmac.compare_digest(known[0], digest):
+                return known[1]
+        proxied = self._named_by_proxy(headers)
+        if proxied is not None:
+            return proxied  # what else the proxy lets through is between it and the caller
+        if token:
+            raise WrongToken(
+                "the token is not known here"
+                if scheme == "bearer"
+                else "the Authorization header is not of the form 'Bearer TOKEN'"
+            )
+        if self._loopback_optional and _on_this_machine(remote):
             return Caller(operator=True)
         raise MissingToken("a token is needed: send 'Authorization: Bearer TOKEN'")
+
+    def _named_by_proxy(self, headers: Mapping[str, str]) -> Caller | None:
+        if self._proxy_user_header is None:
+            return None
+        name = headers.get(self._proxy_user_header, "").strip()[:NAME_MAX_CHARS]
+        if not name:
+            return None
+        if not name.isprintable():
+            raise WrongToken(f"{self._proxy_user_header} is not a name")
+        return self._by_name.get(name, Caller(name=name))
 
     def operator(self, headers: Mapping[str, str], remote: str | None) -> Caller:
         """The same, for what only the operator may do. Raises Forbidden (403)."""
@@ -84,14 +96,14 @@ class Authenticator:
         return caller
 
 
-def _token(headers: Mapping[str, str]) -> str | None:
-    raw = headers.get("Authorization")
-    if raw is not None:
-        scheme, _, token = raw.strip().partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        raise WrongToken("the Authorization header is not of the form 'Bearer TOKEN'")
-    return headers.get("x-api-key") or None
+def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Scheme in lower case, and token. An empty token is none: SDKs send `Bearer` with nothing behind."""
+    raw = headers.get("Authorization", "").strip()
+    if not raw:
+        return "bearer", headers.get("x-api-key", "").strip()
+    scheme, _, token = raw.partition(" ")
+    scheme = scheme.lower()
+    return scheme, token.strip() if scheme == "bearer" else raw
 
 
 def _on_this_machine(remote: str | None) -> bool:

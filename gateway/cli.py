@@ -177,10 +177,10 @@ def _explain(arguments: argparse.Namespace) -> int:
             key=arguments.key,
             headers={name.lower(): value for name, value in headers.items()},
         )
+        told = asyncio.run(rehearse(loaded, infer))
     except GatewayError as exc:
         _complain(f"{exc.status} {exc.code}: {exc.message}")
         return REFUSED
-    told = asyncio.run(rehearse(loaded, infer))
     if arguments.json:
         _say(explain.as_json(told.explanation).decode())
     else:
@@ -255,7 +255,7 @@ def _llmd(arguments: argparse.Namespace) -> int:
 def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
     given = vars(arguments)
     latency: dict[str, object] = {
-        f"{name.replace('-', '_')}_s": Duration.parse(text)
+        f"{name.replace('-', '_')}_s": float(Duration.parse(text))
         for name in _LATENCIES
         if (text := given[name.replace("-", "_")]) is not None
     }
@@ -275,7 +275,7 @@ def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
         if given[name] is not None
     }
     if given["startup_duration"] is not None:
-        fields["startup_duration_s"] = Duration.parse(given["startup_duration"])
+        fields["startup_duration_s"] = float(Duration.parse(given["startup_duration"]))
     if latency:
         fields["latency"] = latency
     if given["model"]:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from aiohttp import web, web_exceptions
+from aiohttp import HttpVersion11, web, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 
+from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import (
     BodyTooLarge,
@@ -25,7 +26,6 @@ from contracts.errors import (
     RejectedByPolicy,
     RequestTimeout,
     RouteNotFound,
-    Shed,
     UpstreamFault,
 )
 from contracts.inference import InferRequest, Operation
@@ -34,18 +34,21 @@ from contracts.problems import ProblemsFound, did_you_mean
 from gateway import logs
 from gateway.answers import Fold, Identity, StreamWriter
 from gateway.auth import Caller
+from gateway.error_answers import SERVER, Discretion, headers_of, new_request_id
 from gateway.executor import Progress
 from gateway.intake import read_request
 from gateway.openapi import document as openapi_document
 from gateway.protocol import EdgeProtocol
-from gateway.replies import FlowLimits, FoldReply, Headers, StreamReply
+from gateway.replies import FoldReply, Headers, StreamReply
 from gateway.runtime import Gateway, plan
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+REQUEST_ID = web.RequestKey("request_id", str)
 CLIENT_GONE = 499
 """Logged and counted, never sent: nobody is there to read it."""
 _ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
 _HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+_CUT = Draining("this gateway is shutting down and could not wait longer", retry_after_s=1.0)
 _json = msgspec.json.Encoder().encode
 
 
@@ -56,9 +59,13 @@ def make_app(gateway: Gateway) -> web.Application:
         client_max_size=int(gateway.config.limits.body), middlewares=[edge.boundary]
     )
     app.on_response_prepare.append(_name_the_server)
-    app.router.add_post("/v1/chat/completions", edge.inference("chat"))
-    app.router.add_post("/v1/completions", edge.inference("completion"))
-    app.router.add_post("/v1/embeddings", edge.inference("embedding"))
+    paths: dict[str, Operation] = {
+        "/v1/chat/completions": "chat",
+        "/v1/completions": "completion",
+        "/v1/embeddings": "embedding",
+    }
+    for path, operation in paths.items():
+        app.router.add_post(path, edge.inference(operation), expect_handler=edge.expectation)
     app.router.add_get("/v1/models", edge.models)
     app.router.add_get("/v1/models/{id:.+}", edge.model)
     app.router.add_get("/livez", edge.livez)
@@ -71,7 +78,7 @@ def make_app(gateway: Gateway) -> web.Application:
 
 
 async def _name_the_server(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "setpoint"
+    response.headers["Server"] = SERVER
 
 
 def request_id(request: web.Request) -> str:
@@ -79,7 +86,7 @@ def request_id(request: web.Request) -> str:
     given = request.headers.get("x-request-id", "")
     if 0 < len(given) <= 128 and all("!" <= c <= "~" for c in given):
         return given
-    return f"req_{secrets.token_hex(12)}"
+    return new_request_id()
 
 
 class Edge:
@@ -91,12 +98,12 @@ class Edge:
         self._body_timeout_s = limits.body_timeout
         self._body_limit = int(limits.body)
         self._answer_limit = int(limits.answer)
-        self._flow = FlowLimits(
-            write_buffer_bytes=int(limits.write_buffer),
-            slow_reader_s=limits.slow_reader_timeout,
-            heartbeat_s=streams.heartbeat,
-        )
+        self._heartbeat_s = streams.heartbeat
         self._reasoning_field = streams.reasoning_field
+        loaded = gateway.loaded
+        self._discretion = Discretion(
+            loaded.redactor(), (url for spec in loaded.pools for url in spec.endpoints)
+        )
         self._openapi = openapi_document()
 
     # -- around every request -----------------------------------------------------------
@@ -106,31 +113,59 @@ class Edge:
         """Bounds the head's clock, names the request, and turns errors into answers."""
         protocol = request.protocol
         assert isinstance(protocol, EdgeProtocol)
-        protocol.began()
-        request["id"] = request_id(request)
+        protocol.began(request.content)
+        request[REQUEST_ID] = request_id(request)
         try:
             return await handler(request)
         except GatewayError as exc:
-            return error_response(exc, request["id"])
+            return self._error(exc, request[REQUEST_ID])
         except web_exceptions.HTTPNotFound:
-            return error_response(self._no_route(request), request["id"])
+            return self._error(self._no_route(request), request[REQUEST_ID])
         except web_exceptions.HTTPMethodNotAllowed as exc:
             allowed = ", ".join(sorted(exc.allowed_methods))
             error = MethodNotAllowed(f"{request.method} is not allowed here, only {allowed}")
-            return error_response(error, request["id"], {"Allow": allowed})
+            return self._error(error, request[REQUEST_ID], {"Allow": allowed})
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
-            logs.event(logging.ERROR, "bug", request_id=request["id"], path=request.path)
-            logging.getLogger("setpoint").exception("bug")
-            return error_response(GatewayError("internal error"), request["id"])
+            log_bug(request)
+            return self._error(GatewayError("internal error"), request[REQUEST_ID])
         finally:
             protocol.ended()
+
+    def _error(
+        self, error: GatewayError, request_id: str, headers: Headers | None = None
+    ) -> web.Response:
+        """`error` as an answer. While draining, the connection closes after it."""
+        self._discretion.presentable(error)
+        response = web.Response(
+            status=error.status,
+            headers={**(headers or {}), **headers_of(error, request_id)},
+            body=error.encode(request_id),
+            content_type="application/json",
+        )
+        if self._gateway.draining:
+            response.force_close()
+        return response
+
+    async def expectation(self, request: web.Request) -> web.Response | None:
+        """`Expect: 100-continue` before a body is sent: a body that is too large is refused unsent."""
+        if request.version < HttpVersion11:
+            return None
+        if request.headers["Expect"].lower() != "100-continue":
+            raise web_exceptions.HTTPExpectationFailed
+        if (request.content_length or 0) > self._body_limit:
+            response = self._error(self._too_large(), request_id(request))
+            response.force_close()
+            return response
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # this was not yet the answer
+        return None
 
     def _no_route(self, request: web.Request) -> RouteNotFound:
         known = [r.canonical for r in request.app.router.resources()]
         hint = did_you_mean(request.path, known)
-        return RouteNotFound(f"there is no {request.path[:200]} here ({hint})")
+        return RouteNotFound(f"there is no {request.path[:200] or 'such path'} here ({hint})")
 
     def _caller(self, request: web.Request) -> Caller:
         return self._gateway.auth.caller(request.headers, request.remote)
@@ -149,7 +184,9 @@ class Edge:
         except web_exceptions.HTTPRequestEntityTooLarge as exc:
             raise self._too_large() from exc
         except (web.RequestPayloadError, HttpProcessingError) as exc:
-            raise ClientFault("the body is not valid HTTP") from exc
+            raise ClientFault(
+                "the body is not valid HTTP, or not what its Content-Encoding says"
+            ) from exc
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
@@ -165,24 +202,14 @@ class Edge:
     async def _infer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
         gateway = self._gateway
         accepted_s = gateway.clock()
-        caller = self._caller(request)
-        if gateway.draining:
-            raise Draining("this gateway is shutting down", retry_after_s=1.0)
-        body = await self._body(request)
-        infer = read_request(
-            body,
-            operation,
-            request_id=request["id"],
-            key=caller.name,
-            headers={
-                name.lower(): value
-                for name, value in request.headers.items()
-                if name.lower() not in _HIDDEN_HEADERS
-            },
-        )
-        policy, catalog = gateway.policy, gateway.catalog
-        decision = gateway.decide(infer.facts, policy, catalog)
-        exchange = _Exchange(gateway, request, infer, decision, accepted_s)
+        try:
+            infer = await self._accept(request, operation)
+            policy, catalog = gateway.policy, gateway.catalog
+            decision = gateway.decide(infer.facts, policy, catalog)
+        except GatewayError as exc:
+            _record_refusal(gateway, request, operation, exc, accepted_s)
+            raise
+        exchange = _Exchange(gateway, request, infer, decision, catalog, accepted_s)
         try:
             if (reject := decision.shaping.reject) is not None:
                 raise _rejection(decision, reject.message, reject.retry_after_s, reject.status)
@@ -194,20 +221,47 @@ class Edge:
                     infer, routing, catalog, sink, exchange.progress
                 ),
             )
-        except asyncio.CancelledError:
-            exchange.record(CLIENT_GONE, None)
+        except (asyncio.CancelledError, ConnectionError):
+            if _gone(request):
+                exchange.record(CLIENT_GONE, None)
+            else:
+                exchange.record(Draining.status, _CUT)
             raise
         except GatewayError as exc:
+            response = self._error(exc, infer.request_id, exchange.headers(exchange.progress))
             exchange.record(exc.status, exc)
-            return error_response(exc, infer.request_id, exchange.headers(exchange.progress))
+            return response
+        except Exception:
+            exchange.record(500, GatewayError("internal error"))
+            raise
         exchange.record(200, exchange.progress.fault)
         return response
 
+    async def _accept(self, request: web.Request, operation: Operation) -> InferRequest:
+        """A request of a caller who may call, read and checked."""
+        caller = self._caller(request)
+        if self._gateway.draining:
+            raise Draining("this gateway is shutting down", retry_after_s=1.0)
+        return read_request(
+            await self._body(request),
+            operation,
+            request_id=request[REQUEST_ID],
+            key=caller.name,
+            headers={
+                name.lower(): value
+                for name, value in request.headers.items()
+                if name.lower() not in _HIDDEN_HEADERS
+            },
+        )
+
     async def _stream(self, exchange: "_Exchange", run: "Run") -> web.StreamResponse:
-        identity = self._identity(exchange)
-        writer = StreamWriter(identity, include_usage=exchange.infer.include_usage)
         reply = StreamReply(
-            exchange.request, writer, limits=self._flow, headers=exchange.stream_headers
+            exchange.request,
+            StreamWriter(self._identity(exchange), include_usage=exchange.infer.include_usage),
+            request_id=exchange.infer.request_id,
+            heartbeat_s=self._heartbeat_s,
+            headers=exchange.stream_headers,
+            present=self._discretion.presentable,
         )
         try:
             await run(reply)
@@ -215,7 +269,21 @@ class Edge:
             if not reply.opened:
                 raise
             exchange.progress.fault = exc
-            reply.fail(exc, exchange.infer.request_id)
+            reply.fail(exc)
+        except asyncio.CancelledError:
+            if self._gateway.draining and reply.opened:
+                reply.cut(_CUT)
+            raise
+        except ConnectionError:
+            reply.abandon()
+            raise
+        except Exception:
+            reply.abandon()
+            if not reply.opened:
+                raise
+            log_bug(exchange.request)
+            exchange.progress.fault = GatewayError("internal error")
+            reply.fail(exchange.progress.fault)
         finally:
             reply.stop()
         return await reply.close()
@@ -288,7 +356,11 @@ class Edge:
         self._caller(request)
         body = self._gateway.metrics.exposition()
         return web.Response(
-            body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            body=body,
+            headers={
+                "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
+                "x-request-id": request[REQUEST_ID],
+            },
         )
 
     async def openapi(self, request: web.Request) -> web.Response:
@@ -318,11 +390,13 @@ class _Exchange:
         request: web.Request,
         infer: InferRequest,
         decision: Decision,
+        catalog: Catalog,
         accepted_s: float,
     ) -> None:
         self.request = request
         self.infer = infer
         self.decision = decision
+        self._catalog = catalog
         self.progress = Progress(accepted_s=accepted_s)
         self._gateway = gateway
 
@@ -360,7 +434,16 @@ class _Exchange:
         ended_s = self._gateway.clock()
         if progress.ended_s is None:
             progress.ended_s = ended_s
-        self._gateway.metrics.request(self.infer, decision, progress, status, ended_s)
+        model = progress.target.model if progress.target else decision.shaping.model
+        self._gateway.metrics.request(
+            self.infer,
+            decision,
+            progress,
+            # a rule may refuse before anyone asked whether the client's model exists
+            model=model if model in self._catalog.models else "unknown",
+            status=status,
+            ended_s=ended_s,
+        )
         if status == CLIENT_GONE:
             self._gateway.metrics.counter(
                 "setpoint_client_disconnects_total", self.infer.operation
@@ -411,34 +494,45 @@ def _rejection(
     return error
 
 
-def error_response(
-    error: GatewayError, request_id: str, headers: Headers | None = None
-) -> web.Response:
-    """`error` as an answer, with what the SDKs read to decide whether and when to repeat."""
-    shown = {"x-request-id": request_id, **(headers or {})}
-    if error.retry_after_s is not None:
-        delay_s = min(error.retry_after_s, 120.0)
-        shown["Retry-After"] = str(max(1, round(delay_s + 0.499)))
-        shown["retry-after-ms"] = str(max(1, round(delay_s * 1000)))
-    if isinstance(error, UpstreamFault) and error.status >= 500 and error.retry_after_s is None:
-        shown["x-should-retry"] = "false"  # repeated here already; the SDK would triple that
-    if error.status == 401:
-        shown["WWW-Authenticate"] = 'Bearer realm="setpoint"'
-    if isinstance(error, Shed) and error.retry_after_s is None:
-        shown["Retry-After"] = "1"
-    return web.Response(
+def _record_refusal(
+    gateway: Gateway,
+    request: web.Request,
+    operation: Operation,
+    error: GatewayError,
+    accepted_s: float,
+) -> None:
+    """Log and count a request that nothing was decided about. What it named is not known to be real,
+    so it makes no label."""
+    elapsed_s = gateway.clock() - accepted_s
+    gateway.metrics.refusal(operation, error.status, elapsed_s)
+    logs.event(
+        logging.INFO,
+        "request",
+        request_id=request[REQUEST_ID],
+        operation=operation,
         status=error.status,
-        body=error.encode(request_id),
-        headers=shown,
-        content_type="application/json",
+        e2e_ms=_ms(elapsed_s),
+        error=error.code,
+        error_message=error.message,
+        client_retry=request.headers.get("x-stainless-retry-count"),
     )
+
+
+def log_bug(request: web.Request) -> None:
+    """The exception that is being handled: one of ours."""
+    logs.event(logging.ERROR, "bug", request_id=request[REQUEST_ID], path=request.path)
+    logging.getLogger("setpoint").exception("bug")
+
+
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _answer(request: web.Request, body: bytes, *, status: int = 200) -> web.Response:
     return web.Response(
         status=status,
         body=body,
-        headers={"x-request-id": request["id"]},
+        headers={"x-request-id": request[REQUEST_ID]},
         content_type="application/json",
     )
 

@@ -53,6 +53,7 @@ def read_request(
     Raises InvalidJson (with line and column) or InvalidField (with `param`).
     """
     try:
+        body.decode()  # msgspec skips over what it need not read
         members = _members.decode(body)
         asked = _decoders[operation].decode(body)
     except msgspec.ValidationError as exc:
@@ -60,7 +61,8 @@ def read_request(
     except msgspec.DecodeError as exc:
         raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
     except UnicodeDecodeError as exc:
-        raise InvalidJson("the body is not valid JSON: a text is not valid UTF-8") from exc
+        place = _place(exc.start, body)
+        raise InvalidJson(f"the body is not valid JSON: it is not UTF-8 at {place}") from exc
     except RecursionError as exc:
         raise InvalidJson("the body is not valid JSON: it is nested too deeply") from exc
     return InferRequest(
@@ -133,9 +135,14 @@ def _where(text: str, body: bytes) -> str:
     """msgspec's words, with line and column instead of a byte offset."""
     found = _AT_BYTE.search(text)
     if found is None:
-        return f"{text.lower()} (after {len(body)} bytes)"
-    offset = min(int(found[1]), len(body))
+        return f"{text.lower()} at {_place(len(body), body)}"
+    reason = text[: found.start()].removeprefix("JSON is malformed:").strip()
+    return f"{reason} at {_place(int(found[1]), body)}"
+
+
+def _place(offset: int, body: bytes) -> str:
+    """Lines and columns count from 1, columns in bytes."""
+    offset = min(offset, len(body))
     line = body.count(b"\n", 0, offset) + 1
     column = offset - (body.rfind(b"\n", 0, offset) + 1) + 1
-    reason = text[: found.start()].removeprefix("JSON is malformed:").strip()
-    return f"{reason} at line {line}, column {column} (byte {offset})"
+    return f"line {line}, column {column} (byte {offset})"

@@ -55,8 +55,24 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _clean(value: Any, redact: Redact) -> Any:
+    """Every text in `value` redacted, and fit for UTF-8: a header may hold any byte."""
+    match value:
+        case str():
+            return redact(value).encode("utf-8", "backslashreplace").decode()
+        case list() | tuple():
+            return [_clean(item, redact) for item in value]
+        case dict():
+            return {_clean(k, redact): _clean(v, redact) for k, v in value.items()}
+        case _:
+            return value
+
+
 class JsonLines(logging.Formatter):
-    """One JSON object a line: `ts`, `level`, `event`, then the event's own fields."""
+    """One JSON object a line: `ts`, `level`, `event`, then the event's own fields.
+
+    Redacted before it is encoded: a mask put into finished JSON could take a quote with it.
+    """
 
     def __init__(self, redact: Redact) -> None:
         super().__init__()
@@ -73,11 +89,11 @@ class JsonLines(logging.Formatter):
         line |= _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return self._redact(_encode(line).decode("utf-8", "replace"))
+        return _encode(_clean(line, self._redact)).decode()
 
 
 class Readable(logging.Formatter):
-    """For people: time, event, then `name=value`."""
+    """For people: time, event, then `name=value`. What a client sent cannot speak to the terminal."""
 
     def __init__(self, redact: Redact, *, colour: bool) -> None:
         super().__init__()
@@ -85,22 +101,35 @@ class Readable(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        name = record.getMessage()
+        name = _clean(record.getMessage(), self._redact)
         if self._colour:
             name = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m"
-        shown = " ".join(f"{key}={_brief(value)}" for key, value in _fields(record).items())
+        fields = _clean(_fields(record), self._redact)
+        shown = " ".join(f"{key}={_brief(value)}" for key, value in fields.items())
         line = f"{_when(record)[11:23]} {name} {shown}".rstrip()
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._redact(line)
+            line += "\n" + _clean(self.formatException(record.exc_info), self._redact)
+        return line
 
 
 def _brief(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str):
-        return value if value and " " not in value else f'"{value}"'
+        plain = value.isprintable() and value and " " not in value and '"' not in value
+        return value if plain else _encode(value).decode()
     return str(value)
+
+
+class _Listener(logging.handlers.QueueListener):
+    """Its end mark waits for room in a full queue, instead of failing."""
+
+    def __init__(self, lines: "queue.Queue[Any]", target: logging.Handler) -> None:
+        super().__init__(lines, target)
+        self._lines = lines
+
+    def enqueue_sentinel(self) -> None:
+        self._lines.put(None)
 
 
 class LogOutput:
@@ -125,7 +154,7 @@ class LogOutput:
         lines: queue.Queue[Any] = queue.Queue(QUEUE_LINES)
         self._handler = _Queue(lines, on_drop)
         self._target = target
-        self._listener = logging.handlers.QueueListener(lines, target)
+        self._listener = _Listener(lines, target)
         self._listener.start()
         root = logging.getLogger()
         root.addHandler(self._handler)

@@ -1,16 +1,28 @@
 """The metrics of `contracts.metrics`, as Prometheus objects, and how a finished request moves them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from contracts.decision import Decision
-from contracts.inference import InferRequest
+from contracts.errors import GatewayError
+from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
 from gateway.executor import Progress
 from gateway.pools import Pool
 
 Family = Counter | Gauge | Histogram
+OTHER_OUTCOME = "other"
+"""An attempt's fault with a code of the engine's own: those may be any number of texts."""
+# A `_created` series beside each one would be in no contract, and is read by nobody.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
 
 
 def _make(spec: Metric, registry: CollectorRegistry) -> Family:
@@ -23,6 +35,28 @@ def _make(spec: Metric, registry: CollectorRegistry) -> Family:
             return Histogram(
                 spec.name, spec.help, spec.labels, registry=registry, buckets=spec.buckets
             )
+
+
+def _codes(base: type[GatewayError]) -> Iterator[str]:
+    yield base.code
+    for leaf in base.__subclasses__():
+        yield from _codes(leaf)
+
+
+_OUTCOMES = frozenset(_codes(GatewayError)) | {
+    "context_length_exceeded",
+    "upstream_auth",
+    "upstream_first_token_timeout",
+    "upstream_idle_timeout",
+    "upstream_not_found",
+    "upstream_rate_limited",
+    "upstream_total_timeout",
+    "upstream_unavailable",
+}
+
+
+def _outcome(code: str) -> str:
+    return code if code in _OUTCOMES else OTHER_OUTCOME
 
 
 class Metrics:
@@ -65,11 +99,13 @@ class Metrics:
         infer: InferRequest,
         decision: Decision,
         progress: Progress,
+        *,
+        model: str,
         status: int,
         ended_s: float,
     ) -> None:
-        """A request has met its fate."""
-        model = progress.target.model if progress.target else decision.shaping.model
+        """A request has met its fate. `model` must be one of the catalogue's, or "unknown": what
+        clients write may not become labels."""
         last = progress.attempts[-1] if progress.attempts else None
         engine = (last.engine, last.version or "unknown") if last else ("none", "none")
         intent = decision.intent or "none"
@@ -87,13 +123,22 @@ class Metrics:
             self.counter(
                 "setpoint_attempts_total",
                 attempt.target.pool,
-                attempt.fault or "ok",
+                "ok" if attempt.fault is None else _outcome(attempt.fault),
                 attempt.engine,
                 attempt.version or "unknown",
             ).inc()
         if progress.target is not None:
             self.histogram("setpoint_queue_seconds", progress.target.pool).observe(progress.queue_s)
             self._tokens(model, intent, progress, progress.target.pool, engine)
+
+    def refusal(self, operation: Operation, status: int, elapsed_s: float) -> None:
+        """A request was refused before anything was decided about it."""
+        labels = ("none", "none")
+        engine = ("none", "none")
+        self.counter("setpoint_requests_total", operation, *labels, str(status), *engine).inc()
+        self.histogram("setpoint_request_duration_seconds", operation, *labels, *engine).observe(
+            elapsed_s
+        )
 
     def _tokens(
         self, model: str, intent: str, progress: Progress, pool: str, engine: tuple[str, str]
@@ -125,6 +170,8 @@ class Metrics:
         """Show the pools' state at every scrape."""
 
         def look() -> None:
+            # An endpoint that changed its version, or lost it, must not go on under the old one.
+            self._families["setpoint_endpoint_ready"].clear()
             for pool in pools:
                 now = pool.signals()
                 labels = (pool.id, pool.engine)

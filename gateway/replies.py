@@ -1,51 +1,49 @@
 """The two ways an answer goes to a client: as a stream while it grows, or folded when it is whole.
 
 A streamed event costs one function call and one transport write, no coroutine: the bytes are framed
-here as one HTTP chunk each. A slow reader pauses the engine instead of filling memory.
+here as one HTTP chunk each. A slow reader pauses the engine instead of filling memory: the
+connection says when (`gateway.protocol`).
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-import msgspec
 from aiohttp import HttpVersion11, web
 
 from contracts.errors import GatewayError, UpstreamFault
-from contracts.events import Event
-from gateway import logs
+from contracts.events import Event, Fault
 from gateway.answers import HEARTBEAT, Fold, StreamWriter, error_frame
 from gateway.attempt import Attempt
 from gateway.executor import Progress
+from gateway.protocol import EdgeProtocol
 
 Headers = dict[str, str]
-POLL_S = 0.02
-"""How often a paused stream looks whether its reader has caught up."""
-
-
-class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one streamed answer."""
-
-    write_buffer_bytes: int
-    slow_reader_s: float
-    heartbeat_s: float
+HEARTBEAT_MIN_S = 0.02
 
 
 class StreamReply:
-    """An AnswerSink that writes SSE. `headers` makes the response's own headers once it opens."""
+    """An AnswerSink that writes SSE. `headers` makes the response's own headers once it opens;
+    `present` makes an error fit for the client."""
 
     def __init__(
         self,
         request: web.Request,
         writer: StreamWriter,
         *,
-        limits: FlowLimits,
+        request_id: str,
+        heartbeat_s: float,
         headers: Callable[[Progress], Headers],
+        present: Callable[[GatewayError], GatewayError],
     ) -> None:
+        protocol = request.protocol
+        assert isinstance(protocol, EdgeProtocol)
         self._request = request
+        self._protocol = protocol
         self._writer = writer
-        self._limits = limits
+        self._request_id = request_id
+        self._heartbeat_s = heartbeat_s
         self._headers = headers
+        self._present = present
         self._loop = asyncio.get_running_loop()
         self._response: web.StreamResponse | None = None
         self._chunked = request.version >= HttpVersion11
@@ -53,12 +51,10 @@ class StreamReply:
         self._attempt: Attempt | None = None
         self._written_s = self._loop.time()
         self._beat: asyncio.TimerHandle | None = None
-        self._slow: asyncio.TimerHandle | None = None
-        self._slow_since_s = 0.0
 
     @property
     def patience_s(self) -> float | None:
-        return self._limits.heartbeat_s
+        return self._heartbeat_s
 
     @property
     def opened(self) -> bool:
@@ -66,6 +62,7 @@ class StreamReply:
 
     def attach(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._protocol.read_from(attempt)
 
     async def open(self, progress: Progress) -> None:
         if self._response is None:
@@ -76,17 +73,18 @@ class StreamReply:
                 response.enable_chunked_encoding()
             await response.prepare(self._request)
             self._response = response
-            self._beat = self._loop.call_later(self._limits.heartbeat_s, self._heartbeat)
+            self._beat = self._loop.call_later(self._heartbeat_s, self._heartbeat)
         held, self._held = self._held, []
         for data in held:
             self._send(data)
 
     async def waiting(self, progress: Progress) -> None:
-        await self.open(progress)
-        self._send(HEARTBEAT)
+        if self._response is None:
+            await self.open(progress)
+            self._send(HEARTBEAT)  # from here on the clock sends them
 
     def events(self, events: list[Event]) -> None:
-        data = self._writer.write(events)
+        data = self._frames(events)
         if not data:
             return
         if self._response is None:
@@ -94,9 +92,23 @@ class StreamReply:
         else:
             self._send(data)
 
-    def fail(self, error: GatewayError, request_id: str) -> None:
+    def _frames(self, events: list[Event]) -> bytes:
+        last = events[-1]
+        if not isinstance(last, Fault):
+            return self._writer.write(events)
+        told = error_frame(self._present(last.error), self._request_id)
+        return self._writer.write(events[:-1]) + told
+
+    def fail(self, error: GatewayError) -> None:
         """The headers are out, so the error is the stream's last event."""
-        self._send(error_frame(error, request_id))
+        self._send(error_frame(self._present(error), self._request_id))
+
+    def cut(self, error: GatewayError) -> None:
+        """As `fail`, and end the body now: the handler is about to be cancelled."""
+        self.fail(error)
+        transport = self._request.transport
+        if self._chunked and transport is not None and not transport.is_closing():
+            transport.write(b"0\r\n\r\n")
 
     async def close(self) -> web.StreamResponse:
         """End the body. Call once, after the last event or `fail`."""
@@ -105,12 +117,17 @@ class StreamReply:
         await self._response.write_eof()
         return self._response
 
+    def abandon(self) -> None:
+        """The client is gone: so must be what still works for it."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+
     def stop(self) -> None:
-        """Stop the clocks; safe to call more than once."""
-        for timer in (self._beat, self._slow):
-            if timer is not None:
-                timer.cancel()
-        self._beat = self._slow = None
+        """Stop the clock and let go of the engine; safe to call more than once."""
+        self._protocol.read_from(None)
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
 
     def _send(self, data: bytes) -> None:
         transport = self._request.transport
@@ -118,36 +135,14 @@ class StreamReply:
             return  # the client left; aiohttp is about to cancel this request
         self._written_s = self._loop.time()
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if transport.get_write_buffer_size() > self._limits.write_buffer_bytes:
-            self._hold_back()
-
-    def _hold_back(self) -> None:
-        """The reader is slow: stop reading from the engine until it has caught up."""
-        if self._slow is None and self._attempt is not None:
-            self._slow_since_s = self._loop.time()
-            self._attempt.pause()
-            self._slow = self._loop.call_later(POLL_S, self._look_again)
-
-    def _look_again(self) -> None:
-        self._slow = None
-        transport = self._request.transport
-        if transport is None or transport.is_closing() or self._attempt is None:
-            return
-        if transport.get_write_buffer_size() <= self._limits.write_buffer_bytes // 2:
-            self._attempt.resume()
-        elif self._loop.time() - self._slow_since_s > self._limits.slow_reader_s:
-            logs.event(logging.WARNING, "slow_reader", seconds=self._limits.slow_reader_s)
-            transport.abort()
-        else:
-            self._slow = self._loop.call_later(POLL_S, self._look_again)
 
     def _heartbeat(self) -> None:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
         quiet_s = self._loop.time() - self._written_s
-        if quiet_s >= self._limits.heartbeat_s and self._slow is None:
+        if quiet_s >= self._heartbeat_s and not self._protocol.reader_lags:
             self._send(HEARTBEAT)
             quiet_s = 0.0
-        delay_s = max(self._limits.heartbeat_s - quiet_s, POLL_S)
+        delay_s = max(self._heartbeat_s - quiet_s, HEARTBEAT_MIN_S)
         self._beat = self._loop.call_later(delay_s, self._heartbeat)
 
 

@@ -42,6 +42,10 @@ MAX_CONNECTIONS_PER_ENDPOINT = 4096
 """Sockets to one backend; the pool's limit bounds requests long before this."""
 
 
+MODEL_NAME_MAX_CHARS = 256
+"""As in `contracts.openai_api`: a longer one could not be asked for."""
+
+
 class Gateway:
     """Everything that requests share. Build it inside a running event loop.
 
@@ -77,7 +81,11 @@ class Gateway:
     def decide(self, facts: RequestFacts, policy: PolicySet, catalog: Catalog) -> Decision:
         """The brain's word on one request; pools are looked at only if a rule asks about them."""
         asks = any(reference.of in ("pool", "pools") for reference in policy.references)
-        return decide(policy, catalog, facts, self.snapshot() if asks else Snapshot())
+        try:
+            return decide(policy, catalog, facts, self.snapshot() if asks else Snapshot())
+        except NoReadyBackend as exc:  # no backend has told its models; its pool knows why not
+            silent = next((p for p in self.pools.values() if not p.ready), None)
+            raise (silent.not_ready() if silent else exc) from exc
 
     def reload_policies(self) -> PolicySet:
         """Read the policies again and put them in force; the old ones stay if they are broken.
@@ -121,7 +129,9 @@ class Gateway:
         models = dict(self.loaded.catalog.models)
         for spec in self.loaded.pools:
             if spec.discovers:
-                for card in _discovered(self.pools[spec.id]):
+                # A pool that is silent has not lost its models: its clients hear 503, not 404.
+                known = [card for card in self.catalog.models.values() if card.pool == spec.id]
+                for card in _discovered(self.pools[spec.id]) or known:
                     models.setdefault(card.name, card)
         if models != self.catalog.models:
             self.catalog = msgspec.structs.replace(self.catalog, models=models)
@@ -155,10 +165,12 @@ def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
 
 
 def _discovered(pool: Pool) -> list[ModelCard]:
+    """What its endpoints list, of names that can stand in a header."""
     return [
         ModelCard(name=name, pool=pool.id, upstream=name, context=endpoint.state.context)
         for endpoint in pool.endpoints
         for name in endpoint.state.models
+        if name.isprintable() and 0 < len(name) <= MODEL_NAME_MAX_CHARS
     ]
 
 
@@ -167,8 +179,7 @@ def _auth_rules(loaded: LoadedConfig) -> AuthRules:
     return AuthRules(
         operator_token=loaded.token.reveal() if loaded.token else None,
         callers=tuple(
-            (caller.token.reveal(), Caller(name=caller.name, intent=caller.intent))
-            for caller in loaded.callers
+            (caller.token.reveal(), Caller(name=caller.name)) for caller in loaded.callers
         ),
         loopback_optional=auth.optional,
         proxy_user_header=auth.proxy_user_header if auth.trust_proxy_auth else None,

@@ -13,7 +13,7 @@ from contracts.problems import ProblemsFound
 from gateway import logs
 from gateway.banner import banner
 from gateway.edge import make_app
-from gateway.protocol import Connections, EdgeProtocol
+from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
 from gateway.runtime import Gateway
 from gateway.settings import LoadedConfig
 
@@ -23,6 +23,8 @@ LINGER_S = 2.0
 SETTLE_MS = 100
 """Editors write in several steps; a burst of changes is one change."""
 RESTART_S = 1.0
+FLUSH_S = 1.0
+"""How long the last answers may take to be written when the gateway stops."""
 
 
 class PortInUse(OSError):
@@ -44,14 +46,16 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    hangup = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
         await gateway.health.first_look()
         listener = await Listener.start(gateway, loaded.host, loaded.port)
         try:
             say(banner(gateway, listener.url))
-            await _until(stop, gateway)
+            await _until(stop, hangup, gateway)
             await listener.drain()
         finally:
             await listener.close()
@@ -82,7 +86,12 @@ class Listener:
         """Listen. Port 0 takes a free one. Raises PortInUse, OSError."""
         limits = gateway.config.limits
         # A client that leaves must end its handler at once, or the engine goes on for nobody.
-        runner = web.AppRunner(make_app(gateway), handler_cancellation=True, access_log=None)
+        runner = web.AppRunner(
+            make_app(gateway),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=FLUSH_S,  # `drain` has waited already
+        )
         await runner.setup()
         manager = runner.server
         assert manager is not None
@@ -95,7 +104,11 @@ class Listener:
             return EdgeProtocol(
                 manager,
                 connections=connections,
-                header_timeout_s=limits.header_timeout,
+                limits=ConnectionLimits(
+                    header_timeout_s=limits.header_timeout,
+                    write_buffer_bytes=int(limits.write_buffer),
+                    slow_reader_s=limits.slow_reader_timeout,
+                ),
                 keepalive_timeout=limits.idle_timeout,
                 max_line_size=int(limits.header),
                 max_field_size=int(limits.header),
@@ -122,23 +135,26 @@ class Listener:
         self._gateway.draining = True
         self._server.close()
         limit_s = self._gateway.config.drain_timeout
-        logs.event(logging.INFO, "draining", running=self._connections.serving, limit_s=limit_s)
+        serving = self._connections.serving
+        logs.event(logging.INFO, "draining", running=len(serving), limit_s=limit_s)
         try:
             async with asyncio.timeout(limit_s):
                 await self._connections.quiet.wait()
         except TimeoutError:
-            logs.event(logging.WARNING, "drain_timeout", cut=self._connections.serving)
+            logs.event(logging.WARNING, "drain_timeout", cut=len(serving))
+            cut = tuple(serving)
+            for task in cut:
+                task.cancel()  # while its connection is open, so that a stream can say why it ends
+            if cut:
+                await asyncio.wait(cut, timeout=FLUSH_S)
 
     async def close(self) -> None:
         self._server.close()
         await self._runner.cleanup()
 
 
-async def _until(stop: asyncio.Event, gateway: Gateway) -> None:
+async def _until(stop: asyncio.Event, hangup: asyncio.Event, gateway: Gateway) -> None:
     """Run the background work until `stop` is set."""
-    loop = asyncio.get_running_loop()
-    hangup = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_supervised("health", gateway.health.watch)),
@@ -169,7 +185,8 @@ async def _watch_policies(gateway: Gateway) -> None:
     folder = path if path.is_dir() else path.parent
 
     def concerns(_: watchfiles.Change, changed: str) -> bool:
-        return path.is_dir() or Path(changed).name == path.name
+        # Kubernetes replaces a mounted file by moving the link "..data" beside it.
+        return path.is_dir() or Path(changed).name in (path.name, "..data")
 
     async for _ in watchfiles.awatch(
         folder, watch_filter=concerns, debounce=SETTLE_MS, step=50, recursive=False

@@ -1,10 +1,15 @@
-"""A gateway's inner parts in virtual time: pools over scripted transports, and sinks that remember."""
+"""A gateway's inner parts in virtual time: pools over scripted transports, and sinks that remember.
+Its outside in real time: a whole gateway in front of a scripted engine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Protocol
 
 import pytest
+from fakes.edge import Edge, start_edge
 from fakes.scripted import ScriptedTransport
+from fakes.scripted_engine import ScriptedEngine
 
 from adapters.dialect import EndpointState
 from adapters.registry import dialect_for
@@ -51,3 +56,52 @@ def make_pool() -> MakePool:
         return pool
 
     return make
+
+
+# -- a gateway with its HTTP edge, on a real socket ---------------------------------------
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    """An upstream that plays what the test says."""
+    engine = ScriptedEngine()
+    await engine.start()
+    yield engine
+    await engine.aclose()
+
+
+class EdgeMaker(Protocol):
+    async def __call__(
+        self,
+        config: str = "",
+        *,
+        policies: str | None = None,
+        pool: str = "retries: 0",
+        embedded: bool = False,
+    ) -> Edge: ...
+
+
+@pytest.fixture
+async def make_edge(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[EdgeMaker]:
+    """`await make_edge("limits: ...")`: a gateway in front of `engine`, which serves the model
+    `served`; `pool` are members of that pool. With `embedded`, in front of the simulated llm-d."""
+    edges: list[Edge] = []
+
+    async def make(
+        config: str = "",
+        *,
+        policies: str | None = None,
+        pool: str = "retries: 0",
+        embedded: bool = False,
+    ) -> Edge:
+        if not embedded:
+            config += (
+                f"\npools: [{{id: main, engine: openai, endpoint: '{engine.url}', {pool}}}]"
+                "\nmodels: [{name: served, pool: main, upstream: real, quality: 0.9}]\n"
+            )
+        edges.append(await start_edge(tmp_path, config, policies))
+        return edges[-1]
+
+    yield make
+    for edge in reversed(edges):
+        await edge.aclose()

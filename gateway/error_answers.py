@@ -1,0 +1,80 @@
+"""An error as its client sees it: status, headers, body, or the last event of a stream.
+
+Must stay true: every error the gateway answers with has a request id; a 429 or 503 says when to come
+back; nothing leaves that is not the client's business. An engine's own words may hold the key it was
+called with or an address, so both are taken out here. Writing to a connection is the callers'.
+"""
+
+import math
+import secrets
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from contracts.errors import RETRY_AFTER_MAX_S, GatewayError, UpstreamFault
+from gateway.secrets import Redactor
+
+SERVER = "setpoint"
+RETRY_AFTER_DEFAULT_S = 1.0
+"""For who declined without an estimate of its own."""
+BACKEND = "[backend]"
+"""What stands where an engine named an address."""
+
+
+class Discretion:
+    """Takes out of an error's texts what clients must not know."""
+
+    def __init__(self, redactor: Redactor, endpoints: Iterable[str]) -> None:
+        """`endpoints` are the URLs of all backends."""
+        self._redact = redactor.redact
+        names = {name for url in endpoints for name in _names(url)}
+        # Longest first, so that the URL goes as a whole and not around its host.
+        self._names = sorted(names, key=lambda name: (-len(name), name))
+
+    def presentable(self, error: GatewayError) -> GatewayError:
+        """`error` itself, fit for a client and for the log."""
+        error.message = self._clean(error.message)
+        if isinstance(error, UpstreamFault):
+            error.code = self._clean(error.code)
+            error.param = error.param and self._clean(error.param)
+            if error.status >= 500 and error.where and error.where not in error.message:
+                error.message = f"{error.where}: {error.message}"
+        return error
+
+    def _clean(self, text: str) -> str:
+        for name in self._names:
+            text = text.replace(name, BACKEND)
+        return self._redact(text)
+
+
+def _names(url: str) -> list[str]:
+    """What gives an endpoint away. A host of one word is no address: it may be any word."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return [url, parts.netloc, *([host] if "." in host or ":" in host else [])]
+
+
+def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
+    """What the SDKs read to decide whether and when to repeat.
+
+    Gives a 429 or 503 without an estimate the default one, so that the body says the same: call this
+    before `error.encode`.
+    """
+    headers = {"Server": SERVER, "x-request-id": request_id}
+    if error.retry_after_s is None:
+        engine_failed = isinstance(error, UpstreamFault) and error.status >= 500
+        out_of_quota = isinstance(error, UpstreamFault) and error.fault == "quota"
+        if engine_failed or out_of_quota:
+            headers["x-should-retry"] = "false"  # repeated here already; the SDK would triple that
+        if error.status in (429, 503) and not out_of_quota:
+            error.retry_after_s = RETRY_AFTER_DEFAULT_S
+    if error.retry_after_s is not None:
+        delay_s = min(error.retry_after_s, RETRY_AFTER_MAX_S)
+        headers["Retry-After"] = str(max(1, math.ceil(delay_s)))
+        headers["retry-after-ms"] = str(max(1, round(delay_s * 1000)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="setpoint"'
+    return headers
+
+
+def new_request_id() -> str:
+    return f"req_{secrets.token_hex(12)}"

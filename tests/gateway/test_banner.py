@@ -1,0 +1,53 @@
+"""What `serve` says when it listens."""
+
+import json
+import shlex
+from collections.abc import Awaitable, Callable
+
+import pytest
+from fakes.edge import Edge
+from fakes.scripted_engine import ScriptedEngine
+
+from gateway.banner import banner
+
+MakeEdge = Callable[..., Awaitable[Edge]]
+URL = "http://127.0.0.1:8080"
+
+
+def pasted(text: str) -> list[str]:
+    """The words of the command that it offers."""
+    return shlex.split(text[text.index("curl") :].replace("\\\n", " "))
+
+
+async def test_without_a_configuration_it_says_that_the_backend_is_simulated(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(embedded=True)
+    text = banner(edge.gateway, URL)
+    assert f"listens on {URL}" in text
+    assert "simulated llm-d" in text
+    for name in ("sim", "assistant", "assistant-small", "interactive", "batch"):
+        assert f" {name} " in text
+    assert edge.gateway.policy.version in text
+
+
+async def test_the_line_to_paste_is_a_request_that_works(make_edge: MakeEdge) -> None:
+    edge = await make_edge(embedded=True)
+    words = pasted(banner(edge.gateway, URL))
+    assert f"{URL}/v1/chat/completions" in words
+    asked = json.loads(words[words.index("-d") + 1])
+    assert (await edge.chat(**asked)).status == 200
+
+
+@pytest.mark.req("ENG-2")
+async def test_a_backend_that_is_not_ready_says_why_and_no_address(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    await engine.aclose()
+    edge = await make_edge("auth: {token: operator-token}")
+    text = banner(edge.gateway, URL)
+    assert "simulated" not in text
+    assert "NOT READY: " in text
+    assert "served" in text
+    assert "Authorization: Bearer TOKEN" in pasted(text)
+    assert "operator-token" not in text

@@ -1,0 +1,182 @@
+"""The commands: what they print, and how they exit."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.edge import chat_body
+
+from adapters.fakellmd.settings import LlmdSettings
+from gateway import cli
+from gateway.cli import FAILED, OK, REFUSED, main
+
+
+@pytest.fixture(autouse=True)
+def _no_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def config(folder: Path, text: str) -> str:
+    file = folder / "setpoint.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def body_file(folder: Path, **members: object) -> str:
+    file = folder / "request.json"
+    file.write_bytes(chat_body(**{"model": "assistant", **members}))
+    return str(file)
+
+
+def test_the_version_is_told_without_loading_the_gateway() -> None:
+    script = (
+        "import sys\nfrom gateway.cli import main\n"
+        "try: main(['--version'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('aiohttp', 'cel', 'prometheus_client', 'uvloop') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    told, loaded = done.stdout.splitlines()
+    assert told.startswith("setpoint ")
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "explain", "llmd"])
+def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"example:\n  setpoint {command}" in capsys.readouterr().out
+
+
+def test_the_examples_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("serve", "check", "explain", "llmd"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        example = capsys.readouterr().out.rpartition("setpoint ")[2].split()
+        cli._parser().parse_args(example)
+
+
+@pytest.mark.parametrize("argv", [[], ["sevre"], ["explain"], ["serve", "--nope"]])
+def test_a_wrong_command_line_exits_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    assert "usage: setpoint" in capsys.readouterr().err
+
+
+def test_check_says_what_it_has_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-c", config(tmp_path, "")]) == OK
+    assert capsys.readouterr().out.startswith("ok: ")
+
+
+@pytest.mark.req("SEC-4")
+def test_check_prints_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = config(tmp_path, "bind_adr: x\nlimits:\n  body: lots\nmodels: [{name: a, pool: nope}]\n")
+    assert main(["check", "-c", file]) == REFUSED
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    for field, line in (("bind_adr", 1), ("limits.body", 3)):
+        assert any(f"{file}:{line}:" in told and field in told for told in lines), lines
+
+
+def test_check_prints_every_problem_of_the_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "a.yaml").write_text("rules: [{name: a, when: requst.model == ''}]")
+    (tmp_path / "policies" / "b.yaml").write_text("intents: [{name: b, priorty: 3}]")
+    assert main(["check", "-c", config(tmp_path, "policies: policies")]) == REFUSED
+    told = capsys.readouterr().err
+    assert "a.yaml:1:" in told
+    assert "b.yaml:1:" in told
+
+
+def test_a_missing_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "none.yaml")
+    for command in ("check", "serve"):
+        assert main([command, "-c", missing]) == REFUSED
+        assert capsys.readouterr().err == f"{missing}:1:1: No such file or directory\n"
+
+
+def test_the_environment_names_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(cli.CONFIG_VARIABLE, config(tmp_path, "nonsense: 1"))
+    assert main(["check"]) == REFUSED
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_explain_shows_the_decision_and_the_body(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = body_file(tmp_path)
+    assert main(["explain", file, "--header", "x-setpoint-intent=batch"]) == OK
+    told = capsys.readouterr().out
+    assert "> batch" in told
+    assert "batch without a length of its own stays short" in told
+    assert "2048" in told
+    assert "sim-large" in told
+
+
+def test_explain_as_json_from_standard_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = io.BytesIO(chat_body(model="assistant"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(body))
+    assert main(["explain", "-", "--json"]) == OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["intent"] == "interactive"
+    assert told["models"][0] == "assistant"
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [({"model": "asistant"}, "model_not_found"), ({"messages": 5}, "invalid_value")],
+)
+def test_explain_refuses_as_the_gateway_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], members: dict[str, object], told: str
+) -> None:
+    assert main(["explain", body_file(tmp_path, **members)]) == REFUSED
+    shown = capsys.readouterr()
+    assert told in shown.out + shown.err
+
+
+def test_explain_says_which_file_it_cannot_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "/nonexistent.json"]) == FAILED
+    assert "/nonexistent.json: No such file" in capsys.readouterr().err
+
+
+def settings(*flags: str) -> LlmdSettings:
+    return cli._llmd_settings(cli._parser().parse_args(["llmd", *flags]))
+
+
+@pytest.mark.req("INT-9")
+def test_llmds_flags_become_its_settings() -> None:
+    made = settings(
+        *("--replicas", "3", "--model", "a", "--model", "b", "--max-num-seqs", "5", "--seed", "7"),
+        *("--max-model-len", "99", "--failure-injection-rate", "2.5", "--startup-duration", "2s"),
+    )
+    assert (made.replicas, made.max_num_seqs, made.seed, made.max_model_len) == (3, 5, 7, 99)
+    assert [model.name for model in made.models] == ["a", "b"]
+    assert (made.failure_injection_rate, made.startup_duration_s) == (2.5, 2.0)
+    slow = settings("--time-to-first-token", "250ms", "--inter-token-latency", "5ms")
+    assert (slow.latency.time_to_first_token_s, slow.latency.inter_token_latency_s) == (0.25, 0.005)
+    assert settings() == LlmdSettings()
+
+
+@pytest.mark.parametrize(
+    "flags", [("--inter-token-latency", "fast"), ("--replicas", "0"), ("--max-num-seqs", "-1")]
+)
+def test_llmds_wrong_flags_exit_2(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["llmd", *flags]) == REFUSED
+    assert capsys.readouterr().err.startswith("setpoint llmd: ")

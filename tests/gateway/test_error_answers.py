@@ -1,0 +1,92 @@
+"""What an error tells its client, and what it keeps."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import (
+    GatewayError,
+    MissingToken,
+    QueueFull,
+    RejectedByPolicy,
+    UpstreamFault,
+)
+from gateway.error_answers import BACKEND, Discretion, headers_of, new_request_id
+from gateway.secrets import Redactor, SecretValue
+
+SECRET = "upstream-secret-1"
+ENDPOINTS = ("http://vllm-0.internal:8000", "http://10.0.0.7:8000/base", "http://llama:8080")
+discreet = Discretion(Redactor([SecretValue(SECRET)]), ENDPOINTS)
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"key {SECRET} refused", "key *** refused"),
+        ("Bearer abcdef is wrong", "Bearer *** is wrong"),
+        ("cannot reach http://10.0.0.7:8000/base/v1", f"cannot reach {BACKEND}/v1"),
+        ("10.0.0.7 is gone", f"{BACKEND} is gone"),
+        ("vllm-0.internal:8000 reset", f"{BACKEND} reset"),
+        ("llama:8080 is busy", f"{BACKEND} is busy"),
+        ("the llama model is busy", "the llama model is busy"),
+    ],
+)
+def test_secrets_and_addresses_are_taken_out(said: str, shown: str) -> None:
+    fault = UpstreamFault(said, code=said, param=said, status=400)
+    discreet.presentable(fault)
+    assert (fault.message, fault.code, fault.param) == (shown, shown, shown)
+
+
+@given(st.text(), st.sampled_from([SECRET, *ENDPOINTS, "10.0.0.7"]), st.text())
+def test_whatever_stands_around_them(before: str, hidden: str, after: str) -> None:
+    told = discreet.presentable(GatewayError(before + hidden + after)).message
+    assert hidden not in told.removeprefix(before).removesuffix(after)
+
+
+@pytest.mark.req("RUN-6")
+def test_a_failed_backend_is_named_by_pool_and_number_once() -> None:
+    fault = UpstreamFault("it is silent", where="pool a, endpoint 2")
+    for _ in range(2):
+        discreet.presentable(fault)
+    assert fault.message == "pool a, endpoint 2: it is silent"
+
+
+def test_a_fault_of_the_client_names_no_backend() -> None:
+    fault = UpstreamFault("top_k is wrong", where="pool a, endpoint 2", status=400)
+    assert discreet.presentable(fault).message == "top_k is wrong"
+
+
+@pytest.mark.req("RUN-6")
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (QueueFull("full", retry_after_s=0.0004), ("1", "1", None)),
+        (QueueFull("full", retry_after_s=2.1), ("3", "2100", None)),
+        (QueueFull("full", retry_after_s=9e9), ("120", "120000", None)),
+        (RejectedByPolicy("no"), ("1", "1000", None)),
+        (UpstreamFault("x", status=503), ("1", "1000", "false")),
+        (UpstreamFault("x", status=503, retry_after_s=4), ("4", "4000", None)),
+        (UpstreamFault("x", status=429, fault="rate_limit"), ("1", "1000", None)),
+        (UpstreamFault("x", status=429, fault="quota"), (None, None, "false")),
+        (UpstreamFault("x", status=502), (None, None, "false")),
+        (GatewayError("internal error"), (None, None, None)),
+    ],
+)
+def test_headers_say_whether_and_when_to_come_back(
+    error: GatewayError, wanted: tuple[str | None, ...]
+) -> None:
+    headers = headers_of(error, "req_1")
+    names = ("Retry-After", "retry-after-ms", "x-should-retry")
+    assert tuple(map(headers.get, names)) == wanted
+    assert headers["x-request-id"] == "req_1"
+    told_ms = error.envelope().error.retry_after_ms
+    assert (told_ms is None) == (wanted[0] is None)
+
+
+def test_a_401_names_its_scheme() -> None:
+    assert headers_of(MissingToken("no"), "r")["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_request_ids_differ() -> None:
+    assert len({new_request_id() for _ in range(100)}) == 100

@@ -1,0 +1,149 @@
+"""Log lines: their fields, what is taken out of them, and that nobody waits for them."""
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import logs
+from gateway.logs import JsonLines, LogOutput, Readable
+from gateway.secrets import Redactor, SecretValue
+
+SECRET = 'se"cret-\\token'
+redact = Redactor([SecretValue(SECRET)]).redact
+
+
+def record(level: int = logging.INFO, name: str = "request", **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("setpoint", level, "", 0, name, (), None)
+    made.fields = fields
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _level() -> Iterator[None]:
+    """`LogOutput` sets the process's level."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+
+
+@pytest.mark.req("OPS-1")
+def test_an_event_is_one_json_object_with_its_fields() -> None:
+    line = json.loads(JsonLines(redact).format(record(job_id="j", tokens_in=3, pool_id=None)))
+    assert line.pop("ts").endswith("Z")
+    assert line == {"level": "info", "event": "request", "job_id": "j", "tokens_in": 3}
+
+
+@pytest.mark.req("SEC-3")
+def test_secrets_are_taken_out_wherever_they_stand() -> None:
+    made = record(a=f"x{SECRET}y", b=[f"Bearer {SECRET}"], c={SECRET: SECRET}, d=(SECRET, 1))
+    try:
+        raise RuntimeError(f"inner {SECRET}")
+    except RuntimeError as exc:
+        made.exc_info = (type(exc), exc, exc.__traceback__)
+    for form in (JsonLines(redact), Readable(redact, colour=False)):
+        line = form.format(made)
+        assert SECRET not in line
+        assert json.dumps(SECRET)[1:-1] not in line
+        assert "***" in line
+
+
+@pytest.mark.req("SEC-3")
+@given(st.text())
+def test_redaction_never_breaks_a_line(text: str) -> None:
+    for value in (text, f'Bearer {text}"', f"sk-12345678{text}"):
+        line = JsonLines(redact).format(record(value=value))
+        assert "\n" not in line
+        assert set(json.loads(line)) == {"ts", "level", "event", "value"}
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=[])))
+def test_any_text_a_header_can_hold_can_be_logged(text: str) -> None:
+    json.loads(JsonLines(redact).format(record(value=text)).encode())
+    Readable(redact, colour=False).format(record(value=text)).encode()
+
+
+def test_a_clients_text_cannot_speak_to_the_terminal() -> None:
+    line = Readable(redact, colour=True).format(record(model="\x1b[2J\nfake line", key='a"b'))
+    assert "\x1b[2J" not in line
+    assert "\n" not in line
+    assert 'key="a\\"b"' in line
+
+
+def test_the_readable_form_is_short() -> None:
+    line = Readable(redact, colour=False).format(record(status=200, e2e_ms=12.34567, why="a b"))
+    assert line[12:] == ' request status=200 e2e_ms=12.35 why="a b"'
+
+
+def test_events_below_the_level_are_not_written() -> None:
+    stream = io.StringIO()
+    made = LogOutput(
+        level="info",
+        form="auto",
+        file=None,
+        redact=redact,
+        on_drop=lambda: None,
+        stream=stream,
+    )
+    logs.event(logging.DEBUG, "unseen")
+    logs.event(logging.INFO, "seen", a=1)
+    logging.getLogger("elsewhere").warning("said %s", "so")
+    made.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["seen", "said so"]
+    assert lines[1]["logger"] == "elsewhere"
+
+
+@pytest.mark.req("SEC-5")
+def test_a_log_that_cannot_be_written_is_dropped_and_counted_and_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "QUEUE_LINES", 5)
+    stuck = threading.Event()
+    drops = [0]
+
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            assert stuck.wait(10)
+            return super().write(text)
+
+    def drop() -> None:
+        drops[0] += 1
+
+    stream = Stuck()
+    made = LogOutput(
+        level="info", form="json", file=None, redact=redact, on_drop=drop, stream=stream
+    )
+    try:
+        for number in range(20):
+            logs.event(logging.INFO, "line", number=number)
+        assert drops[0] >= 14
+    finally:
+        stuck.set()
+        made.close()
+    assert len(stream.getvalue().splitlines()) == 20 - drops[0]
+
+
+def test_a_log_file_gets_json(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    made = LogOutput(level="info", form="auto", file=file, redact=redact, on_drop=lambda: None)
+    logs.event(logging.INFO, "seen")
+    made.close()
+    assert json.loads(file.read_text())["event"] == "seen"
+
+
+def test_a_log_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        LogOutput(
+            level="info",
+            form="auto",
+            file=tmp_path / "a" / "b",
+            redact=redact,
+            on_drop=lambda: None,
+        )

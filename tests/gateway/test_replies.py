@@ -1,0 +1,121 @@
+"""The two shapes of an answer on the wire: heartbeats, early heads, late errors, and folds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from fakes.edge import Edge, chat_body, request
+from fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
+
+from contracts.errors import UpstreamFault
+from contracts.events import Delta
+from gateway.answers import Fold, Identity
+from gateway.replies import FoldReply
+
+pytestmark = pytest.mark.req("RUN-1")
+MakeEdge = Callable[..., Awaitable[Edge]]
+PING = b": ping\n"
+BEAT = "streams: {heartbeat: 50ms}"
+
+
+async def test_a_long_wait_for_the_first_token_is_not_silent(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    async def late(call: Call) -> None:
+        await call.head()
+        await asyncio.sleep(0.3)
+        await call.piece("late")
+        await call.finish()
+
+    engine.plays(late)
+    edge = await make_edge(BEAT)
+    answer = await edge.chat(stream=True)
+    assert answer.body.startswith(PING)
+    assert 2 <= answer.body.count(PING) <= 12
+    assert answer.events[-1] == "[DONE]"
+
+
+async def test_silence_in_mid_stream_is_filled_and_events_stay_whole(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    engine.plays(streams(("a", "b"), gap_s=0.2))
+    edge = await make_edge(BEAT)
+    answer = await edge.chat(stream=True)
+    first, rest = answer.body.split(b'"content":"a"', 1)
+    assert PING not in first
+    assert PING in rest
+    lines = answer.body.split(b"\n")
+    assert {line[:6] for line in lines} <= {b"", b"data: ", b": ping"}
+
+
+async def test_a_lively_stream_has_no_heartbeats(make_edge: MakeEdge) -> None:
+    edge = await make_edge()
+    assert PING not in (await edge.chat(stream=True)).body
+
+
+@pytest.mark.req("RUN-6")
+async def test_an_error_after_an_early_head_is_an_event(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    async def fails_late(call: Call) -> None:
+        await asyncio.sleep(0.2)
+        await refuses(500, b'{"error":{"message":"out of memory"}}')(call)
+
+    engine.plays(fails_late)
+    edge = await make_edge(BEAT)
+    answer = await edge.ask(
+        "POST", "/v1/chat/completions", chat_body(stream=True), x_request_id="mine"
+    )
+    assert (answer.status, answer.complete) == (200, True)
+    (event,) = answer.events
+    assert event["error"]["message"] == "pool main, endpoint 1: out of memory"
+    assert event["error"]["request_id"] == "mine"
+    assert answer.body.endswith(b"}\n\n")
+
+
+async def test_a_wait_in_the_queue_is_not_silent_either(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    engine.plays(is_silent, streams())
+    edge = await make_edge(BEAT, pool="max_inflight: 1, retries: 0")
+    async with await edge.connect() as waiting:
+        async with await edge.connect() as working:
+            working.send(request("POST", "/v1/chat/completions", chat_body()))
+            await asyncio.sleep(0.05)
+            waiting.send(request("POST", "/v1/chat/completions", chat_body(stream=True)))
+            await waiting.until(PING)
+        assert b"[DONE]" in await waiting.until(b"[DONE]")
+
+
+async def test_a_whole_answer_waits_in_silence(make_edge: MakeEdge, engine: ScriptedEngine) -> None:
+    engine.plays(streams(gap_s=0.15))
+    edge = await make_edge(BEAT)
+    answer = await edge.chat()
+    assert PING not in answer.body
+    assert answer.json["object"] == "chat.completion"
+
+
+@pytest.mark.req("SEC-5")
+async def test_a_whole_answer_that_is_too_large_is_refused_and_cancelled(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    async def endless(call: Call) -> None:
+        await call.head()
+        while True:
+            await call.piece("x" * 1000)
+
+    engine.plays(endless)
+    edge = await make_edge("limits: {answer: 64KiB}")
+    answer = await edge.chat()
+    assert (answer.status, answer.error["code"]) == (502, "answer_too_large")
+    async with asyncio.timeout(5):
+        await engine.left.wait()
+
+
+def test_a_fold_that_passed_its_limit_has_no_body() -> None:
+    identity = Identity(operation="chat", id="1", created_s=0, model="m")
+    reply = FoldReply(Fold(identity, max_bytes=100))
+    reply.events([Delta(content="x" * 200)])
+    reply.events([Delta(content="more")])
+    with pytest.raises(UpstreamFault):
+        reply.body()
