@@ -41,6 +41,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     created_s: int
     model: str
+    """As clients name it: the one that was decided on, until an attempt says `served_by` another."""
     reasoning_field: ReasoningField = "reasoning_content"
 
 
@@ -82,6 +83,12 @@ class StreamWriter:
         self._usage_tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._head = b""
         self._set_head(None, None)
+
+    def served_by(self, model: str) -> None:
+        """An attempt at `model` is about to be made. Not after the first content."""
+        if model != self._identity.model:
+            self._identity = msgspec.structs.replace(self._identity, model=model)
+            self._set_head(None, None)
 
     def write(self, events: Iterable[Event]) -> bytes:
         """The frames for `events`; empty if none of them shows."""
@@ -230,6 +237,11 @@ class Fold:
         self._opened = Opened()
         self._usage: Usage | None = None
         self._document: dict[str, msgspec.Raw] | None = None
+
+    def served_by(self, model: str) -> None:
+        """An attempt at `model` is about to be made."""
+        if model != self._identity.model:
+            self._identity = msgspec.structs.replace(self._identity, model=model)
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -7,8 +7,10 @@ called with or an address, so both are taken out here. Writing to a connection i
 
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
+
+from aiohttp import web
 
 from contracts.errors import RETRY_AFTER_MAX_S, GatewayError, UpstreamFault
 from gateway.secrets import Redactor
@@ -44,6 +46,33 @@ class Discretion:
         for name in self._names:
             text = text.replace(name, BACKEND)
         return self._redact(text)
+
+
+class ErrorAnswers:
+    """Errors as responses. While the gateway drains, the connection closes after one."""
+
+    def __init__(self, discretion: Discretion, draining: Callable[[], bool]) -> None:
+        self._discretion = discretion
+        self._draining = draining
+
+    def presentable(self, error: GatewayError) -> GatewayError:
+        """See `Discretion.presentable`."""
+        return self._discretion.presentable(error)
+
+    def answer(
+        self, error: GatewayError, request_id: str, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        """A response that nobody has begun to send."""
+        self.presentable(error)
+        response = web.Response(
+            status=error.status,
+            headers={**(headers or {}), **headers_of(error, request_id)},
+            body=error.encode(request_id),
+            content_type="application/json",
+        )
+        if self._draining():
+            response.force_close()
+        return response
 
 
 def _names(url: str) -> list[str]:

@@ -50,8 +50,9 @@ class AnswerSink(Protocol):
 
     def events(self, events: list[Event]) -> None: ...
 
-    def attach(self, attempt: Attempt) -> None:
-        """The attempt that now writes; the sink may pause and resume it."""
+    def attach(self, attempt: Attempt, model: str) -> None:
+        """The attempt that now writes; the sink may pause and resume it. `model` is what it is served
+        by, as clients name it."""
         ...
 
     async def waiting(self, progress: "Progress") -> None:
@@ -182,7 +183,7 @@ class Executor:
             clock=self._clock,
         )
         progress.dispatched_s = attempt.times.dispatched_s
-        sink.attach(attempt)
+        sink.attach(attempt, target.model)
         try:
             attempt.start()
             await self._patiently(attempt.committed, sink, progress)

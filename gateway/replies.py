@@ -60,7 +60,8 @@ class StreamReply:
     def opened(self) -> bool:
         return self._response is not None
 
-    def attach(self, attempt: Attempt) -> None:
+    def attach(self, attempt: Attempt, model: str) -> None:
+        self._writer.served_by(model)
         self._attempt = attempt
         self._protocol.read_from(attempt)
 
@@ -157,7 +158,8 @@ class FoldReply:
         self._attempt: Attempt | None = None
         self._too_large: UpstreamFault | None = None
 
-    def attach(self, attempt: Attempt) -> None:
+    def attach(self, attempt: Attempt, model: str) -> None:
+        self._fold.served_by(model)
         self._attempt = attempt
 
     async def open(self, progress: Progress) -> None:

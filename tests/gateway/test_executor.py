@@ -49,6 +49,7 @@ class Listening:
         self.opened = 0
         self.waits = 0
         self.attempt: Attempt | None = None
+        self.served_by = ""
 
     async def open(self, progress: Progress) -> None:
         self.opened += 1
@@ -59,8 +60,9 @@ class Listening:
     def events(self, events: list[Event]) -> None:
         self.seen += events
 
-    def attach(self, attempt: Attempt) -> None:
+    def attach(self, attempt: Attempt, model: str) -> None:
         self.attempt = attempt
+        self.served_by = model
 
     @property
     def text(self) -> str:
@@ -156,6 +158,7 @@ async def test_when_a_target_fails_the_next_one_answers(make_pool: MakePool) -> 
     assert sink.text == "Hello"
     assert progress.target is not None
     assert progress.target.model == "m1"
+    assert sink.served_by == "m1", "an answer names the model that gave it"
     assert b'"model":"up1"' in second.requests[0].body
 
 

@@ -1,0 +1,206 @@
+"""One inference request: accepted, decided, carried out, answered as a stream or folded.
+
+Before the first byte an error is a status; after it, the last event of the stream.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web, web_exceptions
+from aiohttp.http_exceptions import HttpProcessingError
+
+from contracts.decision import Decision
+from contracts.errors import (
+    BodyTooLarge,
+    ClientFault,
+    Draining,
+    GatewayError,
+    RejectedByPolicy,
+    RequestTimeout,
+)
+from contracts.inference import InferRequest, Operation
+from gateway import logs
+from gateway.answers import Fold, Identity, StreamWriter
+from gateway.error_answers import ErrorAnswers
+from gateway.intake import read_request
+from gateway.replies import FoldReply, StreamReply
+from gateway.request_record import CLIENT_GONE, REQUEST_ID, RequestRecord, record_refusal
+from gateway.runtime import Gateway, plan
+
+Run = Callable[[StreamReply | FoldReply], Awaitable[None]]
+_ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
+_HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+_CUT = Draining("this gateway is shutting down and could not wait longer", retry_after_s=1.0)
+
+
+class InferenceEndpoint:
+    """What `/v1/chat/completions` and its siblings do."""
+
+    def __init__(self, gateway: Gateway, errors: ErrorAnswers) -> None:
+        self._gateway = gateway
+        self._errors = errors
+        limits, streams = gateway.config.limits, gateway.config.streams
+        self._body_timeout_s = limits.body_timeout
+        self._body_limit = int(limits.body)
+        self._answer_limit = int(limits.answer)
+        self._heartbeat_s = streams.heartbeat
+        self._reasoning_field = streams.reasoning_field
+
+    def refuse_unsent(self, request: web.Request) -> BodyTooLarge | None:
+        """The error of a body that says itself that it is too large, before it is sent."""
+        if (request.content_length or 0) > self._body_limit:
+            return self._too_large()
+        return None
+
+    async def answer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
+        """From the client's bytes to the last byte of its answer, logged and counted.
+
+        Raises GatewayError for what is refused before anything was decided.
+        """
+        gateway = self._gateway
+        accepted_s = gateway.clock()
+        try:
+            infer = await self._accept(request, operation)
+            policy, catalog = gateway.policy, gateway.catalog
+            decision = gateway.decide(infer.facts, policy, catalog)
+        except GatewayError as exc:
+            record_refusal(gateway, request, operation, exc, accepted_s)
+            raise
+        record = RequestRecord(gateway, request, infer, decision, catalog, accepted_s)
+        try:
+            if (reject := decision.shaping.reject) is not None:
+                raise _rejection(decision, reject.message, reject.retry_after_s, reject.status)
+            routing = plan(decision, catalog)
+            answer = self._stream if infer.facts.stream else self._whole
+            response = await answer(
+                record,
+                lambda sink: gateway.executor.infer(infer, routing, catalog, sink, record.progress),
+            )
+        except (asyncio.CancelledError, ConnectionError):
+            if _gone(request):
+                record.close(CLIENT_GONE, None)
+            else:
+                record.close(Draining.status, _CUT)
+            raise
+        except GatewayError as exc:
+            response = self._errors.answer(exc, infer.request_id, record.headers(record.progress))
+            record.close(exc.status, exc)
+            return response
+        except Exception:
+            record.close(500, GatewayError("internal error"))
+            raise
+        record.close(200, record.progress.fault)
+        return response
+
+    async def _accept(self, request: web.Request, operation: Operation) -> InferRequest:
+        """A request of a caller who may call, read and checked."""
+        caller = self._gateway.auth.caller(request.headers, request.remote)
+        if self._gateway.draining:
+            raise Draining("this gateway is shutting down", retry_after_s=1.0)
+        return read_request(
+            await self._body(request),
+            operation,
+            request_id=request[REQUEST_ID],
+            key=caller.name,
+            headers={
+                name.lower(): value
+                for name, value in request.headers.items()
+                if name.lower() not in _HIDDEN_HEADERS
+            },
+        )
+
+    async def _stream(self, record: RequestRecord, run: Run) -> web.StreamResponse:
+        reply = StreamReply(
+            record.request,
+            StreamWriter(self._identity(record), include_usage=record.infer.include_usage),
+            request_id=record.infer.request_id,
+            heartbeat_s=self._heartbeat_s,
+            headers=record.stream_headers,
+            present=self._errors.presentable,
+        )
+        try:
+            await run(reply)
+        except GatewayError as exc:
+            if not reply.opened:
+                raise
+            record.progress.fault = exc
+            reply.fail(exc)
+        except asyncio.CancelledError:
+            if self._gateway.draining and reply.opened:
+                reply.cut(_CUT)
+            raise
+        except ConnectionError:
+            reply.abandon()
+            raise
+        except Exception:
+            reply.abandon()
+            if not reply.opened:
+                raise
+            log_bug(record.request)
+            record.progress.fault = GatewayError("internal error")
+            reply.fail(record.progress.fault)
+        finally:
+            reply.stop()
+        return await reply.close()
+
+    async def _whole(self, record: RequestRecord, run: Run) -> web.StreamResponse:
+        reply = FoldReply(Fold(self._identity(record), max_bytes=self._answer_limit))
+        await run(reply)
+        if record.progress.fault is not None:
+            raise record.progress.fault
+        headers = record.headers(record.progress)
+        return web.Response(body=reply.body(), headers=headers, content_type="application/json")
+
+    def _identity(self, record: RequestRecord) -> Identity:
+        operation = record.infer.operation
+        return Identity(
+            operation=operation,
+            id=_ID_PREFIX[operation] + secrets.token_hex(12),
+            created_s=int(time.time()),
+            model=record.decision.shaping.model,
+            reasoning_field=self._reasoning_field,
+        )
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body, within its bounds of size and time."""
+        if (refused := self.refuse_unsent(request)) is not None:
+            raise refused
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                return await request.read()
+        except TimeoutError as exc:
+            raise RequestTimeout(
+                f"the body did not arrive within {self._body_timeout_s:g} s"
+            ) from exc
+        except web_exceptions.HTTPRequestEntityTooLarge as exc:
+            raise self._too_large() from exc
+        except (web.RequestPayloadError, HttpProcessingError) as exc:
+            raise ClientFault(
+                "the body is not valid HTTP, or not what its Content-Encoding says"
+            ) from exc
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
+
+
+def _rejection(
+    decision: Decision, message: str, retry_after_s: float | None, status: int
+) -> RejectedByPolicy:
+    """The rule's refusal. The label names the rule, so that a client can tell one from another."""
+    rule = next((r.rule for r in reversed(decision.rules) if r.verdict == "applied"), None)
+    error = RejectedByPolicy(message, retry_after_s=retry_after_s, policy_label=rule)
+    error.status = status
+    return error
+
+
+def log_bug(request: web.Request) -> None:
+    """The exception that is being handled: one of ours."""
+    logs.event(logging.ERROR, "bug", request_id=request[REQUEST_ID], path=request.path)
+    logging.getLogger("setpoint").exception("bug")
+
+
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()

@@ -1,0 +1,153 @@
+"""What is said of one inference request: in its answer's headers, in the log, in the metrics."""
+
+import logging
+
+from aiohttp import web
+
+from contracts.catalog import Catalog
+from contracts.decision import Decision
+from contracts.errors import GatewayError, UpstreamFault
+from contracts.inference import InferRequest, Operation
+from gateway import logs
+from gateway.executor import Progress
+from gateway.runtime import Gateway
+
+Headers = dict[str, str]
+REQUEST_ID = web.RequestKey("request_id", str)
+CLIENT_GONE = 499
+"""Logged and counted, never sent: nobody is there to read it."""
+
+
+class RequestRecord:
+    """One inference request that was decided. `progress` is filled while it runs."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: web.Request,
+        infer: InferRequest,
+        decision: Decision,
+        catalog: Catalog,
+        accepted_s: float,
+    ) -> None:
+        self.request = request
+        self.infer = infer
+        self.decision = decision
+        self._catalog = catalog
+        self.progress = Progress(accepted_s=accepted_s)
+        self._gateway = gateway
+
+    def headers(self, progress: Progress) -> Headers:
+        """What every answer tells about how it came to be."""
+        now_s = self._gateway.clock()
+        engine_s = 0.0
+        if progress.dispatched_s is not None:
+            engine_s = (progress.ended_s or now_s) - progress.dispatched_s
+        elapsed_s = now_s - progress.accepted_s
+        overhead_s = max(0.0, elapsed_s - engine_s - progress.queue_s)
+        headers = {
+            "x-request-id": self.infer.request_id,
+            "x-setpoint-intent": self.decision.intent or "none",
+            "x-setpoint-decision": self.decision.summary(),
+            "x-setpoint-attempts": str(len(progress.attempts)),
+            "x-setpoint-queue-ms": f"{progress.queue_s * 1000:.1f}",
+            "x-setpoint-overhead-ms": f"{overhead_s * 1000:.2f}",
+            "openai-processing-ms": str(round(elapsed_s * 1000)),
+        }
+        if progress.target is not None:
+            headers["x-setpoint-model"] = progress.target.model
+        return headers
+
+    def stream_headers(self, progress: Progress) -> Headers:
+        return {
+            **self.headers(progress),
+            "Cache-Control": "no-cache, no-transform",
+            "X-Accel-Buffering": "no",
+        }
+
+    def close(self, status: int, error: GatewayError | None) -> None:
+        """Log and count the request, whatever became of it."""
+        progress, decision, facts = self.progress, self.decision, self.infer.facts
+        ended_s = self._gateway.clock()
+        if progress.ended_s is None:
+            progress.ended_s = ended_s
+        model = progress.target.model if progress.target else decision.shaping.model
+        self._gateway.metrics.request(
+            self.infer,
+            decision,
+            progress,
+            # a rule may refuse before anyone asked whether the client's model exists
+            model=model if model in self._catalog.models else "unknown",
+            status=status,
+            ended_s=ended_s,
+        )
+        if status == CLIENT_GONE:
+            self._gateway.metrics.counter(
+                "setpoint_client_disconnects_total", self.infer.operation
+            ).inc()
+        last = progress.attempts[-1] if progress.attempts else None
+        usage = progress.usage
+        logs.event(
+            logging.WARNING if error is not None and status >= 500 else logging.INFO,
+            "request",
+            request_id=self.infer.request_id,
+            operation=self.infer.operation,
+            key=facts.key or None,
+            intent=decision.intent or None,
+            decision=decision.summary(),
+            policy=decision.policy_version,
+            model=facts.model,
+            served_by=progress.target.model if progress.target else None,
+            pool_id=progress.target.pool if progress.target else None,
+            replica_id=last.replica if last else None,
+            engine=last.engine if last else None,
+            engine_version=last.version if last else None,
+            model_digest=last.model_digest if last else None,
+            status=status,
+            stream=facts.stream,
+            attempts=[a.fault or "ok" for a in progress.attempts] or None,
+            tokens_in=usage.prompt_tokens if usage else None,
+            tokens_out=usage.completion_tokens if usage else None,
+            finish_reason=",".join(progress.finish_reasons) or None,
+            queue_ms=_ms(progress.queue_s),
+            ttft_ms=_since(progress.first_token_s, progress.accepted_s),
+            upstream_ttft_ms=_since(progress.first_token_s, progress.dispatched_s),
+            tpot_ms=_ms(progress.tpot_s),
+            e2e_ms=_since(ended_s, progress.accepted_s),
+            error=error.code if error else None,
+            error_message=error.message if error else None,
+            where=error.where if isinstance(error, UpstreamFault) else None,
+            client_retry=self.request.headers.get("x-stainless-retry-count"),
+        )
+
+
+def record_refusal(
+    gateway: Gateway,
+    request: web.Request,
+    operation: Operation,
+    error: GatewayError,
+    accepted_s: float,
+) -> None:
+    """Log and count a request that nothing was decided about. What it named is not known to be real,
+    so it makes no label."""
+    elapsed_s = gateway.clock() - accepted_s
+    gateway.metrics.refusal(operation, error.status, elapsed_s)
+    logs.event(
+        logging.INFO,
+        "request",
+        request_id=request[REQUEST_ID],
+        operation=operation,
+        status=error.status,
+        e2e_ms=_ms(elapsed_s),
+        error=error.code,
+        error_message=error.message,
+        client_retry=request.headers.get("x-stainless-retry-count"),
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def _since(end_s: float | None, start_s: float | None) -> float | None:
+    return None if end_s is None or start_s is None else _ms(end_s - start_s)
