@@ -15,6 +15,16 @@ from gateway.serve import Listener
 PATIENCE_S = 10.0
 """No test waits longer for anything."""
 
+RULES = """
+intents:
+  - {name: interactive, match: {header: {x-setpoint-intent: interactive}, default: true}}
+  - {name: batch, match: {header: {x-setpoint-intent: batch}}, priority: -10}
+rules:
+  - {name: no batch at noon, when: request.intent == "batch", then: {reject: {REJECT}}}
+  - {name: short, when: request.intent == "interactive", then: {max_tokens: 7}}
+"""
+"""A policy with a rule that refuses batch work; REJECT becomes its own settings."""
+
 
 class Answer(msgspec.Struct):
     """One answer. Header names are lower-case; chunked bodies are joined."""

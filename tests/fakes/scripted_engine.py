@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-from fakes.scripted import DONE, USAGE, chunk
+
+from tests.fakes.scripted import DONE, USAGE, chunk
 
 MODELS = ("served",)
 

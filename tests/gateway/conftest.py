@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from fakes.edge import Edge, start_edge
-from fakes.scripted import ScriptedTransport
-from fakes.scripted_engine import ScriptedEngine
 
 from adapters.dialect import EndpointState
 from adapters.registry import dialect_for
 from contracts.config import Engine
 from contracts.inference import Timeouts
 from gateway.pools import Pool, PoolOptions
+from tests.fakes.edge import Edge, start_edge
+from tests.fakes.scripted import ScriptedTransport
+from tests.fakes.scripted_engine import ScriptedEngine
 
 MakePool = Callable[..., Pool]
 

@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from fakes.edge import Edge, chat_body
-from fakes.scripted_engine import ScriptedEngine
 from multidict import CIMultiDict
 
 from contracts.errors import Forbidden, MissingToken, WrongToken
 from gateway.auth import Authenticator, AuthRules, Caller
+from tests.fakes.edge import Edge, chat_body
+from tests.fakes.scripted_engine import ScriptedEngine
 
 pytestmark = pytest.mark.req("SEC-2")
 MakeEdge = Callable[..., Awaitable[Edge]]

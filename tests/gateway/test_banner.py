@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Awaitable, Callable
 
 import pytest
-from fakes.edge import Edge
-from fakes.scripted_engine import ScriptedEngine
 
 from gateway.banner import banner
+from tests.fakes.edge import Edge
+from tests.fakes.scripted_engine import ScriptedEngine
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 URL = "http://127.0.0.1:8080"

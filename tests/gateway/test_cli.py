@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes.edge import chat_body
 
 from adapters.fakellmd.settings import LlmdSettings
 from gateway import cli
 from gateway.cli import FAILED, OK, REFUSED, main
+from tests.fakes.edge import chat_body
 
 
 @pytest.fixture(autouse=True)

@@ -5,20 +5,6 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from fakes.scripted import (
-    DONE,
-    USAGE,
-    Script,
-    ScriptedTransport,
-    answer,
-    broken,
-    chunk,
-    data,
-    end,
-    head,
-    refusal,
-    unreachable,
-)
 
 from contracts.catalog import Catalog
 from contracts.errors import (
@@ -35,6 +21,20 @@ from gateway.attempt import LINGER_S, Attempt
 from gateway.executor import Executor, Progress
 from gateway.intake import read_request
 from gateway.pools import Pool
+from tests.fakes.scripted import (
+    DONE,
+    USAGE,
+    Script,
+    ScriptedTransport,
+    answer,
+    broken,
+    chunk,
+    data,
+    end,
+    head,
+    refusal,
+    unreachable,
+)
 
 MakePool = Callable[..., Pool]
 pytestmark = [pytest.mark.looptime, pytest.mark.req("RUN-1", "RUN-5", "RUN-6")]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from fakes.scripted import ScriptedTransport, data, end, head, refusal, unreachable
 
 from adapters.dialect import EndpointState
 from gateway.health import PROBE_TIMEOUT_S, Health, probe
 from gateway.pools import Pool
+from tests.fakes.scripted import ScriptedTransport, data, end, head, refusal, unreachable
 
 pytestmark = [pytest.mark.looptime, pytest.mark.req("ENG-2")]
 MakePool = Callable[..., Pool]

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
-from fakes.edge import Edge, chat_body
-from fakes.scripted_engine import ScriptedEngine, refuses, streams
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.dialect import EndpointState
 from contracts.metrics import METRICS
 from gateway.metrics import Metrics
+from tests.fakes.edge import Edge, chat_body
+from tests.fakes.scripted_engine import ScriptedEngine, refuses, streams
 
 pytestmark = pytest.mark.req("OPS-2")
 MakeEdge = Callable[..., Awaitable[Edge]]

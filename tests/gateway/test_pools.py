@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from fakes.scripted import ScriptedTransport, answer
 
 from adapters.dialect import EndpointState
 from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout
 from gateway.pools import SLOTS_UNKNOWN, Pool
+from tests.fakes.scripted import ScriptedTransport, answer
 
 MakePool = Callable[..., Pool]
 pytestmark = [pytest.mark.looptime, pytest.mark.req("ENG-2", "RUN-5")]

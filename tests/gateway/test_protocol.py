@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from fakes.edge import Edge, Line, chat_body, eventually, request, start_edge
-from fakes.scripted import chunk
-from fakes.scripted_engine import Call, ScriptedEngine, is_silent, streams
+
+from tests.fakes.edge import Edge, Line, chat_body, eventually, request, start_edge
+from tests.fakes.scripted import chunk
+from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent, streams
 
 pytestmark = pytest.mark.req("SEC-5")
 MakeEdge = Callable[..., Awaitable[Edge]]

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes.edge import chat_body
-from fakes.scripted_engine import ScriptedEngine
 
 from contracts.inference import InferRequest
 from gateway.configuration import load
 from gateway.intake import read_request
 from gateway.rehearsal import rehearse
 from gateway.settings import LoadedConfig
+from tests.fakes.edge import chat_body
+from tests.fakes.scripted_engine import ScriptedEngine
 
 RULES = """
 rules:

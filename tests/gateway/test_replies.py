@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from fakes.edge import Edge, chat_body, request
-from fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
 
 from contracts.errors import UpstreamFault
 from contracts.events import Delta
 from gateway.answers import Fold, Identity
 from gateway.replies import FoldReply
+from tests.fakes.edge import Edge, chat_body, request
+from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
 
 pytestmark = pytest.mark.req("RUN-1")
 MakeEdge = Callable[..., Awaitable[Edge]]

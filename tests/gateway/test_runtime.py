@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
-from fakes.edge import Edge
-from fakes.scripted_engine import ScriptedEngine
 
 from adapters.dialect import EndpointState
 from contracts.catalog import Catalog
@@ -15,6 +13,8 @@ from contracts.errors import NoReadyBackend
 from contracts.inference import Constraints
 from contracts.problems import ProblemsFound
 from gateway.runtime import plan
+from tests.fakes.edge import Edge
+from tests.fakes.scripted_engine import ScriptedEngine
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 RULE = "rules: [{name: cap, then: {max_tokens: %d}}]\n"

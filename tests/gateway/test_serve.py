@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.edge import Edge, chat_body, eventually, request
-from fakes.scripted_engine import Call, ScriptedEngine
 
 from gateway import serve
+from tests.fakes.edge import Edge, chat_body, eventually, request
+from tests.fakes.scripted_engine import Call, ScriptedEngine
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,68 @@
+"""What is said of a request in headers, log and metrics."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.fakes.edge import RULES, Edge, chat_body
+
+MakeEdge = Callable[..., Awaitable[Edge]]
+KEY = "sk-upstream-0123456789"
+
+
+@pytest.mark.req("INT-3")
+async def test_an_answer_tells_how_it_came_to_be(make_edge: MakeEdge) -> None:
+    edge = await make_edge()
+    for stream in (False, True):
+        answer = await edge.chat(stream=stream)
+        told = answer.headers
+        assert answer.status == 200
+        assert told["x-setpoint-intent"] == "interactive"
+        assert told["x-setpoint-decision"].startswith("intent=interactive")
+        assert told["x-setpoint-model"] == "served"
+        assert told["x-setpoint-attempts"] == "1"
+        assert float(told["x-setpoint-queue-ms"]) >= 0
+        assert float(told["x-setpoint-overhead-ms"]) >= 0
+        assert told["server"] == "setpoint"
+
+
+async def test_models_that_do_not_exist_never_become_metric_labels(make_edge: MakeEdge) -> None:
+    edge = await make_edge(policies=RULES.replace("REJECT", ""))
+    for n in range(3):
+        body = chat_body(model=f"invented-{n}")
+        await edge.ask("POST", "/v1/chat/completions", body, x_setpoint_intent="batch")
+        await edge.ask("POST", "/v1/chat/completions", body)
+    assert b"invented" not in edge.gateway.metrics.exposition()
+    assert await edge.counted("setpoint_requests_total", model="unknown", status="429") == 3
+    assert await edge.counted("setpoint_requests_total", model="none", status="404") == 3
+
+
+# -- what the log says --------------------------------------------------------------------
+
+
+@pytest.mark.req("OPS-1")
+async def test_a_request_is_one_log_line_with_what_is_known(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    edge = await make_edge()
+    await edge.ask("POST", "/v1/chat/completions", chat_body(), x_request_id="mine")
+    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert line["request_id"] == "mine"
+    assert (line["status"], line["model"], line["served_by"]) == (200, "served", "served")
+    assert (line["engine"], line["pool_id"], line["replica_id"]) == ("openai", "main", "main/1")
+    assert (line["tokens_in"], line["tokens_out"]) == (3, 2)
+    assert line["attempts"] == ["ok"]
+    assert line["e2e_ms"] >= line["ttft_ms"] >= 0
+
+
+@pytest.mark.req("OPS-1")
+async def test_a_refused_request_is_one_log_line_too(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    edge = await make_edge()
+    await edge.ask("POST", "/v1/chat/completions", b"{", x_request_id="mine")
+    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert (line["request_id"], line["status"], line["error"]) == ("mine", 400, "invalid_json")
