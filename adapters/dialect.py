@@ -84,7 +84,7 @@ class Dialect(Protocol):
         """The request's wire form. Always a streamed one: a folded stream is cancelled in
         milliseconds where a blocking answer may not be.
 
-        Raises UnsupportedParameter for what this backend cannot do.
+        Raises ClientFault for what this backend cannot do.
         """
         ...
 

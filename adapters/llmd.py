@@ -40,6 +40,8 @@ class VllmDialect(OpenAIDialect):
     """vLLM's OpenAI server, which llm-d puts its router in front of."""
 
     engine = "vllm"
+    # Lower means earlier there, and it knows nothing of intents: any client could go first.
+    withheld = frozenset({"priority"})
 
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"

@@ -30,18 +30,21 @@ class OpenAIDialect:
     engine = "openai"
     limit_names: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
     """Every member by which this backend lets itself be told how much to generate."""
+    withheld: frozenset[str] = frozenset()
+    """Members of the client's that do not travel on, because policy decides them."""
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         replace: dict[str, msgspec.Raw | bytes] = dict(attempt.overrides)
         replace["model"] = _encode(attempt.upstream_model)
         if infer.operation != "embedding":
             replace["stream"] = b"true"
-            replace["stream_options"] = b'{"include_usage":true}'
+            replace["stream_options"] = _with_usage(infer.members.get("stream_options"))
             cap = self.token_cap(infer, attempt)
             if cap is not None:
                 default = self.limit_name(infer.operation)
                 replace |= openai_body.capped(infer.members, cap, default, self.limit_names)
-        body = openai_body.compose(infer.members, replace)
+        members = {n: v for n, v in infer.members.items() if n not in self.withheld}
+        body = openai_body.compose(members, replace)
         return WireRequest(
             method="POST",
             path=PATHS[infer.operation],
@@ -118,6 +121,18 @@ class OpenAIDialect:
         if head.status != 200:
             return EndpointState(live=True, why=f"its model list answers {head.status}")
         return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
+
+
+def _with_usage(options: msgspec.Raw | None) -> bytes:
+    """The client's stream options, with usage asked for."""
+    wanted = {"include_usage": msgspec.Raw(b"true")}
+    try:
+        theirs = msgspec.json.decode(options or b"{}", type=dict[str, msgspec.Raw] | None)
+    except msgspec.MsgspecError:
+        theirs = (
+            None  # not an object: the client asked for a whole answer, where nobody looks at it
+        )
+    return openai_body.compose(theirs or {}, wanted)
 
 
 class _Model(msgspec.Struct):

@@ -105,14 +105,6 @@ class InvalidField(ClientFault):
     code = "invalid_value"
 
 
-class UnsupportedParameter(ClientFault):
-    code = "unsupported_parameter"
-
-
-class ContextLengthExceeded(ClientFault):
-    code = "context_length_exceeded"
-
-
 class BelowQualityFloor(ClientFault):
     """The named model is below what the intent promised, and nothing above it was named."""
 
@@ -183,12 +175,6 @@ class QueueTimeout(Shed):
 
     code, status = "queue_timeout", 503
     kind = "overloaded_error"
-
-
-class DeadlineUnreachable(Shed):
-    """Its own first-token objective can no longer be met."""
-
-    code = "deadline_unreachable"
 
 
 class RejectedByPolicy(Shed):

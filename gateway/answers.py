@@ -238,11 +238,6 @@ class Fold:
         self._usage: Usage | None = None
         self._document: dict[str, msgspec.Raw] | None = None
 
-    def served_by(self, model: str) -> None:
-        """An attempt at `model` is about to be made."""
-        if model != self._identity.model:
-            self._identity = msgspec.structs.replace(self._identity, model=model)
-
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
             match event:

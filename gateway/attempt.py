@@ -104,7 +104,7 @@ class Attempt:
         self.fault: GatewayError | None = None
 
     def start(self) -> None:
-        """Dispatch. Raises UnsupportedParameter when the dialect cannot say the request."""
+        """Dispatch. Raises the dialect's ClientFault for what cannot be said there."""
         try:
             wire = self._dialect.request(self._infer, self._context)
         except GatewayError:
@@ -191,6 +191,8 @@ class Attempt:
             self.committed.set_result(None)
         self._note(events)
         self._sink.events(events)
+        if self._closed:
+            return  # the sink has had enough
         if self.fault is not None:
             self.cancel()  # what a broken stream may still send is of no use
         elif self._normaliser.over:

@@ -90,10 +90,9 @@ def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
     """
     headers = {"Server": SERVER, "x-request-id": request_id}
     if error.retry_after_s is None:
-        engine_failed = isinstance(error, UpstreamFault) and error.status >= 500
         out_of_quota = isinstance(error, UpstreamFault) and error.fault == "quota"
-        if engine_failed or out_of_quota:
-            headers["x-should-retry"] = "false"  # repeated here already; the SDK would triple that
+        if out_of_quota:
+            headers["x-should-retry"] = "false"
         if error.status in (429, 503) and not out_of_quota:
             error.retry_after_s = RETRY_AFTER_DEFAULT_S
     if error.retry_after_s is not None:

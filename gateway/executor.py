@@ -22,9 +22,9 @@ from contracts.errors import (
     Shed,
     UpstreamFault,
 )
-from contracts.events import Event, Usage
+from contracts.events import Usage
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.attempt import Attempt
+from gateway.attempt import Attempt, EventSink
 from gateway.pools import Endpoint, Pool, Slot
 
 T = TypeVar("T")
@@ -34,25 +34,23 @@ RETRY_AFTER_PATIENCE_S = 5.0
 """A backend that asks for more than this is not waited for: the next target, or the client, is told."""
 
 _SAME_TARGET: frozenset[FaultClass] = frozenset(
-    {"rate_limit", "overload", "unavailable", "upstream_bug"}
+    {"rate_limit", "overload", "unavailable", "upstream_bug", "stream_broken"}
 )
 """Worth another try at the same target. A silent one (`timeout`) is not: it would be silent again."""
 _NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
 """The request itself is at fault; no other target will like it better."""
 
 
-class AnswerSink(Protocol):
+class AnswerSink(EventSink, Protocol):
     """Where an inference's answer goes."""
 
     async def open(self, progress: "Progress") -> None:
         """Content is coming, or the wait has become long: say so to the client. May be called twice."""
         ...
 
-    def events(self, events: list[Event]) -> None: ...
-
     def attach(self, attempt: Attempt, model: str) -> None:
         """The attempt that now writes; the sink may pause and resume it. `model` is what it is served
-        by, as clients name it."""
+        by, as clients name it. What an earlier attempt wrote counts no more."""
         ...
 
     async def waiting(self, progress: "Progress") -> None:
@@ -63,6 +61,9 @@ class AnswerSink(Protocol):
     def patience_s(self) -> float | None:
         """Seconds between two calls of `waiting`; None: never."""
         ...
+
+    keeps_back: bool
+    """The client sees nothing before the end, so another attempt may start over at any time."""
 
 
 class AttemptRecord(msgspec.Struct, kw_only=True):
@@ -83,8 +84,13 @@ class Progress(msgspec.Struct, kw_only=True):
     accepted_s: float
     target: Target | None = None
     queue_s: float = 0.0
+    """In the queues of all pools that were asked, also where no place came of it."""
+    engine_s: float = 0.0
+    """In attempts that have ended."""
+    backoff_s: float = 0.0
     attempts: list[AttemptRecord] = []
     dispatched_s: float | None = None
+    """The last attempt's start."""
     first_token_s: float | None = None
     ended_s: float | None = None
     usage: Usage | None = None
@@ -140,8 +146,11 @@ class Executor:
                     error = exc if error is None or not isinstance(exc, NoReadyBackend) else error
                     if _is_final(exc):
                         raise
-                    if tries == 0 or not await self._worth_repeating(exc, retries - tries):
+                    backoff_s = self._backoff_s(exc, retries - tries)
+                    if tries == 0 or backoff_s is None:
                         break
+                    progress.backoff_s += backoff_s
+                    await asyncio.sleep(backoff_s)
         assert error is not None  # a plan has at least one target
         raise error
 
@@ -157,23 +166,31 @@ class Executor:
     ) -> None:
         pool = self._pools[target.pool]
         slot = await self._slot(pool, plan.constraints.priority, sink, progress)
+        try:
+            await self._dispatch(infer, plan, target, pool, slot, catalog, sink, progress, is_last)
+        except BaseException:
+            slot.release()  # an attempt does so when it ends; this is for one that never began
+            raise
+
+    async def _dispatch(
+        self,
+        infer: InferRequest,
+        plan: RoutingPlan,
+        target: Target,
+        pool: Pool,
+        slot: Slot,
+        catalog: Catalog,
+        sink: AnswerSink,
+        progress: Progress,
+        is_last: bool,
+    ) -> None:
         progress.target = target
-        progress.queue_s += slot.waited_s
         record = _record(target, pool, slot.endpoint)
         progress.attempts.append(record)
-        card = catalog.models.get(target.model)
-        context = AttemptContext(
-            upstream_model=target.upstream,
-            waited_s=self._clock() - progress.accepted_s,
-            max_tokens=plan.max_tokens,
-            overrides=plan.overrides,
-            constraints=plan.constraints,
-            api_key=pool.options.api_key,
-            context=slot.endpoint.state.context or (card.context if card else None),
-        )
+        waited_s = self._clock() - progress.accepted_s
         attempt = Attempt(
             infer,
-            context,
+            attempt_context(plan, target, pool, slot.endpoint, catalog, waited_s),
             dialect=pool.dialect,
             slot=slot,
             sink=sink,
@@ -183,13 +200,16 @@ class Executor:
             clock=self._clock,
         )
         progress.dispatched_s = attempt.times.dispatched_s
-        sink.attach(attempt, target.model)
+        progress.ended_s = progress.first_token_s = None
         try:
             attempt.start()
+            sink.attach(attempt, target.model)
             await self._patiently(attempt.committed, sink, progress)
             progress.first_token_s = attempt.times.first_token_s
             await sink.open(progress)
             await attempt.finished
+            if attempt.fault is not None and sink.keeps_back:
+                raise attempt.fault
         except GatewayError as exc:
             record.fault = exc.code
             record.status = exc.upstream_status if isinstance(exc, UpstreamFault) else None
@@ -201,18 +221,23 @@ class Executor:
                 attempt.cancel()  # the client is gone, by whichever exception that came
             progress.usage = attempt.usage
             progress.finish_reasons = attempt.finish_reasons
-            progress.ended_s = attempt.times.ended_s
+            progress.ended_s = attempt.times.ended_s or self._clock()
+            progress.engine_s += progress.ended_s - progress.dispatched_s
         if attempt.fault is not None:
             record.fault = attempt.fault.code
             progress.fault = attempt.fault
 
     async def _slot(self, pool: Pool, priority: int, sink: AnswerSink, progress: Progress) -> Slot:
         entry = pool.enter(priority)
+        asked_s = self._clock()
         try:
-            return await self._patiently(entry.slot, sink, progress)
+            slot = await self._patiently(entry.slot, sink, progress)
         except BaseException:  # also what the sink raises when its client has gone
             entry.leave()
+            progress.queue_s += self._clock() - asked_s
             raise
+        progress.queue_s += slot.waited_s
+        return slot
 
     async def _patiently(
         self, future: "asyncio.Future[T]", sink: AnswerSink, progress: Progress
@@ -226,16 +251,37 @@ class Executor:
                 await sink.waiting(progress)
         return future.result()
 
-    async def _worth_repeating(self, error: GatewayError, done: int) -> bool:
-        """Wait as the fault asks, if the same target is worth another try."""
+    def _backoff_s(self, error: GatewayError, done: int) -> float | None:
+        """How long to wait before the same target is asked again; None: it is not worth it."""
         if not isinstance(error, UpstreamFault) or error.fault not in _SAME_TARGET:
-            return False
+            return None
         asked_s = error.retry_after_s
         if asked_s is not None and asked_s > RETRY_AFTER_PATIENCE_S:
-            return False
-        backoff_s = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2**done) * self._draw()
-        await asyncio.sleep(max(asked_s or 0.0, backoff_s))
-        return True
+            return None
+        jittered_s: float = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2**done) * self._draw()
+        return max(asked_s or 0.0, jittered_s)
+
+
+def attempt_context(
+    plan: RoutingPlan,
+    target: Target,
+    pool: Pool,
+    endpoint: Endpoint,
+    catalog: Catalog,
+    waited_s: float,
+) -> AttemptContext:
+    """What the dialect needs to know beside the request itself."""
+    card = catalog.models.get(target.model)
+    key = pool.options.api_key
+    return AttemptContext(
+        upstream_model=target.upstream,
+        waited_s=waited_s,
+        max_tokens=plan.max_tokens,
+        overrides=plan.overrides,
+        constraints=plan.constraints,
+        api_key=key.reveal() if key else None,
+        context=endpoint.state.context or (card.context if card else None),
+    )
 
 
 def _is_final(error: GatewayError) -> bool:

@@ -8,6 +8,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from adapters.dialect import EndpointState, WireHead, WireRequest
 from contracts.errors import UpstreamFault
 from gateway import logs
@@ -24,6 +26,7 @@ class Health:
     def __init__(self, pools: list[Pool], on_change: Callable[[], None]) -> None:
         self._pools = pools
         self._on_change = on_change
+        self._missed: set[Endpoint] = set()
 
     async def first_look(self) -> None:
         """Probe everything once, side by side, so that the first request finds what is there."""
@@ -45,8 +48,11 @@ class Health:
             await self._look(pool, endpoint)
 
     async def _look(self, pool: Pool, endpoint: Endpoint) -> None:
-        before = endpoint.state
         state = await probe(pool, endpoint)
+        before = endpoint.state  # as it is now: a request may have found out more meanwhile
+        if self._is_busy_silence(endpoint, state):
+            return
+        state = _remembering(state, before)
         if state == before:
             return
         pool.learn(endpoint, state)
@@ -71,12 +77,38 @@ class Health:
             )
         self._on_change()
 
+    def _is_busy_silence(self, endpoint: Endpoint, state: EndpointState) -> bool:
+        """The first probe that goes unanswered while the endpoint works: a loaded engine may be late,
+        and its streams would be the proof that it lives. The second one counts."""
+        if state.live or endpoint.inflight == 0 or not endpoint.state.ready:
+            self._missed.discard(endpoint)
+            return False
+        if endpoint in self._missed:
+            self._missed.discard(endpoint)
+            return False
+        self._missed.add(endpoint)
+        return True
+
+
+def _remembering(state: EndpointState, before: EndpointState) -> EndpointState:
+    """What an earlier probe told stays true when a later one of the same engine does not say it: one
+    missed `/props` must not lift the limit that the slots set."""
+    if not state.ready or state.version not in (None, before.version):
+        return state
+    return msgspec.structs.replace(
+        state,
+        slots=state.slots or before.slots,
+        context=state.context or before.context,
+        version=state.version or before.version,
+        model_digest=state.model_digest or before.model_digest,
+    )
+
 
 async def probe(pool: Pool, endpoint: Endpoint) -> EndpointState:
     """One look at one endpoint. Never raises; what could not be learned is not in the answer."""
     headers: list[tuple[str, str]] = [("accept", "application/json")]
     if pool.options.api_key:
-        headers.append(("authorization", f"Bearer {pool.options.api_key}"))
+        headers.append(("authorization", f"Bearer {pool.options.api_key.reveal()}"))
     answers: dict[str, tuple[WireHead, bytes]] = {}
     for path in pool.dialect.probes():
         request = WireRequest(method="GET", path=path, headers=tuple(headers))

@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiohttp import web, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
@@ -23,17 +24,17 @@ from contracts.errors import (
 )
 from contracts.inference import InferRequest, Operation
 from gateway import logs
-from gateway.answers import Fold, Identity, StreamWriter
+from gateway.answers import Identity, StreamWriter
 from gateway.error_answers import ErrorAnswers
 from gateway.intake import read_request
 from gateway.replies import FoldReply, StreamReply
-from gateway.request_record import CLIENT_GONE, REQUEST_ID, RequestRecord, record_refusal
+from gateway.request_record import CLIENT_GONE, REQUEST_ID, RequestRecord, record_undecided
 from gateway.runtime import Gateway, plan
 
+T = TypeVar("T")
 Run = Callable[[StreamReply | FoldReply], Awaitable[None]]
 _ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
 _HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
-_CUT = Draining("this gateway is shutting down and could not wait longer", retry_after_s=1.0)
 
 
 class InferenceEndpoint:
@@ -63,11 +64,18 @@ class InferenceEndpoint:
         gateway = self._gateway
         accepted_s = gateway.clock()
         try:
-            infer = await self._accept(request, operation)
+            infer = await self._unless_cut(request, self._accept(request, operation))
             policy, catalog = gateway.policy, gateway.catalog
             decision = gateway.decide(infer.facts, policy, catalog)
+        except (asyncio.CancelledError, ConnectionError):
+            record_undecided(gateway, request, operation, None, accepted_s)
+            raise
         except GatewayError as exc:
-            record_refusal(gateway, request, operation, exc, accepted_s)
+            record_undecided(gateway, request, operation, exc, accepted_s)
+            raise
+        except Exception:
+            bug = GatewayError("internal error")
+            record_undecided(gateway, request, operation, bug, accepted_s)
             raise
         record = RequestRecord(gateway, request, infer, decision, catalog, accepted_s)
         try:
@@ -80,13 +88,10 @@ class InferenceEndpoint:
                 lambda sink: gateway.executor.infer(infer, routing, catalog, sink, record.progress),
             )
         except (asyncio.CancelledError, ConnectionError):
-            if _gone(request):
-                record.close(CLIENT_GONE, None)
-            else:
-                record.close(Draining.status, _CUT)
+            record.close(CLIENT_GONE, None)
             raise
         except GatewayError as exc:
-            response = self._errors.answer(exc, infer.request_id, record.headers(record.progress))
+            response = self._errors.answer(exc, infer.request_id, record.error_headers(exc))
             record.close(exc.status, exc)
             return response
         except Exception:
@@ -122,16 +127,12 @@ class InferenceEndpoint:
             present=self._errors.presentable,
         )
         try:
-            await run(reply)
+            await self._unless_cut(record.request, run(reply))
         except GatewayError as exc:
             if not reply.opened:
                 raise
             record.progress.fault = exc
             reply.fail(exc)
-        except asyncio.CancelledError:
-            if self._gateway.draining and reply.opened:
-                reply.cut(_CUT)
-            raise
         except ConnectionError:
             reply.abandon()
             raise
@@ -147,12 +148,26 @@ class InferenceEndpoint:
         return await reply.close()
 
     async def _whole(self, record: RequestRecord, run: Run) -> web.StreamResponse:
-        reply = FoldReply(Fold(self._identity(record), max_bytes=self._answer_limit))
-        await run(reply)
+        reply = FoldReply(self._identity(record), max_bytes=self._answer_limit)
+        await self._unless_cut(record.request, run(reply))
         if record.progress.fault is not None:
             raise record.progress.fault
         headers = record.headers(record.progress)
         return web.Response(body=reply.body(), headers=headers, content_type="application/json")
+
+    async def _unless_cut(self, request: web.Request, work: Awaitable[T]) -> T:
+        """`work`; but Draining, where it is cancelled because the gateway can wait no longer for it:
+        its client is still there, and is told. A client that has left is a CancelledError."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not self._gateway.draining or _gone(request):
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()  # the answer is still to be sent
+            message = "this gateway is shutting down and could not wait longer"
+            raise Draining(message, retry_after_s=1.0) from None
 
     def _identity(self, record: RequestRecord) -> Identity:
         operation = record.infer.operation

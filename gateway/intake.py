@@ -23,6 +23,9 @@ from contracts.openai_api import (
 BYTES_PER_TOKEN = 4
 """The usual rule of thumb; the true count comes back with the answer's usage."""
 
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
+"""Every member by which some backend lets itself be told how much to generate (llama.cpp: the last)."""
+
 _members = msgspec.json.Decoder(Members)
 _decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
 _decoders = {
@@ -82,20 +85,15 @@ def _facts(
     headers: Mapping[str, str],
 ) -> RequestFacts:
     prompt_bytes = len(bytes(members[_PROMPT_MEMBER[operation]]))
-    max_tokens = None
     messages = tools = 0
     if isinstance(asked, ChatRequest):
-        named = [t for t in (asked.max_tokens, asked.max_completion_tokens) if t is not None]
-        max_tokens = min(named, default=None)
         messages = len(asked.messages)
         tools = len(asked.tools or ())
-    elif isinstance(asked, CompletionRequest):
-        max_tokens = asked.max_tokens
     return RequestFacts(
         operation=operation,
         model=asked.model,
         stream=isinstance(asked, Sampling) and bool(asked.stream),
-        max_tokens=max_tokens,
+        max_tokens=_token_limit(members),
         prompt_tokens=max(1, prompt_bytes // BYTES_PER_TOKEN),
         messages=messages,
         n=(asked.n or 1) if isinstance(asked, Sampling) else 1,
@@ -104,6 +102,24 @@ def _facts(
         user=asked.user or "",
         headers=dict(headers),
     )
+
+
+def _token_limit(members: Members) -> int | None:
+    """The most the client could get, whichever of its limits a backend goes by: a cap that looked at
+    another one could be stepped around. None: one of them is no limit, or there is none."""
+    named: list[int] = []
+    for name in TOKEN_LIMITS:
+        raw = members.get(name)
+        if raw is None or bytes(raw) == b"null":
+            continue
+        try:
+            tokens = msgspec.json.decode(raw, type=int)
+        except msgspec.MsgspecError:
+            tokens = 0  # a spelling of some backend's own; no promise can be read from it
+        if tokens <= 0:
+            return None
+        named.append(tokens)
+    return max(named, default=None)
 
 
 def _wants_usage(asked: ChatRequest | CompletionRequest | EmbeddingRequest) -> bool:

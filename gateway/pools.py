@@ -6,15 +6,16 @@ clock. Everything runs on one event loop, so nothing here needs a lock.
 
 import asyncio
 import itertools
+import logging
+from collections import deque
 from collections.abc import Callable
-
-import msgspec
 
 from adapters.dialect import Dialect, EndpointState
 from adapters.transport import Transport
 from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout, Shed
-from contracts.inference import Timeouts
 from contracts.snapshot import PoolSignals
+from gateway import logs
+from gateway.settings import PoolOptions
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Refuse
 
 SLOTS_UNKNOWN = 64
@@ -34,19 +35,6 @@ class Endpoint:
     @property
     def slots(self) -> int:
         return self.state.slots or SLOTS_UNKNOWN
-
-
-class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator set for a pool."""
-
-    max_inflight: int | None
-    max_waiting: int
-    queue_timeout_s: float
-    timeouts: Timeouts
-    retries: int
-    probe_interval_s: float
-    api_key: str | None = None
-    namespace: str | None = None
 
 
 class Slot:
@@ -117,6 +105,8 @@ class Pool:
     def limit(self) -> int:
         """Requests at once: the operator's number, never above what the backends can work on."""
         able = sum(endpoint.slots for endpoint in self.ready)
+        if able == 0:
+            return 0
         if self.options.max_inflight is None:
             return able
         # slots that a backend did tell are hard: work must not queue inside it
@@ -139,7 +129,18 @@ class Pool:
 
     def lost(self, endpoint: Endpoint) -> None:
         """Nobody listens there any more: no work for it until a probe has found it well."""
-        self.learn(endpoint, EndpointState(why="it cannot be reached"))
+        why = "it cannot be reached"
+        if endpoint.state.ready:
+            replica = f"{self.id}/{endpoint.index + 1}"
+            logs.event(
+                logging.WARNING,
+                "endpoint_not_ready",
+                pool_id=self.id,
+                replica_id=replica,
+                engine=self.engine,
+                reason=why,
+            )
+        self.learn(endpoint, EndpointState(why=why))
 
     # -- slots --------------------------------------------------------------------------
 
@@ -185,25 +186,28 @@ class Pool:
         return min(self.ready, key=lambda e: (e.inflight / e.slots, e.index), default=None)
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        for effect in effects:
+        left = deque(effects)
+        while left:
+            effect = left.popleft()
             waiter = self._waiters.pop(effect.request, None)
             if waiter is None or waiter.done():
                 continue
             match effect:
                 case Admit():
-                    self._admit(effect, waiter)
+                    left += self._admit(effect, waiter)
                 case Refuse():
                     waiter.set_exception(self._refusal(effect))
         self._arm()
 
-    def _admit(self, effect: Admit, waiter: "asyncio.Future[Slot]") -> None:
+    def _admit(self, effect: Admit, waiter: "asyncio.Future[Slot]") -> list[Effect]:
+        """Give the slot; what else comes of it."""
         endpoint = self._least_loaded()
-        if endpoint is None:  # the last ready one has just gone
+        if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
             waiter.set_exception(self.not_ready())
-            self._queue.cancel(effect.request, self._clock())
-            return
+            return self._queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
         waiter.set_result(Slot(self, effect.request, effect.waited_s, endpoint))
+        return []
 
     def _refusal(self, effect: Refuse) -> Shed:
         if effect.reason == "queue_full":

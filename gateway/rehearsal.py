@@ -5,9 +5,9 @@ Backends are asked only where the configuration leaves their models to be discov
 
 import msgspec
 
-from adapters.dialect import AttemptContext
 from contracts.catalog import Catalog
 from contracts.inference import InferRequest
+from gateway.executor import attempt_context
 from gateway.explain import Explanation, explain
 from gateway.runtime import Gateway, plan
 from gateway.settings import LoadedConfig
@@ -24,7 +24,7 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def rehearse(loaded: LoadedConfig, infer: InferRequest) -> Rehearsal:
-    """Raises ProblemsFound for policies that do not load, UnsupportedParameter."""
+    """Raises ProblemsFound for policies that do not load."""
     gateway = Gateway(loaded)
     try:
         if loaded.catalog.discovering:
@@ -35,15 +35,8 @@ async def rehearse(loaded: LoadedConfig, infer: InferRequest) -> Rehearsal:
             routing = plan(told.decision, gateway.catalog)
             target = routing.targets[0]
             pool = gateway.pools[target.pool]
-            card = gateway.catalog.models[target.model]
-            known = next((e.state.context for e in pool.endpoints if e.state.context), None)
-            context = AttemptContext(
-                upstream_model=target.upstream,
-                max_tokens=routing.max_tokens,
-                overrides=routing.overrides,
-                constraints=routing.constraints,
-                context=known or card.context,
-            )
+            told_most = max(pool.endpoints, key=lambda e: e.state.context or 0)
+            context = attempt_context(routing, target, pool, told_most, gateway.catalog, 0.0)
             body = pool.dialect.request(infer, context).body
         return Rehearsal(
             explanation=told, policy=gateway.policy, catalog=gateway.catalog, body=body

@@ -8,11 +8,12 @@ connection says when (`gateway.protocol`).
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 from aiohttp import HttpVersion11, web
 
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Event, Fault
-from gateway.answers import HEARTBEAT, Fold, StreamWriter, error_frame
+from gateway.answers import HEARTBEAT, Fold, Identity, StreamWriter, error_frame
 from gateway.attempt import Attempt
 from gateway.executor import Progress
 from gateway.protocol import EdgeProtocol
@@ -51,6 +52,8 @@ class StreamReply:
         self._attempt: Attempt | None = None
         self._written_s = self._loop.time()
         self._beat: asyncio.TimerHandle | None = None
+
+    keeps_back = False
 
     @property
     def patience_s(self) -> float | None:
@@ -153,13 +156,18 @@ class FoldReply:
     patience_s: float | None = None
     """A folded answer has no headers to send early: it waits in silence."""
 
-    def __init__(self, fold: Fold) -> None:
-        self._fold = fold
+    keeps_back = True
+
+    def __init__(self, identity: Identity, *, max_bytes: int) -> None:
+        self._identity = identity
+        self._max_bytes = max_bytes
+        self._fold = Fold(identity, max_bytes=max_bytes)
         self._attempt: Attempt | None = None
         self._too_large: UpstreamFault | None = None
 
     def attach(self, attempt: Attempt, model: str) -> None:
-        self._fold.served_by(model)
+        identity = msgspec.structs.replace(self._identity, model=model)
+        self._fold = Fold(identity, max_bytes=self._max_bytes)
         self._attempt = attempt
 
     async def open(self, progress: Progress) -> None:

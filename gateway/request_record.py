@@ -40,11 +40,11 @@ class RequestRecord:
     def headers(self, progress: Progress) -> Headers:
         """What every answer tells about how it came to be."""
         now_s = self._gateway.clock()
-        engine_s = 0.0
-        if progress.dispatched_s is not None:
-            engine_s = (progress.ended_s or now_s) - progress.dispatched_s
         elapsed_s = now_s - progress.accepted_s
-        overhead_s = max(0.0, elapsed_s - engine_s - progress.queue_s)
+        elsewhere_s = progress.queue_s + progress.engine_s + progress.backoff_s
+        if progress.dispatched_s is not None and progress.ended_s is None:
+            elsewhere_s += now_s - progress.dispatched_s
+        overhead_s = max(0.0, elapsed_s - elsewhere_s)
         headers = {
             "x-request-id": self.infer.request_id,
             "x-setpoint-intent": self.decision.intent or "none",
@@ -56,6 +56,13 @@ class RequestRecord:
         }
         if progress.target is not None:
             headers["x-setpoint-model"] = progress.target.model
+        return headers
+
+    def error_headers(self, error: GatewayError) -> Headers:
+        """The same beside an error. What was repeated here in vain, an SDK must not triple."""
+        headers = self.headers(self.progress)
+        if isinstance(error, UpstreamFault) and len(self.progress.attempts) > 1:
+            headers["x-should-retry"] = "false"
         return headers
 
     def stream_headers(self, progress: Progress) -> Headers:
@@ -121,26 +128,30 @@ class RequestRecord:
         )
 
 
-def record_refusal(
+def record_undecided(
     gateway: Gateway,
     request: web.Request,
     operation: Operation,
-    error: GatewayError,
+    error: GatewayError | None,
     accepted_s: float,
 ) -> None:
-    """Log and count a request that nothing was decided about. What it named is not known to be real,
-    so it makes no label."""
+    """Log and count a request that nothing was decided about: refused with `error`, or None where its
+    client left while it was still sending. What it named is not known to be real, so it makes no
+    label."""
+    status = error.status if error else CLIENT_GONE
     elapsed_s = gateway.clock() - accepted_s
-    gateway.metrics.refusal(operation, error.status, elapsed_s)
+    gateway.metrics.refusal(operation, status, elapsed_s)
+    if error is None:
+        gateway.metrics.counter("setpoint_client_disconnects_total", operation).inc()
     logs.event(
         logging.INFO,
         "request",
         request_id=request[REQUEST_ID],
         operation=operation,
-        status=error.status,
+        status=status,
         e2e_ms=_ms(elapsed_s),
-        error=error.code,
-        error_message=error.message,
+        error=error.code if error else None,
+        error_message=error.message if error else None,
         client_retry=request.headers.get("x-stainless-retry-count"),
     )
 

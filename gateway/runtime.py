@@ -5,6 +5,7 @@ A request takes the policy set and the catalogue once, when it is decided; both 
 whole, so requests in flight finish under the ones they began with.
 """
 
+import asyncio
 import logging
 import os
 import random
@@ -31,7 +32,7 @@ from gateway.executor import Executor
 from gateway.health import Health
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
-from gateway.pools import Pool, PoolOptions
+from gateway.pools import Pool
 from gateway.settings import LoadedConfig, PoolSpec
 from gateway.upstream import HttpTransport
 from gateway.version import VERSION
@@ -62,6 +63,7 @@ class Gateway:
         self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
         self.catalog = loaded.catalog
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
+        self._reloading = asyncio.Lock()
         self.executor = Executor(
             self.pools,
             draw=random.random,
@@ -87,13 +89,19 @@ class Gateway:
             silent = next((p for p in self.pools.values() if not p.ready), None)
             raise (silent.not_ready() if silent else exc) from exc
 
-    def reload_policies(self) -> PolicySet:
+    async def reload_policies(self) -> PolicySet:
         """Read the policies again and put them in force; the old ones stay if they are broken.
 
-        Raises ProblemsFound.
+        Reading and compiling happen in a thread, and streams go on meanwhile. One reload at a time:
+        an older reading never replaces a newer one. Raises ProblemsFound.
         """
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> PolicySet:
+        path, catalog = self.loaded.policies_path, self.loaded.catalog
         try:
-            policy = load_policies(self.loaded.policies_path, self.loaded.catalog, os.environ)
+            policy = await asyncio.to_thread(load_policies, path, catalog, os.environ)
         except ProblemsFound as exc:
             self.metrics.counter("setpoint_policy_reloads_total", "refused").inc()
             logs.event(
@@ -147,17 +155,12 @@ def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
 
     Raises NoReadyBackend if every model has left the catalogue since.
     """
-    targets = []
-    for name in decision.models:
-        card = catalog.models.get(name)
-        if card is not None:
-            first = name == decision.models[0]
-            pinned = decision.shaping.pool if first else None
-            targets.append(Target(model=name, pool=pinned or card.pool, upstream=card.upstream))
+    cards = [card for name in decision.models if (card := catalog.models.get(name)) is not None]
+    targets = tuple(Target(model=c.name, pool=c.pool, upstream=c.upstream) for c in cards)
     if not targets:
         raise NoReadyBackend("the models of this request are no longer served", retry_after_s=1.0)
     return RoutingPlan(
-        targets=tuple(targets),
+        targets=targets,
         overrides=decision.shaping.params,
         max_tokens=decision.shaping.max_tokens,
         constraints=decision.constraints,
@@ -192,16 +195,7 @@ def _build_pool(spec: PoolSpec, clock: Callable[[], float]) -> Pool:
         engine=spec.engine,
         dialect=dialect_for(spec.engine),
         transports=_transports(spec),
-        options=PoolOptions(
-            max_inflight=spec.max_inflight,
-            max_waiting=spec.max_waiting,
-            queue_timeout_s=spec.queue_timeout_s,
-            timeouts=spec.timeouts,
-            retries=spec.retries,
-            probe_interval_s=spec.probe_interval_s,
-            api_key=spec.api_key.reveal() if spec.api_key else None,
-            namespace=spec.namespace,
-        ),
+        options=spec,
         clock=clock,
     )
 

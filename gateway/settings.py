@@ -22,21 +22,26 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
 
 
-class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool, ready to be built. Endpoints have no trailing slash and no trailing `/v1`;
-    an embedded pool has none."""
+class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pool works."""
 
-    id: str
-    engine: Engine
-    endpoints: tuple[str, ...]
-    api_key: SecretValue | None
-    namespace: str | None
     max_inflight: int | None
     max_waiting: int
     queue_timeout_s: float
     timeouts: Timeouts
     retries: int
     probe_interval_s: float
+    api_key: SecretValue | None = None
+
+
+class PoolSpec(PoolOptions, frozen=True, kw_only=True):
+    """One pool, ready to be built. Endpoints have no trailing slash and no trailing `/v1`;
+    an embedded pool has none."""
+
+    id: str
+    engine: Engine
+    endpoints: tuple[str, ...]
+    namespace: str | None
     verify_tls: bool
     ca_file: Path | None
     discovers: bool

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.dialect import AttemptContext, WireHead
 from adapters.openai import OpenAIDialect
+from adapters.registry import dialect_for
 
 DATA = Path(__file__).parent / "data"
 OPENAI = OpenAIDialect()
@@ -103,3 +104,22 @@ def test_readiness_is_what_the_model_list_says(status, body, live, ready, models
 def test_an_endpoint_that_does_not_answer_is_not_live():
     state = OPENAI.state({})
     assert (state.live, state.ready) == (False, False)
+
+
+def test_stream_options_of_the_client_travel_on_and_usage_is_asked_for(make_request):
+    asked = {"continuous_usage_stats": True, "include_usage": False}
+    wire = OPENAI.request(
+        make_request(stream=True, stream_options=asked), AttemptContext(upstream_model="up")
+    )
+    assert sent(wire)["stream_options"] == {"continuous_usage_stats": True, "include_usage": True}
+
+
+@pytest.mark.req("INT-8")
+@pytest.mark.parametrize(
+    ("engine", "travels"), [("openai", True), ("vllm", False), ("llmd", False)]
+)
+def test_no_client_can_put_itself_first_in_an_engines_queue(make_request, engine, travels):
+    wire = dialect_for(engine).request(
+        make_request(priority=-100_000), AttemptContext(upstream_model="up")
+    )
+    assert ("priority" in sent(wire)) is travels

@@ -12,7 +12,8 @@ from adapters.dialect import EndpointState
 from adapters.registry import dialect_for
 from contracts.config import Engine
 from contracts.inference import Timeouts
-from gateway.pools import Pool, PoolOptions
+from gateway.pools import Pool
+from gateway.settings import PoolOptions
 from tests.fakes.edge import Edge, start_edge
 from tests.fakes.scripted import ScriptedTransport
 from tests.fakes.scripted_engine import ScriptedEngine

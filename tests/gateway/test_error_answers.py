@@ -65,11 +65,11 @@ def test_a_fault_of_the_client_names_no_backend() -> None:
         (QueueFull("full", retry_after_s=2.1), ("3", "2100", None)),
         (QueueFull("full", retry_after_s=9e9), ("120", "120000", None)),
         (RejectedByPolicy("no"), ("1", "1000", None)),
-        (UpstreamFault("x", status=503), ("1", "1000", "false")),
+        (UpstreamFault("x", status=503), ("1", "1000", None)),
         (UpstreamFault("x", status=503, retry_after_s=4), ("4", "4000", None)),
         (UpstreamFault("x", status=429, fault="rate_limit"), ("1", "1000", None)),
         (UpstreamFault("x", status=429, fault="quota"), (None, None, "false")),
-        (UpstreamFault("x", status=502), (None, None, "false")),
+        (UpstreamFault("x", status=502), (None, None, None)),
         (GatewayError("internal error"), (None, None, None)),
     ],
 )

@@ -11,6 +11,7 @@ from contracts.errors import (
     ConnectFailed,
     GatewayError,
     NoReadyBackend,
+    QueueTimeout,
     StreamBroken,
     UpstreamFault,
     UpstreamTimeout,
@@ -43,7 +44,8 @@ pytestmark = [pytest.mark.looptime, pytest.mark.req("RUN-1", "RUN-5", "RUN-6")]
 class Listening:
     """A sink that remembers."""
 
-    def __init__(self, patience_s: float | None = None) -> None:
+    def __init__(self, patience_s: float | None = None, *, keeps_back: bool = False) -> None:
+        self.keeps_back = keeps_back
         self.patience_s = patience_s
         self.seen: list[Event] = []
         self.opened = 0
@@ -63,6 +65,7 @@ class Listening:
     def attach(self, attempt: Attempt, model: str) -> None:
         self.attempt = attempt
         self.served_by = model
+        self.seen.clear()
 
     @property
     def text(self) -> str:
@@ -258,6 +261,49 @@ async def test_a_stream_that_dies_after_content_is_a_fault_and_is_not_tried_agai
     assert progress.fault is not None
     assert len(transport.requests) == 1
     assert other.requests == []
+    assert free(pool)
+
+
+async def test_an_answer_that_is_kept_back_starts_over_when_its_stream_dies(
+    make_pool: MakePool,
+) -> None:
+    dying = [head(0.1), data(0.2, chunk({"content": "Hel"})), end(0.3)]
+    pool = make_pool("a", ScriptedTransport(dying, answer()), retries=1)
+    sink, progress = await run(pool, sink=Listening(keeps_back=True))
+    assert sink.text == "Hello"
+    assert progress.fault is None
+    assert [a.fault for a in progress.attempts] == ["upstream_stream_broken", None]
+
+
+async def test_time_is_booked_where_it_was_spent(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(refusal(500), answer(start_s=0.1, gap_s=0.1)), slots=1)
+    held = await pool.enter(0).slot
+    asyncio.get_running_loop().call_later(0.5, held.release)
+    _, progress = await run(pool)
+    assert progress.queue_s == pytest.approx(0.5)
+    assert progress.engine_s == pytest.approx(0.01 + 0.3)
+    assert progress.backoff_s == pytest.approx(0.1)
+
+
+async def test_waiting_in_vain_is_queue_time_too(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(answer()), slots=1, queue_timeout_s=2)
+    await pool.enter(0).slot
+    loop = asyncio.get_running_loop()
+    executor = Executor({"a": pool}, draw=lambda: 1.0, new_id=str, clock=loop.time)
+    progress = Progress(accepted_s=loop.time())
+    with pytest.raises(QueueTimeout):
+        await executor.infer(request(), plan(pool), Catalog(), Listening(), progress)
+    assert progress.queue_s == pytest.approx(2.0)
+
+
+async def test_a_bug_between_slot_and_dispatch_gives_the_slot_back(make_pool: MakePool) -> None:
+    class Broken(Listening):
+        def attach(self, attempt: Attempt, model: str) -> None:
+            raise RuntimeError
+
+    pool = make_pool("a", ScriptedTransport(answer()), slots=1)
+    with pytest.raises(RuntimeError):
+        await run(pool, sink=Broken())
     assert free(pool)
 
 

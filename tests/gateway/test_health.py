@@ -10,6 +10,7 @@ import pytest
 from adapters.dialect import EndpointState
 from gateway.health import PROBE_TIMEOUT_S, Health, probe
 from gateway.pools import Pool
+from gateway.secrets import SecretValue
 from tests.fakes.scripted import ScriptedTransport, data, end, head, refusal, unreachable
 
 pytestmark = [pytest.mark.looptime, pytest.mark.req("ENG-2")]
@@ -56,7 +57,7 @@ async def test_only_the_dialects_own_paths_are_asked_with_the_pools_key(
 ) -> None:
     transport = ScriptedTransport(listing(b"{}"))
     pool = make_pool("a", transport, engine="llamacpp")
-    pool.options = msgspec.structs.replace(pool.options, api_key="k")
+    pool.options = msgspec.structs.replace(pool.options, api_key=SecretValue("k"))
     await probe(pool, pool.endpoints[0])
     assert [(r.method, r.path) for r in transport.requests] == [
         ("GET", path) for path in pool.dialect.probes()

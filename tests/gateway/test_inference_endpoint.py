@@ -167,6 +167,16 @@ async def test_an_error_before_the_first_token_is_a_status(
     assert answer.status == 502
     assert answer.error["source"] == "engine"
     assert answer.error["message"] == "pool main, endpoint 1: CUDA out of memory"
+    assert "x-should-retry" not in answer.headers, "nothing was repeated here"
+
+
+async def test_what_was_repeated_in_vain_is_not_for_the_sdk_to_triple(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    engine.plays(refuses(500, b"{}"))
+    edge = await make_edge(pool="retries: 1")
+    answer = await edge.chat()
+    assert answer.headers["x-setpoint-attempts"] == "2"
     assert answer.headers["x-should-retry"] == "false"
 
 
@@ -339,7 +349,7 @@ pools:
   - {{id: sim, engine: embedded}}
 models:
   - {{name: served, pool: main}}
-  - {{name: spare, pool: sim, upstream: sim-small}}
+  - {{name: spare, pool: sim, upstream: sim-small, quality: 0.9}}
 routes: {{served: [served, spare]}}
 """
     edge = await start_edge(tmp_path, pools)

@@ -21,7 +21,7 @@ def test_the_facts_that_rules_ask_about() -> None:
         b'{"model":"m",%b,"max_tokens":9,"max_completion_tokens":7,"n":2,"tools":[{},{}],"user":"u",'
         b'"stream":true,"stream_options":{"include_usage":true}}' % MESSAGES
     ).facts
-    assert (facts.model, facts.stream, facts.max_tokens, facts.messages) == ("m", True, 7, 1)
+    assert (facts.model, facts.stream, facts.max_tokens, facts.messages) == ("m", True, 9, 1)
     assert (facts.n, facts.tools, facts.user, facts.key) == (2, 2, "u", "web")
     assert facts.headers == {"a": "b"}
     assert facts.prompt_tokens == (len(MESSAGES) - len('"messages":')) // 4
@@ -130,3 +130,23 @@ def test_members_that_are_not_looked_at_keep_their_bytes(extra: dict[str, bytes]
 def test_the_last_of_two_members_counts_for_judging_and_for_sending() -> None:
     infer = read(b'{"model":"a","mod\\u0065l":"b",%b}' % MESSAGES)
     assert infer.facts.model == msgspec.json.decode(infer.members["model"]) == "b"
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({}, None),
+        ({"max_tokens": None}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": 1, "max_completion_tokens": 900}, 900),
+        ({"max_tokens": 1, "n_predict": 900}, 900),
+        ({"max_tokens": 1, "n_predict": -1}, None),
+        ({"max_tokens": 1, "n_predict": "many"}, None),
+    ],
+)
+def test_a_requests_limit_is_the_most_that_any_backend_would_read_from_it(
+    limits: dict[str, object], most: int | None
+) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **limits}
+    infer = read_request(msgspec.json.encode(body), "chat", request_id="r", key="", headers={})
+    assert infer.facts.max_tokens == most

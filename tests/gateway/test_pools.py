@@ -73,6 +73,21 @@ async def test_who_waits_is_served_when_a_backend_comes_back(make_pool: MakePool
     assert (await waiting.slot).waited_s == pytest.approx(1.0)
 
 
+async def test_nobody_is_lost_when_the_last_endpoint_goes_with_work_waiting(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), max_inflight=1, queue_timeout_s=5)
+    held = await pool.enter(0).slot
+    waiting = [pool.enter(0) for _ in range(3)]
+    pool.lost(pool.endpoints[0])
+    held.release()
+    pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok"))
+    for entry in waiting:
+        (await entry.slot).release()
+    assert pool.signals().inflight == 0
+    assert pool.signals().queued == 0
+
+
 async def test_a_queue_that_is_full_or_slow_says_so(make_pool: MakePool) -> None:
     pool = make_pool("local", idle(), slots=1, max_waiting=1, queue_timeout_s=5)
     await pool.enter(0).slot

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.errors import UpstreamFault
 from contracts.events import Delta
-from gateway.answers import Fold, Identity
+from gateway.answers import Identity
 from gateway.replies import FoldReply
 from tests.fakes.edge import Edge, chat_body, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
@@ -114,7 +114,7 @@ async def test_a_whole_answer_that_is_too_large_is_refused_and_cancelled(
 
 def test_a_fold_that_passed_its_limit_has_no_body() -> None:
     identity = Identity(operation="chat", id="1", created_s=0, model="m")
-    reply = FoldReply(Fold(identity, max_bytes=100))
+    reply = FoldReply(identity, max_bytes=100)
     reply.events([Delta(content="x" * 200)])
     reply.events([Delta(content="more")])
     with pytest.raises(UpstreamFault):
