@@ -199,7 +199,7 @@ class Edge:
         """Read the policies again; 422 with every problem if they are broken."""
         self._gateway.auth.operator(request.headers, request.remote)
         try:
-            policy = self._gateway.reload_policies()
+            policy = await self._gateway.reload_policies()
         except ProblemsFound as exc:
             problems = [str(problem) for problem in exc.problems]
             body = _json({"status": "refused", "problems": problems})

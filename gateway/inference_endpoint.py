@@ -98,6 +98,8 @@ class InferenceEndpoint:
             record.close(500, GatewayError("internal error"))
             raise
         record.close(200, record.progress.fault)
+        if gateway.draining:
+            response.force_close()  # what its client asks next is for another gateway
         return response
 
     async def _accept(self, request: web.Request, operation: Operation) -> InferRequest:

@@ -107,13 +107,6 @@ class StreamReply:
         """The headers are out, so the error is the stream's last event."""
         self._send(error_frame(self._present(error), self._request_id))
 
-    def cut(self, error: GatewayError) -> None:
-        """As `fail`, and end the body now: the handler is about to be cancelled."""
-        self.fail(error)
-        transport = self._request.transport
-        if self._chunked and transport is not None and not transport.is_closing():
-            transport.write(b"0\r\n\r\n")
-
     async def close(self) -> web.StreamResponse:
         """End the body. Call once, after the last event or `fail`."""
         self.stop()

@@ -4,13 +4,10 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-import watchfiles
 from aiohttp import web
 
-from contracts.problems import ProblemsFound
-from gateway import logs
+from gateway import logs, policy_watch
 from gateway.banner import banner
 from gateway.edge import make_app
 from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
@@ -20,8 +17,6 @@ from gateway.settings import LoadedConfig
 BACKLOG = 1024
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client gets to see the answer."""
-SETTLE_MS = 100
-"""Editors write in several steps; a burst of changes is one change."""
 RESTART_S = 1.0
 FLUSH_S = 1.0
 """How long the last answers may take to be written when the gateway stops."""
@@ -105,9 +100,9 @@ class Listener:
                 manager,
                 connections=connections,
                 limits=ConnectionLimits(
-                    header_timeout_s=limits.header_timeout,
+                    header_timeout_s=float(limits.header_timeout),
                     write_buffer_bytes=int(limits.write_buffer),
-                    slow_reader_s=limits.slow_reader_timeout,
+                    slow_reader_s=float(limits.slow_reader_timeout),
                 ),
                 keepalive_timeout=limits.idle_timeout,
                 max_line_size=int(limits.header),
@@ -134,7 +129,7 @@ class Listener:
         """Take nothing new, let what runs end, for as long as the configuration allows."""
         self._gateway.draining = True
         self._server.close()
-        limit_s = self._gateway.config.drain_timeout
+        limit_s = float(self._gateway.config.drain_timeout)
         serving = self._connections.serving
         logs.event(logging.INFO, "draining", running=len(serving), limit_s=limit_s)
         try:
@@ -144,7 +139,7 @@ class Listener:
             logs.event(logging.WARNING, "drain_timeout", cut=len(serving))
             cut = tuple(serving)
             for task in cut:
-                task.cancel()  # while its connection is open, so that a stream can say why it ends
+                task.cancel()  # while its connection is open, so that its client is told why
             if cut:
                 await asyncio.wait(cut, timeout=FLUSH_S)
 
@@ -158,7 +153,7 @@ async def _until(stop: asyncio.Event, hangup: asyncio.Event, gateway: Gateway) -
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_supervised("health", gateway.health.watch)),
-            group.create_task(_supervised("policy_watch", lambda: _watch_policies(gateway))),
+            group.create_task(_supervised("policy_watch", lambda: policy_watch.watch(gateway))),
             group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
         ]
         await stop.wait()
@@ -178,31 +173,8 @@ async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RESTART_S)
 
 
-async def _watch_policies(gateway: Gateway) -> None:
-    """Put an edited policy into force within a second. A folder is watched also for a single file:
-    editors replace files, and a watch on the file itself would be left with the old one."""
-    path = gateway.loaded.policies_path
-    folder = path if path.is_dir() else path.parent
-
-    def concerns(_: watchfiles.Change, changed: str) -> bool:
-        # Kubernetes replaces a mounted file by moving the link "..data" beside it.
-        return path.is_dir() or Path(changed).name in (path.name, "..data")
-
-    async for _ in watchfiles.awatch(
-        folder, watch_filter=concerns, debounce=SETTLE_MS, step=50, recursive=False
-    ):
-        _reload(gateway)
-
-
 async def _reload_on(hangup: asyncio.Event, gateway: Gateway) -> None:
     while True:
         await hangup.wait()
         hangup.clear()
-        _reload(gateway)
-
-
-def _reload(gateway: Gateway) -> None:
-    try:
-        gateway.reload_policies()
-    except ProblemsFound:
-        return  # logged where it was refused; the old policies stay in force
+        await policy_watch.refresh(gateway)

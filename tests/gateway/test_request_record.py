@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.fakes.edge import RULES, Edge, chat_body
+from gateway import runtime
+from tests.fakes.edge import RULES, Edge, chat_body, eventually, request
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 KEY = "sk-upstream-0123456789"
@@ -66,3 +67,34 @@ async def test_a_refused_request_is_one_log_line_too(
     await edge.ask("POST", "/v1/chat/completions", b"{", x_request_id="mine")
     (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
     assert (line["request_id"], line["status"], line["error"]) == ("mine", 400, "invalid_json")
+
+
+@pytest.mark.req("OPS-1", "OPS-2")
+@pytest.mark.parametrize("framing", [{"content_length": "99"}, {"transfer_encoding": "chunked"}])
+async def test_a_client_that_leaves_during_its_upload_is_logged_and_counted(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture, framing: dict[str, str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    edge = await make_edge()
+    serving = edge.listener._connections.serving
+    async with await edge.connect() as line:
+        body = request("POST", "/v1/chat/completions", x_request_id="mine", **framing)
+        line.send(body + b"6\r\n{")
+        await eventually(lambda: bool(serving))
+    await eventually(lambda: not serving)
+    (said,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert (said["request_id"], said["status"], said["error"]) == ("mine", 499, None)
+    assert await edge.counted("setpoint_requests_total", status="499") == 1
+    assert await edge.counted("setpoint_client_disconnects_total", operation="chat") == 1
+
+
+async def test_a_bug_before_anything_was_decided_is_counted(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    edge = await make_edge()
+    monkeypatch.setattr(runtime, "decide", broken)
+    assert (await edge.chat()).status == 500
+    assert await edge.counted("setpoint_requests_total", status="500") == 1

@@ -1,9 +1,9 @@
 """From a checked configuration to a listening gateway, and down again, in a process of its own."""
 
 import asyncio
-import contextlib
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from adapters.dialect import EndpointState
 from gateway import serve
+from gateway.logs import JsonLines
 from tests.fakes.edge import Edge, chat_body, eventually, request
-from tests.fakes.scripted_engine import Call, ScriptedEngine
+from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 ROOT = Path(__file__).parents[2]
@@ -124,10 +126,21 @@ def test_it_serves_reloads_and_stops_in_good_order(
     until(lambda: len(process.events("policies_refused")) == 2)
     assert "-> 2" in cap()
 
+    (tmp_path / "policies.yaml").write_text("")
+    until(lambda: "cap" not in cap(), 5)
+    running = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    asked = chat_body(model="assistant", stream=True, max_tokens=40)
+    running.request("POST", "/v1/chat/completions", asked)
+    stream = running.getresponse()
     process.popen.send_signal(signal.SIGTERM)
+    until(lambda: bool(process.events("draining")))
+    process.popen.send_signal(signal.SIGTERM)  # a launcher that passes it on twice: still in order
+    assert b"[DONE]" in stream.read()
+    running.close()
     assert process.popen.wait(10) == 0
     process._reader.join(10)
-    assert process.events("draining")
+    (draining,) = process.events("draining")
+    assert draining["running"] == 1
     assert {line["status"] for line in process.events("request")} == {200}
 
 
@@ -200,19 +213,21 @@ async def test_draining_lets_a_running_stream_end_and_refuses_what_is_new(
                 await edge.connect()
             assert not draining.done()
             go_on.set()
+        assert b"[DONE]" in await running.ends()  # and its connection is not kept
         await edge.listener.close()
-        assert b"[DONE]" in await running.ends()
 
 
+async def talks_for_ever(call: Call) -> None:
+    await call.head()
+    await call.piece("a")
+    await asyncio.Event().wait()
+
+
+@pytest.mark.req("OPS-6")
 async def test_what_does_not_end_in_time_is_told_so_and_cut(
     make_edge: MakeEdge, engine: ScriptedEngine
 ) -> None:
-    async def endless(call: Call) -> None:
-        await call.head()
-        await call.piece("a")
-        await asyncio.Event().wait()
-
-    engine.plays(endless)
+    engine.plays(talks_for_ever)
     edge = await make_edge("drain_timeout: 100ms")
     async with await edge.connect() as running:
         running.send(request("POST", "/v1/chat/completions", chat_body(stream=True)))
@@ -224,8 +239,115 @@ async def test_what_does_not_end_in_time_is_told_so_and_cut(
     assert b'"code":"draining"' in rest
     assert b"[DONE]" not in rest
     await eventually(engine.left.is_set)
-    assert await edge.counted("setpoint_requests_total", status="503") == 1
+    assert await edge.counted("setpoint_requests_total") == 1
     assert await edge.counted("setpoint_client_disconnects_total") == 0
+
+
+async def test_cut_streams_end_as_http_says(make_edge: MakeEdge, engine: ScriptedEngine) -> None:
+    engine.plays(talks_for_ever)
+    edge = await make_edge("drain_timeout: 50ms")
+    async with await edge.connect() as line:
+        line.send(request("POST", "/v1/chat/completions", chat_body(stream=True)))
+        await eventually(lambda: bool(engine.asked))
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(line.answer())
+            await asyncio.sleep(0.05)
+            await edge.listener.drain()
+        answer = answering.result()
+        assert answer.complete
+        assert answer.events[-1]["error"]["code"] == "draining"
+        assert await line.ends() == b""
+
+
+@pytest.mark.req("OPS-6")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stage", ["upload", "queue", "engine"])
+async def test_who_waits_when_time_is_up_is_told_to_come_back(
+    make_edge: MakeEdge,
+    engine: ScriptedEngine,
+    caplog: pytest.LogCaptureFixture,
+    stage: str,
+    stream: bool,
+) -> None:
+    """Wherever the request was, as long as nothing of its answer was sent."""
+    caplog.set_level(logging.INFO)
+    engine.plays(is_silent, is_silent)
+    edge = await make_edge("drain_timeout: 50ms", pool="max_inflight: 1, retries: 0")
+    pool = edge.gateway.pools["main"]
+    sent = request("POST", "/v1/chat/completions", chat_body(stream=stream))
+    async with await edge.connect() as first, await edge.connect() as line:
+        if stage == "queue":
+            first.send(sent)
+            await eventually(lambda: pool.signals().inflight == 1)
+        line.send(sent[:-5] if stage == "upload" else sent)
+        if stage == "queue":
+            await eventually(lambda: pool.signals().queued == 1)
+        await eventually(lambda: bool(edge.listener._connections.serving))
+        if stage == "engine":
+            await eventually(lambda: bool(engine.asked))
+        async with asyncio.timeout(5):  # and the way down is not held up by it
+            await edge.listener.drain()
+            answer = await line.answer()
+            await line.ends()
+            await edge.listener.close()
+    assert (answer.status, answer.error["code"]) == (503, "draining")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["connection"] == "close"
+    told = 2 if stage == "queue" else 1
+    logged = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert [(line["status"], line["error"]) for line in logged] == [(503, "draining")] * told
+    assert await edge.counted("setpoint_requests_total", status="503") == told
+    assert await edge.counted("setpoint_client_disconnects_total") == 0
+    assert pool.signals().inflight == 0
+
+
+async def test_what_is_logged_of_a_duration_is_a_number_of_seconds(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    edge = await make_edge("drain_timeout: 2s\nlimits: {header_timeout: 50ms}")
+    async with await edge.connect() as line:
+        line.send(b"GET / HTTP/1.1\r\n")
+        await line.ends()
+    await edge.listener.drain()
+    form = JsonLines(lambda text: text)
+    logged = {r.getMessage(): json.loads(form.format(r)) for r in caplog.records}
+    assert logged["draining"]["limit_s"] == 2.0
+    assert logged["slow_header"]["seconds"] == 0.05
+
+
+async def test_probes_and_reloads_outlive_their_bugs_until_the_gateway_stops(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(serve, "RESTART_S", 0.01)
+    (tmp_path / "policies.yaml").write_text(POLICIES % 1)
+    edge = await make_edge("policies: policies.yaml", pool="probe_interval: 10ms")
+    gateway = edge.gateway
+    pool = gateway.pools["main"]
+    failed = {"probe": 0, "reload": 0}
+
+    def fails_once(name: str, work: Callable[..., object]) -> Callable[..., object]:
+        def tried(*given: object) -> object:
+            failed[name] += 1
+            if failed[name] == 1:
+                raise RuntimeError("out of luck")
+            return work(*given)
+
+        return tried
+
+    monkeypatch.setattr(pool, "learn", fails_once("probe", pool.learn))
+    monkeypatch.setattr(gateway, "reload_policies", fails_once("reload", gateway.reload_policies))
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve._until(stop, hangup, gateway))
+        pool.endpoints[0].state = EndpointState()
+        await eventually(lambda: pool.ready)
+        (tmp_path / "policies.yaml").write_text(POLICIES % 2)
+        await eventually(lambda: failed["reload"] > 0)
+        hangup.set()
+        await eventually(lambda: gateway.policy.rules[0].then.max_tokens == 2)
+        stop.set()
+    assert min(failed.values()) > 1
 
 
 async def test_background_work_that_breaks_is_logged_and_started_again(
@@ -242,32 +364,3 @@ async def test_background_work_that_breaks_is_logged_and_started_again(
     await serve._supervised("work", breaks_twice)
     assert tries == [3]
     assert len([r for r in caplog.records if r.exc_info]) == 2
-
-
-@pytest.mark.parametrize("swap", ["replaced", "mounted"])
-async def test_a_policy_file_is_watched_however_it_is_replaced(
-    make_edge: MakeEdge, tmp_path: Path, swap: str
-) -> None:
-    """Editors write a new file and rename it; Kubernetes moves a link beside it."""
-    versions = [tmp_path / "..1", tmp_path / "..2"]
-    for number, folder in enumerate(versions, 1):
-        folder.mkdir()
-        (folder / "policies.yaml").write_text(POLICIES % number)
-    if swap == "mounted":
-        (tmp_path / "..data").symlink_to("..1")
-        (tmp_path / "policies.yaml").symlink_to("..data/policies.yaml")
-    else:
-        (tmp_path / "policies.yaml").write_text(POLICIES % 1)
-    edge = await make_edge("policies: policies.yaml")
-    before = edge.gateway.policy.version
-    watching = asyncio.get_running_loop().create_task(serve._watch_policies(edge.gateway))
-    await asyncio.sleep(0.2)
-    if swap == "mounted":
-        (tmp_path / "..tmp").symlink_to("..2")
-        (tmp_path / "..tmp").rename(tmp_path / "..data")
-    else:
-        (versions[1] / "policies.yaml").rename(tmp_path / "policies.yaml")
-    await eventually(lambda: edge.gateway.policy.version != before)
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
