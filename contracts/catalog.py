@@ -26,5 +26,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """The intent that the configuration gives a caller's key."""
     open_keys: bool = False
     """A trusted proxy names the callers, so a key that is not in `keys` may yet appear."""
+    open_pools: bool = False
+    """The configuration could not be read whole, so a pool that is not in `pools` may yet exist."""
     discovering: bool = False
     """Some pool lists its models itself, so a name that is not here may yet appear."""

@@ -13,6 +13,7 @@ import msgspec
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-[^{}\n]*)?\})?")
 _WHOLE_REFERENCE = re.compile(r"\$\$?\{[^{}\n]*\}")
+_ESCAPED = re.compile(r"\\(?:u|U0000)([0-9A-Fa-f]{4})")
 _YAML_INDICATORS = "{}[],:# \"'"
 _PRIVATE_USE = range(0xE000, 0xF900)
 
@@ -67,11 +68,11 @@ def hide(text: str) -> tuple[str, Callable[[str], str]]:
     since braces cannot stand in a plain flow scalar.
 
     Returns the text, every character at its old place, and the function that undoes it. A text
-    that uses nearly all private-use characters itself is returned as it is.
+    that uses nearly all private-use characters itself, escaped ones included, is returned as it is.
     """
     if "${" not in text:
         return text, str
-    used = set(text)
+    used = set(text) | {chr(int(found[1], 16)) for found in _ESCAPED.finditer(text)}
     free = [chr(code) for code in _PRIVATE_USE if chr(code) not in used][: len(_YAML_INDICATORS)]
     if len(free) < len(_YAML_INDICATORS):
         return text, str

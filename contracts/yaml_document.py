@@ -34,6 +34,17 @@ class Reading(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """All of them, in the order of the text."""
     file: str
     positions: dict[Path, Position]
+    tree: Any = None
+    """The text as builtins and parsed values, None where something is wrong (`contracts.salvage`)."""
+    damaged: frozenset[Path] = frozenset()
+    """The paths of what is wrong, unknown, missing, or given twice."""
+
+    def intact(self, path: Path) -> bool:
+        """Whether nothing is wrong with the value at `path`, above it or within it."""
+        return not any(
+            all(mine == theirs for mine, theirs in zip(path, other, strict=False))
+            for other in self.damaged
+        )
 
     def position(self, path: Path) -> Position:
         """Where the value at `path` begins; for one that is not there, its nearest ancestor."""
@@ -59,6 +70,7 @@ def read(
     composed = yaml_nodes.compose(text, file=file, restore=restore)
     walk = _Walk(list(composed.problems), env)
     value: T | None = None
+    tree: Any = None
     if composed.root is not None or not composed.problems:
         root = composed.root
         if root is None or (isinstance(root, Scalar) and root.plain and root.text == ""):
@@ -68,10 +80,18 @@ def read(
             if not walk.problems:
                 value = msgspec.convert(tree, kind, dec_hook=_parsed_already)
         except _TooManyError:
-            pass
+            walk.damaged.add(())
         except msgspec.ValidationError as exc:
             walk.problems.append(Problem(position=root.position, message=str(exc)))
-    return Reading(value=value, problems=sorted(walk.problems), file=file, positions=walk.positions)
+            walk.damaged.add(())
+    return Reading(
+        value=value,
+        problems=sorted(walk.problems),
+        file=file,
+        positions=walk.positions,
+        tree=tree,
+        damaged=frozenset(walk.damaged),
+    )
 
 
 def _parsed_already(kind: type, value: object) -> object:
@@ -89,6 +109,8 @@ class _Walk:
 
     def __init__(self, problems: list[Problem], env: Mapping[str, str] | None) -> None:
         self.problems = problems
+        # What the composer left out (a merge key, say) may have been anywhere.
+        self.damaged: set[Path] = {()} if problems else set()
         self.positions: dict[Path, Position] = {}
         self._env = env
         self._replaced = 0
@@ -97,11 +119,11 @@ class _Walk:
     def value(self, node: Node, kind: inspect.Type, path: Path, *, secret: bool = False) -> Any:
         """`node` as builtins, and as parsed values where a custom type is wanted."""
         self.positions[path] = node.position
-        members, described = _members(kind)
-        secret = secret or any(_class_of(member) is SecretFile for member in members)
+        wanted = members(kind)
+        secret = secret or any(_class_of(member) is SecretFile for member in wanted)
         if isinstance(node, Scalar):
-            return self._scalar(node, members, path, described, secret=secret)
-        for member in members:
+            return self._scalar(node, wanted, path, _description(kind), secret=secret)
+        for member in wanted:
             if _parser_of(member) is not None:
                 known, replaced = len(self.problems), self._replaced
                 raw = self._any(node, path, secret=secret)
@@ -109,7 +131,7 @@ class _Walk:
                     return None
                 foreign = secret or self._replaced > replaced
                 return self._parse(node, member, raw, path, foreign=foreign)
-        for member in members:
+        for member in wanted:
             match node, member:
                 case Sequence(), inspect.ListType():
                     return self._list(node, member, path, secret=secret)
@@ -120,7 +142,7 @@ class _Walk:
                 case _, inspect.AnyType():
                     return self._any(node, path, secret=secret)
         return self._mismatch(
-            node, members, "a list" if isinstance(node, Sequence) else "a mapping", path
+            node, wanted, "a list" if isinstance(node, Sequence) else "a mapping", path
         )
 
     def _list(self, node: Sequence, kind: inspect.ListType, path: Path, *, secret: bool) -> Any:
@@ -150,10 +172,11 @@ class _Walk:
                 found[key.text] = self.value(child, field.type, (*path, key.text), secret=secret)
             elif kind.forbid_unknown_fields:
                 shown = f" {key.text!r}" if not secret and _NAME.fullmatch(key.text) else ""
-                self._note(key, path, f"unknown field{shown}", did_you_mean(key.text, fields))
+                hint = did_you_mean(key.text, fields)
+                self._note(key, path, f"unknown field{shown}", hint, at=(*path, key.text))
         for name, field in fields.items():
             if field.required and name not in found:
-                self._note(node, path, f"the field {name!r} is missing")
+                self._note(node, path, f"the field {name!r} is missing", at=(*path, name))
         return found
 
     def _unique_pairs(
@@ -165,7 +188,8 @@ class _Walk:
             if key.text in first:
                 shown = repr(key.text) if not secret and _NAME.fullmatch(key.text) else "this key"
                 line = first[key.text].position.line
-                self._note(key, path, f"{shown} is given twice", f"first in line {line}")
+                hint = f"first in line {line}"
+                self._note(key, path, f"{shown} is given twice", hint, at=(*path, key.text))
             else:
                 first[key.text] = key
                 pairs.append((key, child))
@@ -336,7 +360,11 @@ class _Walk:
         wanted = " or ".join(dict.fromkeys(filter(None, map(_spelling, members))))
         self._note(node, path, f"expected {wanted}, got {got}", hint)
 
-    def _note(self, node: Node, path: Path, message: str, hint: str = "") -> None:
+    def _note(
+        self, node: Node, path: Path, message: str, hint: str = "", *, at: Path | None = None
+    ) -> None:
+        """`at` is what is damaged, where that is not the value at `path` itself."""
+        self.damaged.add(path if at is None else at)
         if len(self.problems) >= MAX_PROBLEMS:
             message = f"more than {MAX_PROBLEMS} problems; what follows is not listed"
             self.problems.append(Problem(position=node.position, message=message))
@@ -346,16 +374,22 @@ class _Walk:
         )
 
 
-def _members(kind: inspect.Type) -> tuple[tuple[inspect.Type, ...], str]:
-    """What a value may be, and how its author described that."""
+def members(kind: inspect.Type) -> tuple[inspect.Type, ...]:
+    """What a value of this type may be: the parts of a union, without their annotations."""
+    found: list[inspect.Type] = []
+    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
+        bare = member.type if isinstance(member, inspect.Metadata) else member
+        found.extend(bare.types if isinstance(bare, inspect.UnionType) else (bare,))
+    return tuple(found)
+
+
+def _description(kind: inspect.Type) -> str:
+    """How the author of the type described it; the last word where several did."""
     described = ""
-    members: list[inspect.Type] = []
     for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
         if isinstance(member, inspect.Metadata):
             described = (member.extra_json_schema or {}).get("description", "")
-            member = member.type
-        members.extend(member.types if isinstance(member, inspect.UnionType) else (member,))
-    return tuple(members), described
+    return described
 
 
 def _class_of(kind: inspect.Type) -> type | None:

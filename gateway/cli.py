@@ -125,11 +125,18 @@ def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from gateway.configuration import load
+    from gateway.configuration import check
     from gateway.policy_files import load_policies
 
-    loaded = load(_config_path(arguments), env=os.environ)
-    policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
+    checked = check(_config_path(arguments), env=os.environ)
+    problems, loaded, policy = list(checked.problems), checked.loaded, None
+    if checked.policies_path is not None:
+        try:
+            policy = load_policies(checked.policies_path, checked.catalog, os.environ)
+        except ProblemsFound as exc:
+            problems += exc.problems
+    if loaded is None or policy is None:
+        raise ProblemsFound(problems)
     _say(
         f"ok: {loaded.file}: {len(loaded.pools)} pools, {len(loaded.catalog.models)} models; "
         f"{loaded.policies_path}: {len(policy.intents)} intents, {len(policy.rules)} rules, "

@@ -18,6 +18,7 @@ from contracts.config import CallerKey, Config, Model, Name, Pool, Price, Secret
 from contracts.inference import Timeouts
 from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
 from contracts.quantities import Duration, Money, Share, Size
+from contracts.salvage import salvage
 from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
 from gateway.policy_files import SHIPPED
 from gateway.secrets import MASK, SecretValue
@@ -29,13 +30,35 @@ MAY_BE_ZERO = frozenset({"drain_timeout", "timeout"})
 """Durations of which nothing at all makes sense: do not drain, do not queue."""
 
 
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What `check` found. `loaded` is None if and only if there are problems."""
+
+    loaded: LoadedConfig | None
+    problems: list[Problem]
+    policies_path: Path | None
+    """None where it is not known, or where nothing is."""
+    catalog: Catalog
+    """What policies can be held against: with problems, open wherever they leave a doubt."""
+
+
 def load(path: Path | None, *, env: Mapping[str, str]) -> LoadedConfig:
     """Read and check the configuration; without `path`, the built-in one.
 
     Raises ProblemsFound with everything that is wrong, in the order of the text.
     """
+    checked = check(path, env=env)
+    if checked.loaded is None:
+        raise ProblemsFound(checked.problems)
+    return checked.loaded
+
+
+def check(path: Path | None, *, env: Mapping[str, str]) -> Checked:
+    """`load` for whoever wants to look further where there are problems.
+
+    Raises ProblemsFound for a file that cannot be read at all.
+    """
     if path is None:
-        return _Check("built-in configuration", Path.cwd(), "", env).loaded()
+        return _Check("built-in configuration", Path.cwd(), "", env).checked()
     try:
         with path.open("rb") as opened:
             raw = opened.read(yaml_nodes.MAX_CHARS * 4 + 1)
@@ -49,7 +72,7 @@ def load(path: Path | None, *, env: Mapping[str, str]) -> LoadedConfig:
         place = Position(str(path), line, column)
         raise ProblemsFound([Problem(position=place, message="this is not UTF-8")]) from exc
     # Not resolved: a mounted ConfigMap is a link to a folder that the next update removes.
-    return _Check(str(path), path.absolute().parent, text, env).loaded()
+    return _Check(str(path), path.absolute().parent, text, env).checked()
 
 
 class _Check:
@@ -62,10 +85,10 @@ class _Check:
         self._reading = yaml_document.read(text, Config, file=file, env=env)
         self._problems = list(self._reading.problems)
 
-    def loaded(self) -> LoadedConfig:
+    def checked(self) -> Checked:
         config = self._reading.value
         if config is None:
-            raise ProblemsFound(self._problems)
+            return self._checked_in_part()
         host, port = self._bind(config)
         token = self._secret(config.auth.token, ("auth", "token"))
         callers = self._callers(config.auth.keys)
@@ -94,8 +117,27 @@ class _Check:
             catalog=catalog,
         )
         if self._problems:
-            raise ProblemsFound(self._problems)
-        return loaded
+            # A key whose secret cannot be read is not in the catalogue.
+            catalog = msgspec.structs.replace(catalog, open_keys=True)
+        return Checked(
+            loaded=None if self._problems else loaded,
+            problems=self._problems,
+            policies_path=_if_there(loaded.policies_path)
+            if self._problems
+            else loaded.policies_path,
+            catalog=catalog,
+        )
+
+    def _checked_in_part(self) -> Checked:
+        """The file has not the right shape: all that is still of use is where the policies are."""
+        config = salvage(self._reading, Config)
+        known = config is not None and self._reading.intact(("policies",))
+        return Checked(
+            loaded=None,
+            policies_path=_if_there(self._policies(config)) if config and known else None,
+            problems=self._problems,
+            catalog=Catalog(discovering=True, open_keys=True, open_pools=True),
+        )
 
     # --- who may call
 
@@ -347,6 +389,10 @@ def _repeated(names: list[str]) -> Iterator[int]:
         if name in seen:
             yield index
         seen.add(name)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if _exists(path, Path.exists) else None
 
 
 def _exists(path: Path, test: Callable[[Path], bool]) -> bool:

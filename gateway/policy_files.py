@@ -15,6 +15,7 @@ from contracts import yaml_document
 from contracts.catalog import Catalog
 from contracts.policy import PolicyFile
 from contracts.problems import Position, Problem, ProblemsFound
+from contracts.yaml_document import Reading
 from policies.compiler import compile_policies
 from policies.policy_set import PolicySet
 
@@ -35,10 +36,16 @@ def load_policies(
     catalogue: what needs a model that is not there is idle. An operator's own may not do that.
     """
     path = Path(path)
-    texts = _texts(path)
-    readings = [
-        yaml_document.read(text, PolicyFile, file=file, env=env) for file, text in texts.items()
-    ]
+    texts: dict[str, str] = {}
+    readings = []
+    for file in policy_paths(path):
+        name = str(file)
+        try:
+            texts[name] = _text(file)
+        except ProblemsFound as exc:
+            readings.append(_unread(name, exc.problems))
+        else:
+            readings.append(yaml_document.read(texts[name], PolicyFile, file=name, env=env))
     if path.absolute() == SHIPPED:
         catalog = structs.replace(catalog, discovering=True)
     return compile_policies(readings, catalog, texts)
@@ -64,16 +71,9 @@ def _candidates(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _texts(path: Path) -> dict[str, str]:
-    texts, problems = {}, []
-    for file in policy_paths(path):
-        try:
-            texts[str(file)] = _text(file)
-        except ProblemsFound as exc:
-            problems += exc.problems
-    if problems:
-        raise ProblemsFound(problems)
-    return texts
+def _unread(name: str, problems: list[Problem]) -> Reading[PolicyFile]:
+    """A file of which nothing is known; the others are looked at all the same."""
+    return Reading(value=None, problems=problems, file=name, positions={}, damaged=frozenset({()}))
 
 
 def _text(file: Path) -> str:

@@ -75,12 +75,14 @@ class _Reader:
     def read(self) -> Names:
         for index, bound in self._names():
             token = self._tokens[index]
+            if token.text in CONSTANTS:
+                continue  # `in` too, before any bracket: `x in (a)` calls nothing
             if self._text(index + 1) == "(":
                 self._function(token, method=self._text(index - 1) == ".")
             elif self._text(index - 1) == ".":
                 if index < 2 or not self._tokens[index - 2].ends_operand:
                     self._note(token, f"unknown name '.{token.text}'", "a name has no leading dot")
-            elif token.text not in CONSTANTS and token.text not in bound:
+            elif token.text not in bound:
                 self._root(index)
         self._settle_headers()
         texts = (token.literal() for token in self._tokens)
@@ -170,9 +172,11 @@ class _Reader:
         self._blank(index + 1, 2)
 
     def _asked_for(self, index: int) -> str | None:
-        """The header of `"x-team" in request.headers`; None where the left side is more than a text."""
+        """The header of `"x-team" in request.headers`; None where either side is more than that."""
         alone = self._text(index - 3) in ("", "(", "[", "{", ",", "&", "|", "?", ":")
-        return self._string(index - 2) if alone and self._text(index - 1) == "in" else None
+        whole = self._text(index + 3) not in (".", "[")
+        asks = alone and whole and self._text(index - 1) == "in"
+        return self._string(index - 2) if asks else None
 
     def _settle_headers(self) -> None:
         """Build the map of all headers only where no smaller one answers."""
@@ -239,7 +243,9 @@ class _Reader:
     def _note(self, token: Token, message: str, hint: str) -> None:
         before = self._source[: token.offset]
         line, column = before.count("\n") + 1, token.offset - before.rfind("\n")
-        self._findings.append(Finding(line=line, column=column, message=message, hint=hint))
+        found = Finding(line=line, column=column, message=message, hint=hint)
+        if all((line, column) != (other.line, other.column) for other in self._findings):
+            self._findings.append(found)  # one remedy a place: `request.model()` is two mistakes
 
 
 def _root_hint(name: str) -> str:

@@ -1,7 +1,8 @@
 """Policy files, read, to one `PolicySet`: every name checked, every condition compiled.
 
 What must stay true: a set that compiles never meets an unknown intent, key or pool at run time,
-nor, in a closed catalogue, an unknown model; and a refusal lists *every* problem with its place.
+nor, in a closed catalogue, an unknown model; and a refusal lists *every* problem with its place,
+those of the parts that can be read beside those of the parts that cannot.
 Nothing is read from disk here, and nothing is decided about a request.
 """
 
@@ -20,6 +21,7 @@ from contracts.problems import (
     did_you_mean,
     spell_path,
 )
+from contracts.salvage import salvage
 from contracts.yaml_document import Reading
 from policies.conditions import Condition, InvalidCondition, compile_condition
 from policies.params import encode_param
@@ -43,11 +45,17 @@ def compile_policies(
     compiler = _Compiler(catalog, texts or {})
     for reading in readings:
         compiler.problems.extend(reading.problems)
-    files = [(reading, reading.value) for reading in readings if reading.value is not None]
+    files = [
+        (reading, file)
+        for reading in readings
+        if (file := salvage(reading, PolicyFile)) is not None
+    ]
     for reading, file in files:
         compiler.declare_intents(reading, file)
-    # An intent may be in a file that could not be read: then no complaint about its name.
-    compiler.intents_known = len(files) == len(readings)
+    # An intent may be in what could not be read: then no complaint about its name.
+    compiler.intents_known = len(files) == len(readings) and all(
+        _has_all_intents(reading, file) for reading, file in files
+    )
     compiler.check_configuration()
     for reading, file in files:
         compiler.check_intents(reading, file)
@@ -57,7 +65,16 @@ def compile_policies(
     return compiler.build([file for _, file in files])
 
 
+def _has_all_intents(reading: Reading[PolicyFile], file: PolicyFile) -> bool:
+    """Whether no mistake of the file can have hidden an intent's name."""
+    return all(len(path) > 1 for path in reading.damaged) and all(
+        reading.intact(("intents", index, "name")) for index in range(len(file.intents))
+    )
+
+
 class _Compiler:
+    """Looks at whatever could be read; where the text is damaged, its silence proves nothing."""
+
     def __init__(self, catalog: Catalog, texts: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.intents_known = True
@@ -145,12 +162,13 @@ class _Compiler:
     def _check_actions(self, reading: Reading[PolicyFile], path: Path, rule: Rule) -> None:
         then, place = rule.then, (*path, "then")
         actions = [getattr(then, name) for name in then.__struct_fields__]
-        if not any(action not in (None, {}) for action in actions):
+        nothing = not any(action not in (None, {}) for action in actions)
+        if nothing and reading.intact(place):
             known = ", ".join(then.__struct_fields__)
             self._note(reading.position(place), place, "the rule does nothing", f"known: {known}")
         if then.intent is not None and self.intents_known:
             self._known(reading, (*place, "intent"), "intent", then.intent, self._intents)
-        if then.pool is not None:
+        if then.pool is not None and not self._catalog.open_pools:
             self._known(reading, (*place, "pool"), "pool", then.pool, self._catalog.pools)
         if then.model is not None and self._model(reading, (*place, "model"), then.model):
             possible = list(self._intents.values())
@@ -167,7 +185,8 @@ class _Compiler:
         if source is None:
             return None
         try:
-            return compile_condition(source, self._catalog.pools)
+            pools = None if self._catalog.open_pools else self._catalog.pools
+            return compile_condition(source, pools)
         except InvalidCondition as exc:
             scalar = reading.position(path)
             text = self._texts.get(scalar.file, "")
@@ -209,6 +228,8 @@ class _Compiler:
 
     def _first(self, reading: Reading[PolicyFile], path: Path, kind: str, name: str) -> bool:
         """Whether nothing of this kind and name came before; if so it is taken now."""
+        if not reading.intact(path):
+            return False
         place = reading.position(path)
         earlier = self._places.get((kind, name))
         if earlier is None:

@@ -24,11 +24,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, url: str) -> "Target":
         """Raises ValueError saying what is wrong, without the URL: it may hold a password."""
-        parts = urlsplit(url)
+        if not _is_visible(url):  # `urlsplit` would pass over line breaks
+            raise ValueError("an endpoint URL consists of visible ASCII characters")
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its message quotes the host, and what stands before an @
+            raise ValueError("an endpoint URL has a host that can be read") from None
         if parts.scheme not in _DEFAULT_PORTS:
             raise ValueError("an endpoint URL starts with http:// or https://")
-        if not parts.hostname or not _is_visible(parts.hostname) or not _is_visible(parts.path):
-            raise ValueError("an endpoint URL names a host, all of it in visible ASCII characters")
+        if not parts.hostname:
+            raise ValueError("an endpoint URL names a host")
         if parts.username is not None or parts.password is not None:
             raise ValueError("an endpoint URL carries no credentials: set api_key")
         if parts.query or parts.fragment:

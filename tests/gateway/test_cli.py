@@ -97,6 +97,65 @@ def test_check_prints_every_problem_of_the_policies(
     assert "b.yaml:1:" in told
 
 
+BAD_POLICIES = """
+rules:
+  - {name: a, when: requst.n > 1, then: {prioritty: 3}}
+  - {name: b, then: {model: nope, pool: nowhere}}
+"""
+
+
+@pytest.mark.req("SEC-4", "INT-2")
+@pytest.mark.parametrize(
+    ("text", "in_the_configuration", "unknown"),
+    [
+        ("policies: p\nbind_adr: x\nmodels: [{name: a, pool: 5}]", ["2:1", "3:26"], []),
+        (
+            "policies: p\nauth: {keys: [{name: web, token: {file: missing}}]}\n"
+            "bind_addr: 127.0.0.1:99999",
+            ["2:41", "3:12"],
+            ["4:29", "4:41"],
+        ),
+    ],
+    ids=["of the wrong shape: models and pools are not known", "of the right shape: they are"],
+)
+def test_check_looks_at_the_policies_also_when_the_configuration_is_wrong(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    in_the_configuration: list[str],
+    unknown: list[str],
+) -> None:
+    (tmp_path / "p").mkdir()
+    policies = tmp_path / "p" / "a.yaml"
+    policies.write_text(BAD_POLICIES)
+    file = config(tmp_path, text)
+    assert main(["check", "-c", file]) == REFUSED
+    places = [told.split(": ")[0] for told in capsys.readouterr().err.splitlines()]
+    wrong_anyway = ["3:21", "3:42"]
+    assert places == [
+        *(f"{policies}:{place}" for place in [*wrong_anyway, *unknown]),
+        *(f"{file}:{place}" for place in in_the_configuration),
+    ]
+
+
+def test_a_caller_whose_secret_is_missing_is_still_a_caller_to_the_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.yaml").write_text("intents: [{name: a, match: {key: [web]}}]")
+    keys = "auth: {keys: [{name: web, token: {file: missing}, intent: a}]}"
+    assert main(["check", "-c", config(tmp_path, f"policies: p.yaml\n{keys}")]) == REFUSED
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "secret file cannot be read" in told
+
+
+@pytest.mark.parametrize("where", ["policies: nowhere", "policies: nowhere\nbind_adr: x"])
+def test_policies_that_are_not_there_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    assert main(["check", "-c", config(tmp_path, where)]) == REFUSED
+    assert capsys.readouterr().err.count("no such file or folder") == 1
+
+
 def test_a_missing_configuration_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

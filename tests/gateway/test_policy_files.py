@@ -104,9 +104,12 @@ def test_size_and_number_of_files_are_bounded(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"rules: []\n# \xff")
     (tmp_path / "b.yaml").write_bytes(b"\xfe")
+    (tmp_path / "c.yaml").write_text("rules: [{name: r, then: {pool: nowhere, intent: who}}]")
     told = refusal(tmp_path)
     assert "a.yaml:2:3: not UTF-8 text" in told
     assert "b.yaml:1:1: not UTF-8 text" in told
+    assert "c.yaml:1:32: rules[0].then.pool: unknown pool 'nowhere'" in told
+    assert "intent" not in told  # it may be in one of the others
 
 
 def test_the_environment_is_put_in_where_it_is_given(tmp_path: Path) -> None:

@@ -77,6 +77,23 @@ class Peer:
 Play = Callable[[Peer], Awaitable[None]]
 
 
+def script(*answers: list[bytes], then: str = "wait") -> Play:
+    """Each request is met with the next answer, sent piece by piece."""
+
+    async def play(peer: Peer) -> None:
+        for pieces in answers:
+            await peer.request()
+            await peer.send(*pieces)
+        if then == "wait":
+            await peer.gone()
+        elif then == "close":
+            await peer.close()
+        elif then == "reset":
+            await peer.reset()
+
+    return play
+
+
 class ScriptedServer:
     """Plays one script a connection, in order. A connection too many is closed at once, and fails
     the test at its end."""
@@ -237,3 +254,8 @@ def request_of() -> Callable[..., WireRequest]:
 @pytest.fixture
 def settled() -> Callable[[], Awaitable[None]]:
     return settle
+
+
+@pytest.fixture
+def playing() -> Callable[..., Play]:
+    return script
