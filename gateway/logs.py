@@ -1,14 +1,16 @@
 """Structured logs: JSON Lines with correlation ids, or a readable form on a terminal.
 
-The event loop only puts a record into a bounded queue; a thread formats, redacts and writes it.
-When the queue is full lines are dropped and counted: traffic never waits for its log.
+The event loop only puts a record into a bounded queue; a thread formats, redacts and writes. When too
+much waits, lines are dropped and counted: traffic never waits for its log. Must stay true: nothing is
+written that was not redacted, and a line is one line. What is worth logging is the callers' business.
 """
 
 import datetime
 import logging
-import logging.handlers
 import queue
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,33 +18,36 @@ from typing import Any, TextIO
 import msgspec
 
 QUEUE_LINES = 10_000
+BATCH_LINES = 256
+GATHER_S = 0.005
+"""How long lines gather after a batch's first one. Waking the thread costs the event loop more than a
+line does: under load it wakes 100 to 200 times a second, and not once a request."""
+CLOSE_S = 5.0
+"""How long `LogOutput.close` waits for a target that does not take its lines."""
+LIBRARY = "library_message"
+"""The event of a line by somebody else's logger: what it says is text, and no event's name."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_logger = logging.getLogger("setpoint")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 Redact = Callable[[str], str]
 
 
+class _Event(logging.LogRecord):
+    """Made here and not by `Logger.log`, which looks for its caller's file and line: nobody shows them."""
+
+    def __init__(self, level: int, name: str, fields: dict[str, Any]) -> None:
+        super().__init__(_logger.name, level, "", 0, name, (), None)
+        self.fields = fields
+
+
 def event(level: int, name: str, **fields: Any) -> None:
-    """Log `name` with `fields`; those that are None are left out."""
-    logger = logging.getLogger("setpoint")
-    if logger.isEnabledFor(level):
-        logger.log(level, name, extra={"fields": fields})
+    """Log `name` with `fields`; those that are None are left out. Nothing is formatted here, so values
+    must not change afterwards."""
+    if _logger.isEnabledFor(level):
+        _logger.handle(_Event(level, name, fields))
 
 
-class _Queue(logging.handlers.QueueHandler):
-    """Puts records as they are: formatting belongs to the writing thread."""
-
-    def __init__(self, lines: "queue.Queue[Any]", on_drop: Callable[[], None]) -> None:
-        super().__init__(lines)
-        self._on_drop = on_drop
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self._on_drop()
+# -- a record as a line -----------------------------------------------------------------------
 
 
 def _when(record: logging.LogRecord) -> str:
@@ -50,20 +55,26 @@ def _when(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def _name_and_fields(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    if record.name != _logger.name:
+        return LIBRARY, {"logger": record.name, "message": record.getMessage()}
     fields: dict[str, Any] = getattr(record, "fields", {})
-    return {name: value for name, value in fields.items() if value is not None}
+    return record.getMessage(), {k: v for k, v in fields.items() if v is not None}
 
 
 def _clean(value: Any, redact: Redact) -> Any:
-    """Every text in `value` redacted, and fit for UTF-8: a header may hold any byte."""
+    """`value` in plain types, every text in it redacted, and fit for UTF-8: a header may hold any byte."""
+    return _redacted(msgspec.to_builtins(value, enc_hook=str, str_keys=True), redact)
+
+
+def _redacted(value: Any, redact: Redact) -> Any:
     match value:
         case str():
             return redact(value).encode("utf-8", "backslashreplace").decode()
         case list() | tuple():
-            return [_clean(item, redact) for item in value]
+            return [_redacted(item, redact) for item in value]
         case dict():
-            return {_clean(k, redact): _clean(v, redact) for k, v in value.items()}
+            return {_redacted(k, redact): _redacted(v, redact) for k, v in value.items()}
         case _:
             return value
 
@@ -71,7 +82,9 @@ def _clean(value: Any, redact: Redact) -> Any:
 class JsonLines(logging.Formatter):
     """One JSON object a line: `ts`, `level`, `event`, then the event's own fields.
 
-    Redacted before it is encoded: a mask put into finished JSON could take a quote with it.
+    Most lines hold no secret, and what `redact` leaves alone is clean, value by value (see `Redactor`).
+    Of the others each text is redacted by itself, before it is encoded: a mask put into finished JSON
+    could take a quote with it.
     """
 
     def __init__(self, redact: Redact) -> None:
@@ -79,17 +92,18 @@ class JsonLines(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": _when(record),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-        }
-        if record.name != "setpoint":
-            line["logger"] = record.name
-        line |= _fields(record)
+        name, fields = _name_and_fields(record)
+        values = {"ts": _when(record), "level": record.levelname.lower(), "event": name} | fields
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return _encode(_clean(line, self._redact)).decode()
+            values["exception"] = self.formatException(record.exc_info)
+        try:
+            line = _encode(values).decode()
+        except UnicodeEncodeError:  # a lone surrogate
+            pass
+        else:
+            if self._redact(line) == line:
+                return line
+        return _encode(_clean(values, self._redact)).decode()
 
 
 class Readable(logging.Formatter):
@@ -101,14 +115,14 @@ class Readable(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        name = _clean(record.getMessage(), self._redact)
+        name, fields = _clean(_name_and_fields(record), self._redact)
         if self._colour:
             name = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m"
-        fields = _clean(_fields(record), self._redact)
         shown = " ".join(f"{key}={_brief(value)}" for key, value in fields.items())
         line = f"{_when(record)[11:23]} {name} {shown}".rstrip()
         if record.exc_info:
-            line += "\n" + _clean(self.formatException(record.exc_info), self._redact)
+            trace = _clean(self.formatException(record.exc_info), self._redact)
+            line += "".join(f"\n{_printable(part)}" for part in trace.splitlines())
         return line
 
 
@@ -121,15 +135,84 @@ def _brief(value: object) -> str:
     return str(value)
 
 
-class _Listener(logging.handlers.QueueListener):
-    """Its end mark waits for room in a full queue, instead of failing."""
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
-    def __init__(self, lines: "queue.Queue[Any]", target: logging.Handler) -> None:
-        super().__init__(lines, target)
-        self._lines = lines
 
-    def enqueue_sentinel(self) -> None:
+# -- lines on their way out -------------------------------------------------------------------
+
+
+class _Writer(logging.Handler):
+    """Takes records on any thread, and writes them on its own, a batch at a time."""
+
+    def __init__(self, target: TextIO, on_drop: Callable[[], None]) -> None:
+        super().__init__()
+        self._target = target
+        self._on_drop = on_drop
+        self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        self._in_hand = 0
+        """Lines that the thread took from the queue and has not written. It alone writes this."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock that handlers have. So the bound may be missed by a line or two, when
+        several threads log at the same moment."""
+        if self._lines.qsize() + self._in_hand >= QUEUE_LINES:
+            self._on_drop()
+        else:
+            self._lines.put(record)
+        return True
+
+    def finish(self) -> bool:
+        """Write what waits. Whether that was possible within `CLOSE_S`."""
         self._lines.put(None)
+        self._thread.join(CLOSE_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        batch: list[logging.LogRecord] = []
+        going_on = True
+        while going_on:
+            going_on = self._gather(batch)
+            if batch:
+                self._write(batch)
+            batch.clear()
+            self._in_hand = 0
+
+    def _gather(self, batch: list[logging.LogRecord]) -> bool:
+        """Wait for lines and put them into `batch`. False after the last one."""
+        record = self._lines.get()
+        if record is not None:
+            self._in_hand = 1
+            batch.append(record)
+            time.sleep(GATHER_S)
+        while record is not None and len(batch) < BATCH_LINES:
+            try:
+                record = self._lines.get_nowait()
+            except queue.Empty:
+                break
+            if record is not None:
+                batch.append(record)
+                self._in_hand = len(batch)
+        return record is not None
+
+    def _write(self, batch: list[logging.LogRecord]) -> None:
+        lines = [self._line(record) for record in batch]
+        try:
+            self._target.write("\n".join(lines) + "\n")
+            self._target.flush()
+        except (OSError, ValueError):  # a full disk, a closed pipe; a closed file
+            for _ in lines:
+                self._on_drop()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as exc:  # a value that cannot be shown must not end the log
+            what = record.msg if isinstance(record.msg, str) else None
+            fields = {"logger": record.name, "what": what, "error": type(exc).__name__}
+            return self.format(_Event(logging.ERROR, "unloggable", fields))
 
 
 class LogOutput:
@@ -145,22 +228,23 @@ class LogOutput:
         on_drop: Callable[[], None],
         stream: TextIO = sys.stderr,
     ) -> None:
-        """Raises OSError if `file` cannot be opened."""
-        target: logging.Handler
-        target = logging.FileHandler(file) if file else logging.StreamHandler(stream)
+        """`on_drop` is called for each line that is lost, on any thread. Raises OSError if `file`
+        cannot be opened."""
+        self._file = file.open("a", encoding="utf-8") if file else None
         on_terminal = file is None and stream.isatty()
         readable = form == "text" or (form == "auto" and on_terminal)
-        target.setFormatter(Readable(redact, colour=on_terminal) if readable else JsonLines(redact))
-        lines: queue.Queue[Any] = queue.Queue(QUEUE_LINES)
-        self._handler = _Queue(lines, on_drop)
-        self._target = target
-        self._listener = _Listener(lines, target)
-        self._listener.start()
+        self._writer = _Writer(self._file or stream, on_drop)
+        self._writer.setFormatter(
+            Readable(redact, colour=on_terminal) if readable else JsonLines(redact)
+        )
         root = logging.getLogger()
-        root.addHandler(self._handler)
+        root.addHandler(self._writer)
         root.setLevel(level.upper())
 
     def close(self) -> None:
-        logging.getLogger().removeHandler(self._handler)
-        self._listener.stop()
-        self._target.close()
+        """Write what is still queued, for at most `CLOSE_S`; then nothing more is written."""
+        logging.getLogger().removeHandler(self._writer)
+        written = self._writer.finish()
+        self._writer.close()
+        if self._file is not None and written:  # closing would wait for a write that hangs
+            self._file.close()

@@ -1,6 +1,8 @@
 """The metrics of `contracts.metrics`, as Prometheus objects, and how a finished request moves them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +21,11 @@ from gateway.executor import Progress
 from gateway.pools import Pool
 
 Family = Counter | Gauge | Histogram
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+NO_ENGINE = ("none", "none")
+DIRECTIONS = ("prompt", "completion", "cached", "reasoning")
+KEPT_CHILDREN = 1024
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
 # A `_created` series beside each one would be in no contract, and is read by nobody.
@@ -59,6 +66,94 @@ def _outcome(code: str) -> str:
     return code if code in _OUTCOMES else OTHER_OUTCOME
 
 
+def _keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
+    """Remember `value`. Labels are few, by configuration; were they not, the memory begins again."""
+    if len(kept) >= KEPT_CHILDREN:
+        kept.clear()
+    kept[key] = value
+    return value
+
+
+_Kind = tuple[Operation, str, str, int, str | None, str, str]
+"""What tells requests apart: operation, model, intent, status, pool, engine and its version."""
+
+
+class _Children:
+    """What a request of one kind moves, kept because finding each by its labels takes longer than to
+    move it. Each comes to be when it is first moved: one that nothing has moved is not shown."""
+
+    def __init__(self, metrics: "Metrics", kind: _Kind) -> None:
+        self._metrics = metrics
+        self._operation, self._model, self._intent, self._status, pool, *self._engine = kind
+        self._pool = pool or "none"
+
+    @cached_property
+    def requests(self) -> Counter:
+        return self._metrics.counter(
+            "setpoint_requests_total",
+            *(self._operation, self._model, self._intent, str(self._status), *self._engine),
+        )
+
+    @cached_property
+    def duration(self) -> Histogram:
+        return self._metrics.histogram(
+            "setpoint_request_duration_seconds",
+            *(self._operation, self._model, self._intent, *self._engine),
+        )
+
+    @cached_property
+    def queue(self) -> Histogram:
+        return self._metrics.histogram("setpoint_queue_seconds", self._pool)
+
+    @cached_property
+    def ttft(self) -> Histogram:
+        return self._metrics.histogram(
+            "setpoint_ttft_seconds", self._model, self._intent, *self._engine
+        )
+
+    @cached_property
+    def upstream_ttft(self) -> Histogram:
+        return self._metrics.histogram(
+            "setpoint_upstream_ttft_seconds", self._model, self._pool, *self._engine
+        )
+
+    @cached_property
+    def tpot(self) -> Histogram:
+        return self._metrics.histogram(
+            "setpoint_tpot_seconds", self._model, self._intent, *self._engine
+        )
+
+    @cached_property
+    def tokens(self) -> tuple[Counter, ...]:
+        """In the order of `DIRECTIONS`; all of them are shown, as soon as there are any tokens."""
+        return tuple(
+            self._metrics.counter("setpoint_tokens_total", self._model, direction, *self._engine)
+            for direction in DIRECTIONS
+        )
+
+
+def _move_tokens(moved: _Children, progress: Progress) -> None:
+    first_s, usage = progress.first_token_s, progress.usage
+    if first_s is not None:
+        moved.ttft.observe(first_s - progress.accepted_s)
+        if progress.dispatched_s is not None:
+            moved.upstream_ttft.observe(first_s - progress.dispatched_s)
+    if usage is None:
+        return
+    counts = (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+    )
+    for counter, count in zip(moved.tokens, counts, strict=True):
+        if count:
+            counter.inc(count)
+    tpot_s = progress.tpot_s
+    if tpot_s is not None:
+        moved.tpot.observe(tpot_s)
+
+
 class Metrics:
     """One registry a gateway, so that two of them in a process do not mix."""
 
@@ -66,6 +161,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._families = {spec.name: _make(spec, self.registry) for spec in METRICS}
         self._before_scrape: list[Callable[[], None]] = []
+        self._children: dict[_Kind, _Children] = {}
+        self._counters: dict[tuple[str, ...], Counter] = {}
         self.gauge("setpoint_build_info", version).set(1)
 
     def counter(self, name: str, *labels: str) -> Counter:
@@ -107,64 +204,41 @@ class Metrics:
         """A request has met its fate. `model` must be one of the catalogue's, or "unknown": what
         clients write may not become labels."""
         last = progress.attempts[-1] if progress.attempts else None
-        engine = (last.engine, last.version or "unknown") if last else ("none", "none")
-        intent = decision.intent or "none"
-        operation = infer.operation
-        self.counter(
-            "setpoint_requests_total", operation, model, intent, str(status), *engine
-        ).inc()
-        self.histogram(
-            "setpoint_request_duration_seconds", operation, model, intent, *engine
-        ).observe(ended_s - progress.accepted_s)
+        engine = (last.engine, last.version or "unknown") if last else NO_ENGINE
+        pool = progress.target.pool if progress.target else None
+        moved = self._moved(
+            (infer.operation, model, decision.intent or "none", status, pool, *engine)
+        )
+        moved.requests.inc()
+        moved.duration.observe(ended_s - progress.accepted_s)
         for rule in decision.rules:
             if rule.verdict not in ("no_match", "not_evaluated"):
-                self.counter("setpoint_rules_total", rule.rule, rule.verdict).inc()
+                self._counter("setpoint_rules_total", rule.rule, rule.verdict).inc()
         for attempt in progress.attempts:
-            self.counter(
+            self._counter(
                 "setpoint_attempts_total",
                 attempt.target.pool,
                 "ok" if attempt.fault is None else _outcome(attempt.fault),
                 attempt.engine,
                 attempt.version or "unknown",
             ).inc()
-        if progress.target is not None:
-            self.histogram("setpoint_queue_seconds", progress.target.pool).observe(progress.queue_s)
-            self._tokens(model, intent, progress, progress.target.pool, engine)
+        if pool is not None:
+            moved.queue.observe(progress.queue_s)
+            _move_tokens(moved, progress)
 
     def refusal(self, operation: Operation, status: int, elapsed_s: float) -> None:
         """A request was refused before anything was decided about it."""
-        labels = ("none", "none")
-        engine = ("none", "none")
-        self.counter("setpoint_requests_total", operation, *labels, str(status), *engine).inc()
-        self.histogram("setpoint_request_duration_seconds", operation, *labels, *engine).observe(
-            elapsed_s
-        )
+        moved = self._moved((operation, "none", "none", status, None, *NO_ENGINE))
+        moved.requests.inc()
+        moved.duration.observe(elapsed_s)
 
-    def _tokens(
-        self, model: str, intent: str, progress: Progress, pool: str, engine: tuple[str, str]
-    ) -> None:
-        first_s, usage = progress.first_token_s, progress.usage
-        if first_s is not None:
-            self.histogram("setpoint_ttft_seconds", model, intent, *engine).observe(
-                first_s - progress.accepted_s
-            )
-            if progress.dispatched_s is not None:
-                self.histogram("setpoint_upstream_ttft_seconds", model, pool, *engine).observe(
-                    first_s - progress.dispatched_s
-                )
-        if usage is None:
-            return
-        counts = {
-            "prompt": usage.prompt_tokens,
-            "completion": usage.completion_tokens,
-            "cached": usage.cached_tokens or 0,
-            "reasoning": usage.reasoning_tokens or 0,
-        }
-        for direction, count in counts.items():
-            self.counter("setpoint_tokens_total", model, direction, *engine).inc(count)
-        tpot_s = progress.tpot_s
-        if tpot_s is not None:
-            self.histogram("setpoint_tpot_seconds", model, intent, *engine).observe(tpot_s)
+    def _moved(self, kind: "_Kind") -> "_Children":
+        kept = self._children.get(kind)
+        return kept or _keep(self._children, kind, _Children(self, kind))
+
+    def _counter(self, *key: str) -> Counter:
+        kept = self._counters.get(key)
+        return kept or _keep(self._counters, key, self.counter(*key))
 
     def watch_pools(self, pools: Iterable[Pool]) -> None:
         """Show the pools' state at every scrape."""

@@ -56,45 +56,82 @@ def _digest(text: bytes | str) -> bytes:
     return hashlib.sha256(raw).digest()
 
 
+# Text may be JSON, or JSON in JSON: a line break is then `\n`, a quote `\"`, each after any number of
+# backslashes. Every pattern matches these spellings too, and begins with letters rather than with an
+# assertion: that is what makes a search cheap.
+_SPACE = r"(?:\s|\\++(?:[fnrt]|u00[01][0-9a-f]))"
+_WORD_BEGAN = r"(?:(?<=gsk|xai)|(?<!\w..)|(?<=\\[bfnrt]..)|(?<=\\u00[01][0-9a-f]..))"
+"""After two letters: they began a word. No word ends in the longer ones."""
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\b((?:Bearer|Basic)\s+)[^\s\"',;]+", re.IGNORECASE), rf"\g<1>{MASK}"),
-    (re.compile(r"\b(sk|pk|rk|hf|gsk|xai)[-_][A-Za-z0-9_-]{8,}"), rf"\g<1>-{MASK}"),
+    (re.compile(rf"((?ai:Bearer|Basic){_SPACE}+)[^\s\"',;]+"), rf"\g<1>{MASK}"),
+    (
+        re.compile(rf"(sk|pk|rk|hf|gsk|xai){_WORD_BEGAN}[-_][A-Za-z0-9_-]{{8,}}"),
+        rf"\g<1>-{MASK}",
+    ),
     (re.compile(r"(://)[^\s/?#@\"']+@"), rf"\g<1>{MASK}@"),
     (
-        re.compile(r"([?&](?:api[-_]?key|key|access_token|token)=)[^&\s\"'#]+", re.IGNORECASE),
+        re.compile(r"([?&](?ai:api[-_]?key|key|access_token|token)=)[^&\s\"'#]+"),
         rf"\g<1>{MASK}",
     ),
 )
 
 
 class Redactor:
-    """Takes known secrets, and what looks like one, out of text."""
+    """Takes known secrets, and what looks like one, out of text.
+
+    Must stay true: JSON of which `redact` changes nothing holds no text of which it would. So a log line
+    is searched once, as a whole.
+    """
 
     def __init__(self, secrets: Iterable[SecretValue] = ()) -> None:
-        spellings = {
-            spelling
-            for secret in secrets
-            for spelling in _spellings(secret.reveal())
-            if len(spelling) >= SHORTEST_REDACTED
-        }
+        texts = {secret.reveal() for secret in secrets}
+        texts = {text for text in texts if len(text) >= SHORTEST_REDACTED}
         # Longest first, so that a secret which begins another one does not leave its rest behind.
-        ordered = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        ordered = sorted(texts, key=lambda text: (-len(text), text))
+        self._known = re.compile("|".join(map(_any_spelling, ordered)))
+        self._anchors = tuple({_anchor(text) for text in ordered})
 
     def redact(self, text: str) -> str:
         """`text` with every secret replaced by `***`. Never raises; takes linear time."""
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
+        # Looking for plain text first: a long alternation costs more than all the rest.
+        for anchor in self._anchors:
+            if anchor in text:
+                text = self._known.sub(MASK, text)
+                break
         for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
+            if pattern.search(text):  # `sub` reads its template even when there is nothing to do
+                text = pattern.sub(replacement, text)
         return text
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    """A secret as it stands in plain text, inside a JSON string, and inside a URL."""
-    return (
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret, safe="", errors="replace"),
-    )
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+")
+
+
+def _anchor(secret: str) -> str:
+    """The longest part of `secret` that is spelled the same everywhere. May be empty."""
+    return max(_UNRESERVED.findall(secret), key=len, default="")
+
+
+def _any_spelling(secret: str) -> str:
+    """A pattern of `secret` as it stands in plain text, in JSON, in JSON in JSON, and in a URL."""
+    parts = re.findall(r"(\\*)([^\\]?)", secret)
+    in_url = re.escape(quote(secret, safe="", errors="replace"))
+    return f"{''.join(_in_json(len(run), char) for run, char in parts)}|{in_url}"
+
+
+def _in_json(backslashes: int, char: str) -> str:
+    """A pattern of some backslashes before another character, however often they were escaped.
+
+    It takes the whole run of backslashes or nothing (`++`), and begins only where the run does: else a
+    text of backslashes would be read again from each of them.
+    """
+    escape = json.dumps(char)[2:-1] if char and not " " <= char <= "~" else ""
+    # What follows the first backslash: `n`, `u00e9`, or a pair of such.
+    escape = rf"(?i:{escape.replace(chr(92), chr(92) * 2 + '++')})" if escape else ""
+    plain = re.escape(char)
+    if backslashes:
+        run = rf"(?<!\\)\\{{{backslashes},}}+"
+        return run + (f"(?:{plain}|{escape})" if escape else plain)
+    if char == '"':
+        return r'(?:(?<!\\)\\++)?"'
+    return rf"(?:{plain}|(?<!\\)\\++{escape})" if escape else plain

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,23 @@ def test_redaction_never_breaks_a_line(text: str) -> None:
         assert set(json.loads(line)) == {"ts", "level", "event", "value"}
 
 
+@pytest.mark.req("SEC-3")
+def test_a_value_of_any_type_is_redacted_as_it_is_shown() -> None:
+    made = record(path=Path("/tmp") / SECRET.replace("/", ""), fault=ValueError(f"no {SECRET}"))
+    for form in (JsonLines(redact), Readable(redact, colour=False)):
+        assert "***" in form.format(made)
+        assert json.dumps(SECRET)[1:-1] not in form.format(made)
+
+
+@pytest.mark.req("SEC-3")
+@given(
+    st.lists(st.sampled_from([SECRET, "Bearer", " ", "\n", "\\", '"', "t", "sk-abcd1234", "\x1f"]))
+)
+def test_a_line_says_of_a_text_what_the_redactor_leaves_of_it(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert json.loads(JsonLines(redact).format(record(value=text)))["value"] == redact(text)
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=[])))
 def test_any_text_a_header_can_hold_can_be_logged(text: str) -> None:
     json.loads(JsonLines(redact).format(record(value=text)).encode())
@@ -74,6 +91,17 @@ def test_a_clients_text_cannot_speak_to_the_terminal() -> None:
     assert "\x1b[2J" not in line
     assert "\n" not in line
     assert 'key="a\\"b"' in line
+
+
+def test_an_exceptions_text_cannot_speak_to_the_terminal() -> None:
+    made = record()
+    try:
+        raise RuntimeError("\x1b[2J")
+    except RuntimeError as exc:
+        made.exc_info = (type(exc), exc, exc.__traceback__)
+    line = Readable(redact, colour=False).format(made)
+    assert "\x1b" not in line
+    assert line.endswith("\nRuntimeError: \\x1b[2J")
 
 
 def test_the_readable_form_is_short() -> None:
@@ -96,8 +124,16 @@ def test_events_below_the_level_are_not_written() -> None:
     logging.getLogger("elsewhere").warning("said %s", "so")
     made.close()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == ["seen", "said so"]
-    assert lines[1]["logger"] == "elsewhere"
+    assert [line["event"] for line in lines] == ["seen", "library_message"]
+    assert (lines[1]["logger"], lines[1]["message"]) == ("elsewhere", "said so")
+
+
+def test_a_librarys_message_of_several_lines_is_one_field_of_one_event() -> None:
+    said = logging.LogRecord("asyncio", logging.ERROR, "", 0, "Unclosed\nsession: %s", ("x",), None)
+    line = json.loads(JsonLines(redact).format(said))
+    assert line["event"] == "library_message"
+    assert (line["logger"], line["message"]) == ("asyncio", "Unclosed\nsession: x")
+    assert "\n" not in Readable(redact, colour=False).format(said)
 
 
 @pytest.mark.req("SEC-5")
@@ -128,6 +164,93 @@ def test_a_log_that_cannot_be_written_is_dropped_and_counted_and_nobody_waits(
         stuck.set()
         made.close()
     assert len(stream.getvalue().splitlines()) == 20 - drops[0]
+
+
+def output(stream: io.StringIO, on_drop: Callable[[], None] = lambda: None) -> LogOutput:
+    return LogOutput(
+        level="info", form="json", file=None, redact=redact, on_drop=on_drop, stream=stream
+    )
+
+
+class Counting(io.StringIO):
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+def test_lines_are_written_in_order_and_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "BATCH_LINES", 100)
+    stream = Counting()
+    made = output(stream)
+    for number in range(1050):
+        logs.event(logging.INFO, "line", number=number)
+    made.close()
+    written = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]
+    assert written == list(range(1050))
+    assert 11 <= stream.writes < 200
+
+
+def test_a_value_that_cannot_be_shown_ends_neither_the_log_nor_its_line() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise KeyError
+
+    stream = io.StringIO()
+    made = output(stream)
+    logs.event(logging.INFO, "broken", value=Broken())
+    logs.event(logging.INFO, "after")
+    made.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["unloggable", "after"]
+    assert (lines[0]["what"], lines[0]["error"]) == ("broken", "KeyError")
+
+
+def test_lines_that_the_target_refuses_are_counted_and_the_next_ones_are_written() -> None:
+    drops = [0]
+    full = threading.Event()
+    refused = threading.Event()
+    full.set()
+
+    class Disk(io.StringIO):
+        def write(self, text: str) -> int:
+            if full.is_set():
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    def drop() -> None:
+        drops[0] += 1
+        refused.set()
+
+    stream = Disk()
+    made = output(stream, drop)
+    logs.event(logging.INFO, "lost")
+    assert refused.wait(10)
+    full.clear()
+    logs.event(logging.INFO, "kept")
+    made.close()
+    assert drops == [1]
+    assert json.loads(stream.getvalue())["event"] == "kept"
+
+
+@pytest.mark.req("SEC-5")
+def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "CLOSE_S", 0.01)
+    stuck = threading.Event()
+
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            assert stuck.wait(10)
+            return super().write(text)
+
+    made = output(Stuck())
+    logs.event(logging.INFO, "line")
+    try:
+        made.close()
+        assert not stuck.is_set()
+    finally:
+        stuck.set()
 
 
 def test_a_log_file_gets_json(tmp_path: Path) -> None:

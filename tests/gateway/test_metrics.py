@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.dialect import EndpointState
 from contracts.metrics import METRICS
+from gateway import metrics
 from gateway.metrics import Metrics
 from tests.fakes.edge import Edge, chat_body
 from tests.fakes.scripted_engine import ScriptedEngine, refuses, streams
@@ -71,6 +72,29 @@ async def test_a_refused_request_is_counted(make_edge: MakeEdge) -> None:
     await edge.ask("POST", "/v1/embeddings", b"{")
     counted = await edge.counted("setpoint_requests_total", operation="embedding", status="400")
     assert counted == 1
+
+
+async def test_what_is_kept_to_be_quick_is_bounded_and_loses_no_count(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "KEPT_CHILDREN", 1)
+    edge = await make_edge()
+    for _ in range(2):
+        await edge.chat()
+        await edge.ask("POST", "/v1/embeddings", b"{")
+    assert await edge.counted("setpoint_requests_total", operation="chat", status="200") == 2
+    assert await edge.counted("setpoint_requests_total", operation="embedding", status="400") == 2
+    assert len(edge.gateway.metrics._children) == 1
+    assert len(edge.gateway.metrics._counters) == 1
+
+
+async def test_what_nothing_has_moved_is_not_shown(make_edge: MakeEdge) -> None:
+    edge = await make_edge()
+    await edge.ask("POST", "/v1/embeddings", b"{")
+    shown = edge.gateway.metrics.exposition()
+    for name in (b"setpoint_ttft_seconds", b"setpoint_tokens_total", b"setpoint_queue_seconds"):
+        assert name + b"{" not in shown
+        assert name + b"_count{" not in shown
 
 
 async def test_gauges_show_the_state_at_the_moment_of_the_scrape(make_edge: MakeEdge) -> None:

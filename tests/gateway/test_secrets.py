@@ -86,10 +86,74 @@ def test_redacting_twice_changes_nothing(tokens: list[str], text: str) -> None:
         ("to https://user:pw@host:1/x?y=1", "to https://***@host:1/x?y=1"),
         ("GET /v1?api_key=abc&x=1", "GET /v1?api_key=***&x=1"),
         ("GET /v1?a=1&key=abc", "GET /v1?a=1&key=***"),
+        (r'{"said": "no\nBearer\tabc\n"}', r'{"said": "no\nBearer\t***"}'),
+        (r'{"said": "{\"key\":\\nsk-abcdefgh\"}"}', r'{"said": "{\"key\":\\nsk-***\"}"}'),
     ],
 )
 def test_what_looks_like_a_secret_is_taken_out(text: str, cleaned: str) -> None:
     assert Redactor().redact(text) == cleaned
+
+
+PARTS = st.sampled_from(
+    [
+        "Bearer",
+        "basic",
+        "sk-",
+        "gsk_",
+        "abcdefgh12",
+        " ",
+        "\n",
+        "\x1f",
+        "\u2003",
+        "\\",
+        '"',
+        "t",
+        "://",
+        "u:p",
+        "@",
+        "?",
+        "&",
+        "key",
+        "=",
+        "***",
+    ]
+)
+AWKWARD = st.text(alphabet='\\"nab\n\x1f\u00e9\U0001f600u0e9 ', min_size=4, max_size=9)
+
+
+@pytest.mark.req("SEC-3")
+@given(secret=AWKWARD, parts=st.lists(PARTS | AWKWARD, max_size=9), depth=st.integers(0, 3))
+def test_json_that_stays_as_it_is_holds_no_text_that_would_not(
+    secret: str, parts: list[str], depth: int
+) -> None:
+    redactor = Redactor([SecretValue(secret)])
+    text = "".join(parts)
+    for _ in range(depth):
+        text = msgspec.json.encode(text).decode()
+    encoded = msgspec.json.encode(text).decode()
+    if redactor.redact(text) != text:
+        assert redactor.redact(encoded) != encoded
+
+
+@pytest.mark.req("SEC-3")
+@given(secret=AWKWARD, depth=st.integers(0, 4))
+def test_a_secret_is_found_however_often_it_was_encoded(secret: str, depth: int) -> None:
+    redactor = Redactor([SecretValue(secret)])
+    for encode in (json.dumps, lambda text: msgspec.json.encode(text).decode()):
+        text = secret
+        for _ in range(depth):
+            text = encode(text)[1:-1]
+        assert redactor.redact(f"a {text} z") == "a *** z"
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("secret", ['"\\ab', '\\"ab', "\nabc", "\\\\\nx", "\\ab\\"])
+@pytest.mark.parametrize(
+    "part", ["\\", "\\n", '"', "Bearer\\n", "Bearer ", " ", "://", "sk-", "?key="]
+)
+def test_a_hostile_text_takes_linear_time(secret: str, part: str) -> None:
+    """Ends at all: in quadratic time each of these would take minutes."""
+    Redactor([SecretValue(secret)]).redact("Bearer" + part * (100_000 // len(part)))
 
 
 @pytest.mark.req("SEC-3")
