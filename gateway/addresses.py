@@ -16,7 +16,10 @@ def is_loopback(host: str) -> bool:
 
 def normal_endpoint(url: str) -> str:
     """Without a trailing slash, and without the `/v1` that dialects add themselves."""
-    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+    bare = url.rstrip("/")
+    if "/" not in bare.partition("://")[2]:  # no path: a host may be called v1
+        return bare
+    return bare.removesuffix("/v1").rstrip("/")
 
 
 def endpoint_fault(url: str) -> str:
@@ -30,7 +33,7 @@ def endpoint_fault(url: str) -> str:
         return "expected a URL such as http://127.0.0.1:8081"
     if parts.username is not None or parts.password is not None:
         return "a URL with credentials would show in logs; use api_key"
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:  # also empty ones: a path is put behind
         return "an endpoint has no query and no fragment"
     if not url.isascii() or not url.isprintable() or " " in url:
         return "a URL is printable ASCII without blanks"

@@ -93,7 +93,7 @@ class Attempt:
         self._exchange: Exchange | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._progress_s = 0.0
-        self._paused_since_s: float | None = None
+        self._paused = False
         self._closed = False
         self._concluding = False
         self.committed: asyncio.Future[None] = self._loop.create_future()
@@ -104,7 +104,12 @@ class Attempt:
         self.fault: GatewayError | None = None
 
     def start(self) -> None:
-        """Dispatch. Raises the dialect's ClientFault for what cannot be said there."""
+        """Dispatch; nothing happens once it is cancelled.
+
+        Raises the dialect's ClientFault for what cannot be said there.
+        """
+        if self._closed:
+            return
         try:
             wire = self._dialect.request(self._infer, self._context)
         except GatewayError:
@@ -112,6 +117,8 @@ class Attempt:
             raise
         self._progress_s = self._clock()
         self._exchange = self._slot.endpoint.transport.start(wire, self)
+        if self._paused:
+            self._exchange.pause()
         self._arm(self._timeouts.total_s, lambda: self._time_out("total"))
         if not self._is_last:
             self._arm(self._timeouts.first_token_s, self._first_token_late)
@@ -128,15 +135,17 @@ class Attempt:
 
     def pause(self) -> None:
         """The reader is slow: read no more from the engine, and do not call it idle for that."""
-        if self._exchange is not None and not self._closed and self._paused_since_s is None:
-            self._paused_since_s = self._clock()
-            self._exchange.pause()
+        if not self._closed and not self._paused:
+            self._paused = True
+            if self._exchange is not None:
+                self._exchange.pause()
 
     def resume(self) -> None:
-        if self._exchange is not None and not self._closed and self._paused_since_s is not None:
+        if not self._closed and self._paused:
+            self._paused = False
             self._progress_s = self._clock()
-            self._paused_since_s = None
-            self._exchange.resume()
+            if self._exchange is not None:
+                self._exchange.resume()
 
     # -- ResponseSink -------------------------------------------------------------------
 
@@ -152,6 +161,8 @@ class Attempt:
         if self._decoder is None:
             room = ERROR_BODY_BYTES - len(self._error_body)
             self._error_body += data[:room]
+            if len(data) >= room:
+                self._fail(self._refusal())
             return
         if not self.committed.done():
             self._progress_s = self._clock()  # pings count until the first token, not after
@@ -159,17 +170,20 @@ class Attempt:
 
     def on_end(self) -> None:
         if self._decoder is None:
-            head = self._error_head or WireHead(status=502, headers={})
-            self._fail(self._dialect.fault(head, bytes(self._error_body)))
+            self._fail(self._refusal())
         elif not self._normaliser.over:
             events = self._normaliser.push(self._decoder.close())
             self._deliver(events + self._normaliser.close())
         self._close()
 
     def on_error(self, error: UpstreamFault) -> None:
-        if self._error_head is not None:
-            error = self._dialect.fault(self._error_head, bytes(self._error_body))
-        self._fail(error)
+        # An engine that had refused by then has said why, better than a socket or a clock can.
+        self._fail(error if self._error_head is None else self._refusal())
+
+    def _refusal(self) -> UpstreamFault:
+        """What the engine's error answer means, as far as it has come."""
+        head = self._error_head or WireHead(status=502, headers={})
+        return self._dialect.fault(head, bytes(self._error_body))
 
     # -- events -------------------------------------------------------------------------
 
@@ -185,6 +199,7 @@ class Attempt:
                 return
             self._held += events
             if not content and not isinstance(events[-1], End):
+                self._await_farewell()
                 return
             self.times.first_token_s = self._progress_s
             events, self._held = self._held, []
@@ -197,9 +212,8 @@ class Attempt:
             self.cancel()  # what a broken stream may still send is of no use
         elif self._normaliser.over:
             self._finish()
-        elif self._normaliser.complete and not self._concluding:
-            self._concluding = True
-            self._arm(LINGER_S, self._conclude)
+        else:
+            self._await_farewell()
 
     def _note(self, events: list[Event]) -> None:
         for event in events:
@@ -215,6 +229,12 @@ class Attempt:
                 case _:
                     pass
 
+    def _await_farewell(self) -> None:
+        """Once all choices have finished, usage and the end marker have only so long."""
+        if self._normaliser.complete and not self._concluding:
+            self._concluding = True
+            self._arm(LINGER_S, self._conclude)
+
     def _conclude(self) -> None:
         """All choices have finished and nothing more comes: the answer is whole without it."""
         if not self._normaliser.over:
@@ -226,7 +246,7 @@ class Attempt:
         if self._closed or (self._normaliser.over and self.committed.done()):
             self._close()
             return
-        if self._normaliser.complete:
+        if self._normaliser.complete and not self._normaliser.over:
             self._conclude()  # what failed is only the farewell
             return
         if isinstance(error, UpstreamFault) and error.where is None:
@@ -277,7 +297,7 @@ class Attempt:
     def _check_idle(self) -> None:
         """One timer for the whole stream: it looks when it fires, and not at every token."""
         now_s = self._clock()
-        quiet_s = 0.0 if self._paused_since_s is not None else now_s - self._progress_s
+        quiet_s = 0.0 if self._paused else now_s - self._progress_s
         if quiet_s >= self._timeouts.idle_s:
             self._time_out("idle")
         else:
@@ -290,4 +310,4 @@ class Attempt:
             "idle": f"the engine was silent for {limit_s:g} s",
             "total": f"the answer was not complete within {limit_s:g} s",
         }[which]
-        self._fail(UpstreamTimeout(said, fault="timeout", code=f"upstream_{which}_timeout"))
+        self.on_error(UpstreamTimeout(said, fault="timeout", code=f"upstream_{which}_timeout"))

@@ -16,7 +16,7 @@ from adapters.fakellmd.settings import LlmdSettings
 from adapters.fakellmd.text import Order, Script, Tool, prompt_tokens, write
 
 MAX_CHOICES = 128
-MAX_EMBEDDING_INPUTS = 2048
+MAX_TEXTS = 2048
 _ANY_OBJECT = {
     "type": "object",
     "properties": {
@@ -185,10 +185,6 @@ def parse_embedding(body: bytes, settings: LlmdSettings) -> Embedding:
     asked = _decode(body, _EmbeddingBody)
     model = _model(asked.model, settings)
     texts = _texts(asked.input, "input")
-    if len(texts) > MAX_EMBEDDING_INPUTS:
-        raise ApiError(
-            400, f"at most {MAX_EMBEDDING_INPUTS} inputs, got {len(texts)}", param="input"
-        )
     dimensions = asked.dimensions
     if dimensions is None:
         dimensions = settings.embedding_dimensions
@@ -281,18 +277,19 @@ def _texts(raw: Texts, member: str) -> list[str]:
         return [raw]
     if not raw:
         raise ApiError(400, f"{member} must not be empty", param=member)
-    if all(isinstance(item, int) for item in raw):
-        return [_detokenized(raw)]
-    texts = [item if isinstance(item, str) else _detokenized(item) for item in raw]
-    if len(texts) > MAX_EMBEDDING_INPUTS:
-        raise ApiError(400, f"at most {MAX_EMBEDDING_INPUTS} texts, got {len(texts)}", param=member)
-    return texts
+    tokens = [item for item in raw if isinstance(item, int)]
+    texts = [item for item in raw if not isinstance(item, int)]
+    if not texts:
+        return [_detokenized(tokens)]
+    if tokens:
+        raise ApiError(400, "texts and token ids must not be mixed in one list", param=member)
+    if len(texts) > MAX_TEXTS:
+        raise ApiError(400, f"at most {MAX_TEXTS} texts, got {len(texts)}", param=member)
+    return [text if isinstance(text, str) else _detokenized(text) for text in texts]
 
 
-def _detokenized(tokens: object) -> str:
+def _detokenized(tokens: list[int]) -> str:
     """A text as long as these token ids: four bytes each."""
-    if not isinstance(tokens, list):
-        raise ApiError(400, "texts and token ids must not be mixed in one list", param="prompt")
     return "".join(f"{mix(token) & 0xFFFF:04x}" for token in tokens)
 
 

@@ -31,7 +31,6 @@ class LocalExchange:
         self._flushing = False
         self._over = False
         """The answer is complete, or nobody wants it: nothing more is accepted."""
-        self._silent = False
         self.headed = False
 
     @property
@@ -41,7 +40,6 @@ class LocalExchange:
     # -- the sink's end -----------------------------------------------------------------
 
     def cancel(self) -> None:
-        self._silent = True
         self._held.clear()
         self._close()
 
@@ -62,9 +60,11 @@ class LocalExchange:
         self._say(lambda: self._sink.on_head(head))
 
     def data(self, data: bytes) -> None:
+        if not data or self._over:
+            return
         if self._paused or self._held:
-            self._say(lambda: self._sink.on_data(data))
-        elif data and not self._silent:
+            self._held.append(lambda: self._sink.on_data(data))
+        else:
             self._sink.on_data(data)
 
     def end(self) -> None:
@@ -78,14 +78,13 @@ class LocalExchange:
     def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """A whole answer at once."""
         self.head(status, {**headers, "content-length": str(len(body))})
-        if body:
-            self.data(body)
+        self.data(body)
         self.end()
 
     # -- inside -------------------------------------------------------------------------
 
     def _say(self, call: Callable[[], None]) -> None:
-        if self._silent or self._over:
+        if self._over:
             return
         if self._paused or self._held:
             self._held.append(call)

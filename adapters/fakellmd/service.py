@@ -275,7 +275,9 @@ class FakeLlmd:
 
     def _answer_id(self, headers: Headers) -> str:
         own = f"{mix(self.settings.seed, 13, self._requests):016x}"
-        return headers.get("x-request-id") or own
+        # A server hands on bytes that are not UTF-8 as lone surrogates, which no JSON can carry.
+        told = headers.get("x-request-id", "").encode(errors="replace").decode()
+        return told or own
 
     # -- the engines --------------------------------------------------------------------
 

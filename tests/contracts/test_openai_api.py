@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import completion_create_params, embedding_create_params
-from openai.types.chat import ChatCompletionMessageParam, completion_create_params as chat_params
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionStreamOptionsParam
+from openai.types.chat import completion_create_params as chat_params
 
 from contracts.openai_api import (
     ChatRequest,
@@ -24,11 +25,10 @@ REQUESTS: dict[type[msgspec.Struct], dict[str, Any]] = {
     CompletionRequest: {"model": "m", "prompt": "hi"},
     EmbeddingRequest: {"model": "m", "input": "hi"},
 }
-ENCODING = msgspec.json.encode
 
 
 def decode(kind: type[msgspec.Struct], **members: object) -> Any:
-    return msgspec.json.decode(ENCODING(REQUESTS[kind] | members), type=kind)
+    return msgspec.json.decode(msgspec.json.encode(REQUESTS[kind] | members), type=kind)
 
 
 def refusal(kind: type[msgspec.Struct], **members: object) -> str:
@@ -78,8 +78,8 @@ def test_a_bound_is_within_and_what_is_beyond_is_named(
 ) -> None:
     for value in (least, most):
         assert getattr(decode(kind, **{member: value}), member) == value
-    for value in (least - step, most + step):
-        assert f"`$.{member}`" in refusal(kind, **{member: value})
+    for beyond in (least - step, most + step):
+        assert f"`$.{member}`" in refusal(kind, **{member: beyond})
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_every_role_that_the_sdk_can_send_is_known() -> None:
         (ChatRequest, chat_params.CompletionCreateParamsBase),
         (CompletionRequest, completion_create_params.CompletionCreateParamsBase),
         (EmbeddingRequest, embedding_create_params.EmbeddingCreateParams),
-        (StreamOptions, chat_params.ChatCompletionStreamOptionsParam),
+        (StreamOptions, ChatCompletionStreamOptionsParam),
     ],
 )
 def test_every_member_named_here_is_one_of_openais(kind: type[msgspec.Struct], theirs: Any) -> None:

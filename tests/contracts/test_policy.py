@@ -32,8 +32,9 @@ def test_a_plain_rung_is_its_name(name: str) -> None:
 def test_a_rung_with_an_argument_is_a_mapping_of_one(
     written: dict[str, object], argument: object
 ) -> None:
-    (action,) = written
-    assert Rung.parse(written) == Rung(action, pytest.approx(argument))
+    rung = Rung.parse(written)
+    assert {rung.action} == set(written)
+    assert rung.argument == pytest.approx(argument)
 
 
 @pytest.mark.req("SEC-4")
@@ -90,7 +91,9 @@ def test_a_single_request_is_held_to_the_95th_percentile_if_there_is_one(
     ttft: dict[str, Duration | None], tpot: dict[str, Duration | None]
 ) -> None:
     """p95, else p99, else p50: a request is not held to the median when a tail was promised."""
-    fields = {f"ttft_{p}": v for p, v in ttft.items()} | {f"tpot_{p}": v for p, v in tpot.items()}
+    fields: dict[str, Any] = {f"ttft_{p}": v for p, v in ttft.items()} | {
+        f"tpot_{p}": v for p, v in tpot.items()
+    }
     objectives = Objectives(**fields)
     for held_to, promised in ((objectives.ttft_s, ttft), (objectives.tpot_s, tpot)):
         in_order = [promised[p] for p in ("p95", "p99", "p50") if promised[p] is not None]

@@ -96,6 +96,21 @@ async def test_greedy_text_does_not_depend_on_the_seed(
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"), [("req_1", "req_1"), ("caf\u00e9", "caf\u00e9"), ("\udcff", "?")]
+)
+async def test_an_answer_bears_its_requests_id_whatever_bytes_that_is(
+    fake: FakeLlmd, chat: Make, make_post: Make, ask: Ask, told: str, shown: str
+) -> None:
+    """Bytes that are not UTF-8 used to leave the request without an answer."""
+    for stream in (True, False):
+        body = json.loads(chat(max_tokens=1, stream=stream).body)
+        async with asyncio.timeout(60):
+            got = await ask(fake, make_post("/v1/chat/completions", body, X_Request_Id=told))
+        whole = got.events[0] if stream else got.json
+        assert whole["id"] == f"chatcmpl-{shown}"
+
+
 async def test_choices_are_sequences_of_their_own(fake: FakeLlmd, chat: Make, ask: Ask) -> None:
     whole = (await ask(fake, chat(n=3, max_tokens=9))).json
     assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]

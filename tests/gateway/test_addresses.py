@@ -1,0 +1,110 @@
+"""Who is only this machine, and what can be an endpoint: the safe side of every doubt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
+from gateway.upstream.target import Target
+
+
+@pytest.mark.req("SEC-1")
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.255.0.3", "::1", "0:0:0:0:0:0:0:1", "localhost", "LocalHost"]
+)
+def test_only_this_machine_reaches_a_loopback_address(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.req("SEC-1")
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("0.0.0.0", "::", "", "*", "10.0.0.1", "128.0.0.1", "fe80::1", "example.com"),
+        # Names and spellings that somebody else may answer to.
+        *("localhost.example.com", "127.0.0.1.example.com", "127.1", "2130706433", "0177.0.0.1"),
+        *("127.0.0.1:80", "[::1]", " 127.0.0.1", "localhost\n"),
+    ],
+)
+def test_what_may_be_another_machine_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("http://h:1", "http://h:1"),
+        ("http://h:1/", "http://h:1"),
+        ("http://h:1/v1", "http://h:1"),
+        ("http://h:1/v1//", "http://h:1"),
+        ("http://h//v1", "http://h"),
+        ("http://h/api/v1/", "http://h/api"),
+        ("http://h/v1/models", "http://h/v1/models"),
+        ("http://h/xv1", "http://h/xv1"),
+        ("http://v1", "http://v1"),  # a host of that name
+        ("http://v1/v1", "http://v1"),
+    ],
+)
+def test_an_endpoint_ends_before_the_version(written: str, meant: str) -> None:
+    assert normal_endpoint(written) == meant
+
+
+HOSTS = st.sampled_from(["h", "v1", "10.0.0.1", "[::1]", "engine.example.com"])
+PORTS = st.sampled_from(["", ":1", ":65535"])
+PATHS = st.lists(st.sampled_from(["v1", "api", "", "a.b"]), max_size=3).map(
+    lambda parts: "".join(f"/{part}" for part in parts)
+)
+
+
+@given(scheme=st.sampled_from(["http", "https"]), host=HOSTS, port=PORTS, path=PATHS)
+def test_a_good_endpoint_stays_one_and_keeps_its_host(
+    scheme: str, host: str, port: str, path: str
+) -> None:
+    url = f"{scheme}://{host}{port}{path}"
+    assert endpoint_fault(url) == ""
+    normal = normal_endpoint(url)
+    assert endpoint_fault(normal) == ""
+    assert not normal.endswith("/")
+    there, meant = Target.parse(url), Target.parse(normal)
+    assert (there.host, there.port, there.tls) == (meant.host, meant.port, meant.tls)
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://", "expected a URL"),
+        ("https:///path", "expected a URL"),
+        ("h:1", "expected a URL"),
+        ("ftp://h", "expected a URL"),
+        ("http://h:0", "expected a URL"),
+        ("http://h:65536", "cannot be read"),
+        ("http://h:eighty", "cannot be read"),
+        ("http://[::1", "cannot be read"),
+        ("http://h?key=1", "no query"),
+        ("http://h/?", "no query"),  # what is put behind it would be one
+        ("http://h#top", "no query"),
+        ("http://h/#", "no query"),
+        ("http://h /", "without blanks"),
+        ("http://h\n", "without blanks"),
+        ("http://h\u00e9", "ASCII"),
+    ],
+)
+def test_what_is_wrong_with_an_endpoint_is_said(url: str, said: str) -> None:
+    assert said in endpoint_fault(url)
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize("user", ["sk-secret@", "sk-secret:@", "me:sk-secret@", ":sk-secret@"])
+def test_credentials_are_refused_and_not_repeated(user: str) -> None:
+    said = endpoint_fault(f"http://{user}h:1")
+    assert "api_key" in said
+    assert "sk-secret" not in said
+
+
+@pytest.mark.req("SEC-3")
+@given(rest=st.text())
+def test_no_fault_quotes_the_url(rest: str) -> None:
+    marked = f"http://\u2603{rest}"
+    assert "\u2603" not in endpoint_fault(marked)
+    assert endpoint_fault(marked) != ""

@@ -1,0 +1,466 @@
+"""One attempt in virtual time: what reaches the sink, when it is over, and that it lets go of its slot."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import looptime
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.dialect import AttemptContext
+from contracts.errors import GatewayError, InvalidField, StreamBroken, UpstreamFault
+from contracts.events import Delta, End, Event, Fault, Finish, Opened, UsageReport
+from contracts.inference import InferRequest, Operation, Timeouts
+from gateway.attempt import ERROR_BODY_BYTES, LINGER_S, Attempt, expected_choices
+from gateway.intake import read_request
+from gateway.pools import Pool
+from tests.fakes.scripted import (
+    DONE,
+    USAGE,
+    Script,
+    ScriptedTransport,
+    answer,
+    broken,
+    chunk,
+    data,
+    end,
+    head,
+    refusal,
+)
+
+MakePool = Callable[..., Pool]
+pytestmark = [pytest.mark.looptime, pytest.mark.req("RUN-1", "RUN-5", "RUN-6")]
+STATES = {
+    "created": 0.0,
+    "dispatched": 0.02,
+    "answering": 0.07,
+    "streaming": 0.15,
+    "over": 0.5,
+    "long over": 5.0,
+}
+"""Seconds after the start of `answer()`; at 0 it has not been started yet."""
+
+
+def request(operation: Operation = "chat", **fields: object) -> InferRequest:
+    body: dict[str, object] = {"model": "m", **fields}
+    if operation == "chat":
+        body["messages"] = [{"role": "user", "content": "hi"}]
+    return read_request(
+        msgspec.json.encode(body), operation, request_id="req_1", key="", headers={}
+    )
+
+
+class Scene:
+    """An attempt on a pool of one endpoint, with a sink that remembers and notes what comes too late."""
+
+    def __init__(
+        self,
+        make_pool: MakePool,
+        script: Script,
+        *,
+        infer: InferRequest | None = None,
+        timeouts: Timeouts | None = None,
+        is_last: bool = True,
+        on_events: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport = ScriptedTransport(script)
+        self.pool = make_pool("a", self.transport, slots=1)
+        self.slot = self.pool.enter(0).slot.result()
+        self.seen: list[Event] = []
+        self.cancelled = False
+        self.after_cancel: list[Event] = []
+        self._on_events = on_events
+        self.attempt = Attempt(
+            infer or request(),
+            AttemptContext(upstream_model="up"),
+            dialect=self.pool.dialect,
+            slot=self.slot,
+            sink=self,
+            timeouts=timeouts or Timeouts(),
+            is_last=is_last,
+            new_id=lambda: "call_1",
+            clock=self.loop.time,
+        )
+
+    def events(self, events: list[Event]) -> None:
+        (self.after_cancel if self.cancelled else self.seen).extend(events)
+        if self._on_events is not None:
+            self._on_events(self.attempt)
+
+    def cancel(self) -> None:
+        self.attempt.cancel()
+        self.cancelled = True
+
+    @property
+    def free(self) -> bool:
+        return self.pool.signals().inflight == 0 and self.pool.endpoints[0].inflight == 0
+
+    @property
+    def kinds(self) -> list[type[Event]]:
+        return [type(event) for event in self.seen if not isinstance(event, Opened)]
+
+    @property
+    def exchange_cancelled_at_s(self) -> float | None:
+        return self.transport.exchanges[0].cancelled_at_s
+
+    async def fault(self) -> GatewayError:
+        with pytest.raises(GatewayError) as caught:
+            async with asyncio.timeout(1000):
+                await self.attempt.committed
+        return caught.value
+
+
+# -- how many answers a request asks for ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices"),
+    [
+        ("text", 1),
+        (["one"], 1),
+        (["one", "two"], 2),
+        ([11, 12, 13], 1),  # one prompt, in tokens
+        ([[11], [12, 13]], 2),
+        ([], 1),
+        ("", 1),
+    ],
+)
+def test_each_prompt_of_a_text_completion_is_answered_n_times(prompt: object, choices: int) -> None:
+    assert expected_choices(request("completion", prompt=prompt)) == choices
+    assert expected_choices(request("completion", prompt=prompt, n=3)) == 3 * choices
+
+
+def test_a_chat_and_an_embedding_have_one_prompt() -> None:
+    assert expected_choices(request("chat", n=4)) == 4
+    assert expected_choices(request("chat", prompt=["not", "looked", "at"])) == 1
+    assert expected_choices(request("embedding", input=["one", "two"])) == 1
+
+
+# -- cancel ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_s", STATES.values(), ids=STATES)
+async def test_cancelling_twice_is_cancelling_once_in_every_state(
+    make_pool: MakePool, at_s: float
+) -> None:
+    scene = Scene(make_pool, answer())
+    if at_s:
+        scene.attempt.start()
+        await asyncio.sleep(at_s)
+    already_free = scene.free
+    scene.cancel()
+    cancelled_at_s = scene.loop.time()
+    assert scene.free
+    # Whoever takes the place next is not thrown out by a second release.
+    next_one = await scene.pool.enter(0).slot
+    scene.attempt.cancel()
+    scene.attempt.pause()
+    scene.attempt.resume()
+    await asyncio.sleep(100)
+    assert scene.pool.signals().inflight == 1
+    next_one.release()
+    assert scene.attempt.finished.done()
+    assert scene.attempt.committed.done()
+    assert scene.after_cancel == []
+    if at_s and not already_free:
+        assert scene.exchange_cancelled_at_s == cancelled_at_s
+
+
+async def test_an_attempt_cancelled_before_its_start_never_reaches_the_engine(
+    make_pool: MakePool,
+) -> None:
+    scene = Scene(make_pool, answer())
+    scene.cancel()
+    scene.attempt.start()
+    await asyncio.sleep(10)
+    assert scene.transport.requests == []
+    assert scene.after_cancel == []
+    assert scene.free
+
+
+@pytest.mark.parametrize("piece", [0, 1, 2])
+async def test_a_sink_that_cancels_from_within_hears_nothing_more(
+    make_pool: MakePool, piece: int
+) -> None:
+    calls = 0
+
+    def cancel(attempt: Attempt) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == piece + 1:
+            attempt.cancel()
+
+    last = data(0.3, chunk({"content": "c"}) + chunk({}, finish="stop"))
+    script = [head(0.1), data(0.1, chunk({"content": "a"})), data(0.2, chunk({"content": "b"}))]
+    scene = Scene(make_pool, [*script, last], on_events=cancel)
+    scene.attempt.start()
+    await scene.attempt.finished
+    await asyncio.sleep(10 * LINGER_S)
+    assert calls == piece + 1
+    assert scene.free
+
+
+async def test_a_request_that_the_dialect_cannot_say_frees_its_slot(make_pool: MakePool) -> None:
+    scene = Scene(make_pool, answer())
+
+    class Mute:
+        def request(self, infer: InferRequest, attempt: AttemptContext) -> None:
+            raise InvalidField("no such thing here", param="audio")
+
+    scene.attempt._dialect = Mute()  # type: ignore[assignment]  # all of a dialect that is asked
+    with pytest.raises(InvalidField):
+        scene.attempt.start()
+    assert scene.free
+    assert scene.transport.requests == []
+
+
+# -- pause ----------------------------------------------------------------------------------
+
+
+async def test_pausing_and_resuming_twice_reach_the_engine_once(make_pool: MakePool) -> None:
+    scene = Scene(make_pool, answer(("a", "b", "c")))
+    scene.attempt.start()
+    await asyncio.sleep(0.15)
+    scene.attempt.resume()
+    for _ in range(2):
+        scene.attempt.pause()
+    exchange = scene.transport.exchanges[0]
+    assert (exchange.paused, exchange.pauses) == (True, 1)
+    await asyncio.sleep(200)  # longer than the engine may be silent
+    assert scene.kinds.count(Delta) == 1
+    for _ in range(2):
+        scene.attempt.resume()
+    await scene.attempt.finished
+    assert scene.kinds[-1] is End
+
+
+async def test_a_pause_before_the_start_holds_the_engine_back_from_the_start(
+    make_pool: MakePool,
+) -> None:
+    scene = Scene(make_pool, answer())
+    scene.attempt.pause()
+    scene.attempt.start()
+    await asyncio.sleep(5)
+    assert not scene.attempt.committed.done()
+    scene.attempt.resume()
+    await scene.attempt.finished
+    assert scene.kinds[-1] is End
+
+
+async def test_a_pause_does_not_outlast_the_total(make_pool: MakePool) -> None:
+    scene = Scene(make_pool, answer(), timeouts=Timeouts(idle_s=2.0, total_s=7.0))
+    scene.attempt.start()
+    await asyncio.sleep(0.15)
+    scene.attempt.pause()
+    await scene.attempt.finished
+    assert scene.loop.time() == pytest.approx(7.0)
+    assert scene.kinds[-1] is Fault
+    assert scene.free
+
+
+# -- error answers --------------------------------------------------------------------------
+
+
+@pytest.mark.req("SEC-5")
+async def test_an_error_answer_without_end_is_read_no_further_than_its_bound(
+    make_pool: MakePool,
+) -> None:
+    flood = [data(0.1 * n, b"x" * (ERROR_BODY_BYTES // 4 + 1)) for n in range(1, 100)]
+    scene = Scene(make_pool, [head(0.05, 503), *flood])
+    scene.attempt.start()
+    error = await scene.fault()
+    assert isinstance(error, UpstreamFault)
+    assert error.upstream_status == 503
+    assert scene.exchange_cancelled_at_s == pytest.approx(0.4)
+    assert len(scene.attempt._error_body) == ERROR_BODY_BYTES
+    assert scene.free
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+async def test_an_engine_that_refused_and_then_fell_silent_has_still_said_why(
+    make_pool: MakePool, is_last: bool
+) -> None:
+    body = b'{"error":{"message":"no such adapter","type":"BadRequestError"}}'
+    scene = Scene(
+        make_pool,
+        [head(0.1, 400), data(0.1, body)],
+        timeouts=Timeouts(idle_s=3.0, first_token_s=2.0),
+        is_last=is_last,
+    )
+    scene.attempt.start()
+    error = await scene.fault()
+    assert (error.status, error.message) == (400, "no such adapter")
+    assert scene.exchange_cancelled_at_s is not None
+    assert scene.free
+
+
+async def test_a_refusal_that_breaks_off_keeps_its_status(make_pool: MakePool) -> None:
+    cut = broken(0.2, StreamBroken("cut", fault="stream_broken"))
+    scene = Scene(make_pool, [*refusal(429, b"{")[:2], cut])
+    scene.attempt.start()
+    error = await scene.fault()
+    assert isinstance(error, UpstreamFault)
+    assert (error.status, error.where) == (429, "pool a, endpoint 1")
+
+
+# -- ends that are hard to tell -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_an_error_event_after_an_empty_answers_finish_is_a_fault(
+    make_pool: MakePool, ends: bool
+) -> None:
+    """It has not been sent on, so another attempt may do better; and nobody waits for ever."""
+    error = b'data: {"error":{"message":"engine died"}}\n\n'
+    script = [head(0.1), data(0.1, chunk({}, finish="stop")), data(0.2, error)]
+    scene = Scene(make_pool, [*script, end(0.3)] if ends else script)
+    scene.attempt.start()
+    assert "engine died" in (await scene.fault()).message
+    assert scene.loop.time() == pytest.approx(0.2)
+    assert scene.seen == []
+    assert scene.free
+
+
+async def test_an_empty_answer_waits_no_longer_for_its_farewell_than_another(
+    make_pool: MakePool,
+) -> None:
+    scene = Scene(make_pool, [head(0.1), data(0.2, chunk({}, finish="stop"))])
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert scene.kinds == [Finish, UsageReport, End]
+    assert scene.loop.time() == pytest.approx(0.2 + LINGER_S)
+    assert scene.free
+
+
+async def test_content_and_fault_that_come_together_are_both_sent_on(make_pool: MakePool) -> None:
+    error = b'data: {"error":{"message":"engine died"}}\n\n'
+    scene = Scene(make_pool, [head(0.1), data(0.1, chunk({"content": "Hel"}) + error)])
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert scene.kinds == [Delta, Fault]
+    assert scene.attempt.fault is not None
+    assert scene.exchange_cancelled_at_s == pytest.approx(0.1)
+    assert scene.free
+
+
+# -- any engine, any client -----------------------------------------------------------------
+
+PIECES = st.sampled_from(
+    [
+        chunk({"role": "assistant", "content": None}),
+        chunk({"content": "a"}),
+        chunk({"content": "b"}, index=1),
+        chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}),
+        chunk({}, finish="stop"),
+        chunk({}, finish="length", index=1),
+        chunk({"content": "c"}, finish="stop"),
+        chunk({}, finish="error"),
+        USAGE,
+        DONE,
+        b": ping\n\n",
+        b"data: {half\n\n",
+        b"data: ",
+        b'data: {"error":{"message":"died"}}\n\n',
+    ]
+)
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> Script:
+    """Whatever a transport may report: its order is fixed, all else is not. Half seconds, so ties happen."""
+    at_s = 0.0
+    steps = []
+
+    def later() -> float:
+        nonlocal at_s
+        at_s += 0.5 * draw(st.integers(0, 3))
+        return at_s
+
+    if draw(st.booleans()) or draw(st.booleans()):
+        status = draw(st.sampled_from([200, 200, 200, 200, 400, 429, 503]))
+        steps.append(head(later(), status))
+        batches = draw(st.lists(st.lists(PIECES, min_size=1, max_size=4), max_size=6))
+        steps += [data(later(), b"".join(batch)) for batch in batches]
+        last = draw(st.sampled_from(["end", "broken", "silence"]))
+        if last == "end":
+            steps.append(end(later()))
+    else:
+        last = draw(st.sampled_from(["broken", "silence"]))
+    if last == "broken":
+        steps.append(broken(later(), StreamBroken("cut", fault="stream_broken")))
+    return steps
+
+
+def well_formed(events: list[Event], *, whole: bool) -> bool:
+    """The grammar at the head of `contracts.events`; without `whole`, the beginning of such a stream."""
+    kinds = [type(event) for event in events]
+    ends = kinds[-1:] == [End] or kinds[-1:] == [Fault]
+    finished = [event.choice for event in events if isinstance(event, Finish)]
+    return (
+        not any(kind in (End, Fault) for kind in kinds[:-1])
+        and len(finished) == len(set(finished))
+        and kinds.count(UsageReport) == (kinds[-1:] == [End])
+        and (ends or not whole)
+    )
+
+
+def in_virtual_time(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(main())
+
+
+@pytest.mark.req("RUN-3", "ADM-3")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # a factory without state
+@given(
+    script=scripts(),
+    n=st.integers(1, 2),
+    is_last=st.booleans(),
+    cancel_half_s=st.none() | st.integers(0, 14),
+    pauses=st.lists(st.tuples(st.integers(0, 8), st.booleans()), max_size=4),
+)
+def test_the_sink_sees_a_stream_or_nothing_and_the_slot_is_free_in_the_end(
+    make_pool: MakePool,
+    script: Script,
+    n: int,
+    is_last: bool,
+    cancel_half_s: int | None,
+    pauses: list[tuple[int, bool]],
+) -> None:
+    limits = Timeouts(first_token_s=2.0, idle_s=3.0, total_s=6.0)
+
+    async def main() -> None:
+        scene = Scene(make_pool, script, infer=request(n=n), timeouts=limits, is_last=is_last)
+        attempt = scene.attempt
+        attempt.start()
+        for half_s, resume in pauses:
+            action = attempt.resume if resume else attempt.pause
+            scene.loop.call_later(0.5 * half_s, action)
+        if cancel_half_s is not None:
+            scene.loop.call_later(0.5 * cancel_half_s, scene.cancel)
+        await asyncio.sleep(limits.total_s + 2 * LINGER_S)
+
+        assert scene.free
+        assert attempt.finished.done()
+        assert attempt.committed.done()
+        assert attempt.times.ended_s is not None
+        assert attempt.times.ended_s <= limits.total_s + LINGER_S
+        assert scene.after_cancel == []
+        lost = attempt.committed.cancelled() or attempt.committed.exception() is not None
+        if lost:
+            assert scene.seen == []
+        else:
+            assert well_formed(scene.seen, whole=cancel_half_s is None)
+            assert scene.seen
+        if attempt.fault is not None and not lost:
+            assert isinstance(scene.seen[-1], Fault)
+
+        before = list(scene.seen)
+        await asyncio.sleep(1000)
+        assert scene.seen == before, "no timer fires after the end"
+        assert attempt._timers == []
+
+    in_virtual_time(main)
