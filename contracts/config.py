@@ -68,7 +68,7 @@ class TimeoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     connect: Duration = Duration(5)
     first_token: Duration = Duration(60)
-    idle: Duration = Duration(60)
+    idle: Duration = Duration(120)
     total: Duration = Duration(1800)
 
 

@@ -39,11 +39,12 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. `first_token_s` is not armed on a plan's last attempt; `idle_s` always runs."""
+    """Seconds. `first_token_s` is not armed on a plan's last attempt; `idle_s` always runs, and so must be
+    longer than a backend without heartbeats takes to read its longest prompt."""
 
     connect_s: float = 5.0
     first_token_s: float = 60.0
-    idle_s: float = 60.0
+    idle_s: float = 120.0
     total_s: float = 1800.0
 
 
