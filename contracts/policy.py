@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from contracts.config import Name
-from contracts.quantities import Duration, Money, Share
+from contracts.quantities import Duration, Money, Quantity, Share
 
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 
@@ -69,6 +69,10 @@ class ReduceBatching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     reduce_batching: Share
 
 
+def _parse(kind: type[Quantity], raw: object) -> Quantity:
+    return kind.parse(raw)
+
+
 class Rung(msgspec.Struct, frozen=True):
     """One step of a ladder: a plain name, or a name with its one argument.
 
@@ -91,9 +95,8 @@ class Rung(msgspec.Struct, frozen=True):
                 "reduce_batching": ReduceBatching,
             }.get(action)
             if shape is not None:
-                hook = lambda kind, value: kind.parse(value)  # noqa: E731
                 try:
-                    parsed = msgspec.convert(raw, shape, dec_hook=hook)
+                    parsed = msgspec.convert(raw, shape, dec_hook=_parse)
                 except msgspec.ValidationError as exc:
                     raise ValueError(str(exc)) from exc
                 return cls(action, getattr(parsed, action))
