@@ -14,6 +14,7 @@ import msgspec
 from adapters.dialect import AttemptContext
 from contracts.catalog import Catalog
 from contracts.errors import (
+    REPEATABLE,
     BelowQualityFloor,
     ConnectFailed,
     FaultClass,
@@ -33,10 +34,6 @@ BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 2.0
 RETRY_AFTER_PATIENCE_S = 5.0
 """A backend that asks for more than this is not waited for: the next target, or the client, is told."""
 
-_SAME_TARGET: frozenset[FaultClass] = frozenset(
-    {"rate_limit", "overload", "unavailable", "upstream_bug", "stream_broken"}
-)
-"""Worth another try at the same target. A silent one (`timeout`) is not: it would be silent again."""
 _NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
 """The request itself is at fault; no other target will like it better."""
 
@@ -134,20 +131,23 @@ class Executor:
         """Run to the end. Raises GatewayError if no content could be had from any target."""
         error: GatewayError | None = None
         for position, target in enumerate(plan.targets):
-            retries = self._pools[target.pool].options.retries
-            tries = 1 + retries
-            while tries > 0:
-                tries -= 1
-                is_last = position == len(plan.targets) - 1
+            pool = self._pools[target.pool]
+            tried: list[Endpoint] = []
+            for done in range(1 + pool.options.retries):
+                may_repeat = done < pool.options.retries
+                untried = sum(endpoint not in tried for endpoint in pool.ready)
+                elsewhere = position + 1 < len(plan.targets) or (may_repeat and untried > 1)
                 try:
-                    await self._attempt(infer, plan, target, catalog, sink, progress, is_last)
+                    await self._attempt(
+                        infer, plan, target, catalog, sink, progress, tried, is_last=not elsewhere
+                    )
                     return
                 except GatewayError as exc:
                     error = exc if error is None or not isinstance(exc, NoReadyBackend) else error
                     if _is_final(exc):
                         raise
-                    backoff_s = self._backoff_s(exc, retries - tries)
-                    if tries == 0 or backoff_s is None:
+                    backoff_s = self._backoff_s(exc, done, pool, tried) if may_repeat else None
+                    if backoff_s is None:
                         break
                     progress.backoff_s += backoff_s
                     await asyncio.sleep(backoff_s)
@@ -162,10 +162,13 @@ class Executor:
         catalog: Catalog,
         sink: AnswerSink,
         progress: Progress,
+        tried: list[Endpoint],
+        *,
         is_last: bool,
     ) -> None:
         pool = self._pools[target.pool]
-        slot = await self._slot(pool, plan.constraints.priority, sink, progress)
+        slot = await self._slot(pool, plan.constraints.priority, tried, sink, progress)
+        tried.append(slot.endpoint)
         try:
             await self._dispatch(infer, plan, target, pool, slot, catalog, sink, progress, is_last)
         except BaseException:
@@ -227,8 +230,15 @@ class Executor:
             record.fault = attempt.fault.code
             progress.fault = attempt.fault
 
-    async def _slot(self, pool: Pool, priority: int, sink: AnswerSink, progress: Progress) -> Slot:
-        entry = pool.enter(priority)
+    async def _slot(
+        self,
+        pool: Pool,
+        priority: int,
+        tried: list[Endpoint],
+        sink: AnswerSink,
+        progress: Progress,
+    ) -> Slot:
+        entry = pool.enter(priority, avoid=tried)
         asked_s = self._clock()
         try:
             slot = await self._patiently(entry.slot, sink, progress)
@@ -251,10 +261,16 @@ class Executor:
                 await sink.waiting(progress)
         return future.result()
 
-    def _backoff_s(self, error: GatewayError, done: int) -> float | None:
+    def _backoff_s(
+        self, error: GatewayError, done: int, pool: Pool, tried: list[Endpoint]
+    ) -> float | None:
         """How long to wait before the same target is asked again; None: it is not worth it."""
-        if not isinstance(error, UpstreamFault) or error.fault not in _SAME_TARGET:
+        if not isinstance(error, UpstreamFault) or error.fault not in REPEATABLE:
             return None
+        if any(endpoint not in tried for endpoint in pool.ready):
+            return 0.0  # what one endpoint asked for is not what the next one needs
+        if error.fault == "timeout":
+            return None  # it would be silent again
         asked_s = error.retry_after_s
         if asked_s is not None and asked_s > RETRY_AFTER_PATIENCE_S:
             return None

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from adapters.dialect import Dialect, EndpointState
 from adapters.transport import Transport
@@ -92,6 +92,7 @@ class Pool:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Slot]] = {}
+        self._avoid: dict[int, tuple[Endpoint, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._queue = AdmissionQueue(self._settings())
 
@@ -144,8 +145,9 @@ class Pool:
 
     # -- slots --------------------------------------------------------------------------
 
-    def enter(self, priority: int) -> "Entry":
-        """Ask for a place; it may be there at once.
+    def enter(self, priority: int, avoid: Collection[Endpoint] = ()) -> "Entry":
+        """Ask for a place; it may be there at once. Endpoints to `avoid` are taken only if no other is
+        ready.
 
         Raises NoReadyBackend when no endpoint is ready on arrival.
         """
@@ -154,12 +156,15 @@ class Pool:
         request = next(self._numbers)
         entry = Entry(self, request, asyncio.get_running_loop().create_future())
         self._waiters[request] = entry.slot
+        if avoid:
+            self._avoid[request] = tuple(avoid)
         self._carry_out(self._queue.offer(request, priority, self._clock()))
         return entry
 
     def leave(self, request: int) -> None:
         """Whoever waited, or was just admitted, is gone."""
         self._waiters.pop(request, None)
+        self._avoid.pop(request, None)
         self._carry_out(self._queue.cancel(request, self._clock()))
 
     def free(self, request: int) -> None:
@@ -181,27 +186,32 @@ class Pool:
             timeout_s=self.options.queue_timeout_s,
         )
 
-    def _least_loaded(self) -> Endpoint | None:
+    def _least_loaded(self, avoid: tuple[Endpoint, ...]) -> Endpoint | None:
         """The ready endpoint with the smallest used share; the first of equals."""
-        return min(self.ready, key=lambda e: (e.inflight / e.slots, e.index), default=None)
+        ready = self.ready
+        liked = [endpoint for endpoint in ready if endpoint not in avoid] if avoid else ready
+        return min(liked or ready, key=lambda e: (e.inflight / e.slots, e.index), default=None)
 
     def _carry_out(self, effects: list[Effect]) -> None:
         left = deque(effects)
         while left:
             effect = left.popleft()
             waiter = self._waiters.pop(effect.request, None)
+            avoid = self._avoid.pop(effect.request, ())
             if waiter is None or waiter.done():
                 continue
             match effect:
                 case Admit():
-                    left += self._admit(effect, waiter)
+                    left += self._admit(effect, waiter, avoid)
                 case Refuse():
                     waiter.set_exception(self._refusal(effect))
         self._arm()
 
-    def _admit(self, effect: Admit, waiter: "asyncio.Future[Slot]") -> list[Effect]:
+    def _admit(
+        self, effect: Admit, waiter: "asyncio.Future[Slot]", avoid: tuple[Endpoint, ...]
+    ) -> list[Effect]:
         """Give the slot; what else comes of it."""
-        endpoint = self._least_loaded()
+        endpoint = self._least_loaded(avoid)
         if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
             waiter.set_exception(self.not_ready())
             return self._queue.cancel(effect.request, self._clock())

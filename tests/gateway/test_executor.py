@@ -193,6 +193,26 @@ async def test_a_silent_engine_is_left_for_the_next_target_at_once(make_pool: Ma
     assert silent.exchanges[0].cancelled_at_s == pytest.approx(2.0)
 
 
+async def test_a_silent_endpoint_is_left_for_its_sibling_when_a_retry_is_left(
+    make_pool: MakePool,
+) -> None:
+    limits = Timeouts(first_token_s=2.0, idle_s=10.0)
+    silent, other = ScriptedTransport([head(0.1)]), ScriptedTransport(answer())
+    sink, _ = await run(make_pool("a", silent, other, timeouts=limits, retries=1))
+    assert sink.text == "Hello"
+    assert silent.exchanges[0].cancelled_at_s == pytest.approx(2.0)
+
+
+async def test_an_endpoint_that_asks_for_patience_does_not_hold_up_its_sibling(
+    make_pool: MakePool,
+) -> None:
+    busy = ScriptedTransport(refusal(429, retry_after="60"))
+    sink, _ = await run(make_pool("a", busy, ScriptedTransport(answer()), retries=1))
+    assert sink.text == "Hello"
+    assert len(busy.requests) == 1
+    assert asyncio.get_running_loop().time() < 1.0
+
+
 async def test_the_last_attempt_may_take_its_time_to_the_first_token(make_pool: MakePool) -> None:
     limits = Timeouts(first_token_s=1.0, idle_s=60.0)
     sink, _ = await run(make_pool("a", ScriptedTransport(answer(start_s=20.0)), timeouts=limits))
