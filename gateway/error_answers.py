@@ -6,6 +6,7 @@ called with or an address, so both are taken out here. Writing to a connection i
 """
 
 import math
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
@@ -20,6 +21,17 @@ RETRY_AFTER_DEFAULT_S = 1.0
 """For who declined without an estimate of its own."""
 BACKEND = "[backend]"
 """What stands where an engine named an address."""
+_PRIVATE_HOST = (
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]|localhost"
+    r"|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:local|internal|svc|cluster|lan)"
+    r"|[A-Za-z0-9-]+(?=[:/]))"
+)
+_INNER_ADDRESS = re.compile(
+    rf"\bhttps?://{_PRIVATE_HOST}(?::\d+)?(?![A-Za-z0-9.-])[^\s\"'<>)\]]*"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+)
+"""URLs of hosts inside (addresses, names without a dot, cluster names), and bare IPv4 addresses. A
+public URL stays: engines link to their documentation."""
 
 
 class Discretion:
@@ -45,6 +57,8 @@ class Discretion:
     def _clean(self, text: str) -> str:
         for name in self._names:
             text = text.replace(name, BACKEND)
+        if "//" in text or "." in text:
+            text = _INNER_ADDRESS.sub(BACKEND, text)
         return self._redact(text)
 
 

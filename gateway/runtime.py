@@ -63,6 +63,8 @@ class Gateway:
         self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
         self.catalog = loaded.catalog
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
+        self._refused = False
+        """What is on disk now is broken; the policies in force are older."""
         self._reloading = asyncio.Lock()
         self.executor = Executor(
             self.pools,
@@ -104,6 +106,7 @@ class Gateway:
             policy = await asyncio.to_thread(load_policies, path, catalog, os.environ)
         except ProblemsFound as exc:
             self.metrics.counter("setpoint_policy_reloads_total", "refused").inc()
+            self._refused = True
             logs.event(
                 logging.ERROR,
                 "policies_refused",
@@ -111,6 +114,9 @@ class Gateway:
                 in_force=self.policy.version,
             )
             raise
+        if self._refused and policy.version == self.policy.version:
+            logs.event(logging.INFO, "policies_mended", version=policy.version)
+        self._refused = False
         if policy.version != self.policy.version:
             self.metrics.gauge("setpoint_policy_info", self.policy.version).set(0)
             self.metrics.gauge("setpoint_policy_info", policy.version).set(1)

@@ -126,9 +126,12 @@ class Listener:
         return cls(gateway, runner, server, connections, f"http://{shown}:{bound_port}")
 
     async def drain(self) -> None:
-        """Take nothing new, let what runs end, for as long as the configuration allows."""
+        """Take nothing new, let what runs end, for as long as the configuration allows.
+
+        The socket listens on meanwhile: who comes is told 503 and when to come back, and a balancer
+        that asks `/readyz` is told too, where a closed port would look like a crash.
+        """
         self._gateway.draining = True
-        self._server.close()
         limit_s = float(self._gateway.config.drain_timeout)
         serving = self._connections.serving
         logs.event(logging.INFO, "draining", running=len(serving), limit_s=limit_s)

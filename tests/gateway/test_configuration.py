@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +83,16 @@ def test_a_wrong_provider_setting_is_named_without_its_value() -> None:
     assert paths == {"OPENAI_API_KEY", "OPENAI_BASE_URL"}
     assert "sk 1" not in str(caught.value)
     assert "u:p" not in str(caught.value)
+
+
+def test_the_example_is_yaml_for_everybody() -> None:
+    """Editors and other tools read it as well: nothing in it may lean on Setpoint's own reading."""
+    assert set(yaml.safe_load(EXAMPLE.read_text("utf-8"))) >= {
+        "bind_addr",
+        "auth",
+        "pools",
+        "models",
+    }
 
 
 @pytest.mark.req("SEC-3", "SEC-4")

@@ -90,3 +90,26 @@ def test_a_401_names_its_scheme() -> None:
 
 def test_request_ids_differ() -> None:
     assert len({new_request_id() for _ in range(100)}) == 100
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("boom at http://10.0.0.5:8000/x", "boom at [backend]"),
+        ("no route to 10.0.0.5", "no route to [backend]"),
+        ("peer 10.0.0.5:8000 reset", "peer [backend] reset"),
+        ("see http://vllm-0:8000/v1/models, it fails", "see [backend] it fails"),
+        ("http://pool.prod.svc.cluster.local/x is gone", "[backend] is gone"),
+        ("https://[fd00::1]:8443/x", "[backend]"),
+        ("http://localhost:1/ refused", "[backend] refused"),
+        (
+            "see https://platform.openai.com/docs/errors.",
+            "see https://platform.openai.com/docs/errors.",
+        ),
+        ("version 1.2.3 of vllm 0.32.0 at 99.5%", "version 1.2.3 of vllm 0.32.0 at 99.5%"),
+    ],
+)
+def test_an_engines_words_tell_no_inner_address(said: str, shown: str) -> None:
+    discretion = Discretion(Redactor(), [])
+    assert discretion.presentable(UpstreamFault(said, status=400)).message == shown

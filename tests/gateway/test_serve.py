@@ -209,8 +209,10 @@ async def test_draining_lets_a_running_stream_end_and_refuses_what_is_new(
             kept.send(request("POST", "/v1/chat/completions", chat_body()))
             refused = await kept.answer()
             assert (refused.status, refused.error["code"]) == (503, "draining")
-            with pytest.raises(ConnectionRefusedError):
-                await edge.connect()
+            async with await edge.connect() as late:
+                late.send(request("GET", "/readyz"))
+                told = await late.answer()
+            assert (told.status, told.json["status"]) == (503, "draining")
             assert not draining.done()
             go_on.set()
         assert b"[DONE]" in await running.ends()  # and its connection is not kept
