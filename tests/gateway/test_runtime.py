@@ -80,7 +80,9 @@ async def test_new_policies_are_counted_and_the_old_version_is_no_longer_in_forc
     assert await edge.counted("setpoint_policy_info", version=new) == 1
 
 
-async def test_broken_policies_are_refused_and_the_old_ones_stay(make_edge: MakeEdge) -> None:
+async def test_broken_policies_are_refused_and_the_old_ones_stay(
+    make_edge: MakeEdge, caplog: pytest.LogCaptureFixture
+) -> None:
     edge = await make_edge(policies=RULE % 1)
     gateway = edge.gateway
     before = gateway.policy
@@ -89,6 +91,11 @@ async def test_broken_policies_are_refused_and_the_old_ones_stay(make_edge: Make
         await gateway.reload_policies()
     assert gateway.policy is before
     assert await edge.counted("setpoint_policy_reloads_total", outcome="refused") == 1
+    gateway.loaded.policies_path.write_text(RULE % 1)
+    with caplog.at_level("INFO"):
+        await gateway.reload_policies()
+        await gateway.reload_policies()
+    assert caplog.messages.count("policies_mended") == 1, "the log's last word is the truth"
 
 
 class SlowFile:
