@@ -2,6 +2,8 @@
 
 import msgspec
 
+from contracts.problems import Position
+
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """One model name. `quality` None: unrated. Prices in USD per million tokens."""
@@ -24,6 +26,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     keys: frozenset[str] = frozenset()
     key_intents: dict[str, str] = {}
     """The intent that the configuration gives a caller's key."""
+    key_places: dict[str, Position] = {}
+    """Where it says so, for whoever finds that intent wanting."""
     open_keys: bool = False
     """A trusted proxy names the callers, so a key that is not in `keys` may yet appear."""
     open_pools: bool = False

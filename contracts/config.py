@@ -15,7 +15,7 @@ Name = Annotated[
     str,
     Meta(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$",
-        description="a name of up to 128 letters, digits and . _ : / @ + -",
+        description="a name of up to 128 ASCII letters, digits and . _ : / @ + -",
     ),
 ]
 Url = Annotated[

@@ -221,7 +221,7 @@ FaultClass = Literal[
     "timeout",
 ]
 REPEATABLE: frozenset[FaultClass] = frozenset(
-    {"rate_limit", "overload", "unavailable", "upstream_bug", "stream_broken", "timeout"}
+    {"rate_limit", "overload", "unavailable", "upstream_bug", "timeout"}
 )
 """Classes for which another attempt, here or elsewhere, can help while nothing has been sent on."""
 

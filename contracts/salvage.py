@@ -21,8 +21,8 @@ _HOLE = object()
 def salvage(reading: Reading[T], kind: type[T]) -> T | None:
     """A `kind` from what could be read. None where that is nothing at all. Never raises.
 
-    A text that is missing or wrong is "", a mapping of fields one with its defaults; any other
-    part that cannot be done without takes what encloses it along.
+    A text that is missing or wrong is "", a word of a closed set any of them, a mapping of fields
+    one with its defaults; any other part that cannot be done without takes what encloses it along.
     """
     if reading.value is not None:
         return reading.value
@@ -82,6 +82,8 @@ def _stand_in(reading: Reading[Any], kind: inspect.Type, path: Path) -> Any:
         match member:
             case inspect.StrType():
                 return ""
+            case inspect.LiteralType():
+                return member.values[0]
             case inspect.StructType() if _has_fields(member):
                 return _struct(reading, {}, member, path)
     return _HOLE

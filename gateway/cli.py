@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.fakellmd.settings import LlmdSettings
+from contracts import problems
 from contracts.problems import ProblemsFound
 from contracts.quantities import Duration
 from gateway.version import VERSION
@@ -127,16 +129,30 @@ def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from gateway.configuration import check
     from gateway.policy_files import load_policies
+    from policies.quality import idle_fallbacks
 
     checked = check(_config_path(arguments), env=os.environ)
-    problems, loaded, policy = list(checked.problems), checked.loaded, None
+    found, loaded, policy = list(checked.problems), checked.loaded, None
     if checked.policies_path is not None:
         try:
             policy = load_policies(checked.policies_path, checked.catalog, os.environ)
         except ProblemsFound as exc:
-            problems += exc.problems
+            found += exc.problems
     if loaded is None or policy is None:
-        raise ProblemsFound(problems)
+        raise ProblemsFound(found)
+    for route, index in idle_fallbacks(policy.intents.values(), loaded.catalog):
+        path: problems.Path = ("routes", route, index)
+        target = loaded.catalog.routes[route][index]
+        quality = loaded.catalog.models[target].quality
+        rating = "unrated" if quality is None else f"of quality {quality:g}"
+        message = f"{target!r} is {rating}: no intent with a quality floor will ever try it"
+        warning = problems.Problem(
+            position=checked.reading.position(path),
+            path=problems.spell_path(path),
+            message=message,
+            hint="give the model a quality" if quality is None else "",
+        )
+        _complain(f"warning: {warning}")
     _say(
         f"ok: {loaded.file}: {len(loaded.pools)} pools, {len(loaded.catalog.models)} models; "
         f"{loaded.policies_path}: {len(policy.intents)} intents, {len(policy.rules)} rules, "
@@ -214,7 +230,7 @@ def _add_llmd(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--inter-token-latency 15ms",
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=_port, default=8000)
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="may be repeated; default two models"
     )
@@ -230,6 +246,13 @@ def _add_llmd(commands: "Commands[argparse.ArgumentParser]") -> None:
     parser.add_argument("--startup-duration", metavar="DURATION")
     parser.add_argument("--seed", type=int)
     parser.set_defaults(run=_llmd)
+
+
+def _port(text: str) -> int:
+    """0 is any free one. What is above would be cut to its low 16 bits further down."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 _LATENCIES = (
@@ -248,7 +271,7 @@ def _llmd(arguments: argparse.Namespace) -> int:
     try:
         settings = _llmd_settings(arguments)
     except ValueError as exc:  # msgspec's errors and a quantity's are ValueErrors
-        _complain(f"setpoint llmd: {exc}")
+        _complain(f"setpoint llmd: {_PLACE.sub(_flag, str(exc))}")
         return REFUSED
 
     def listening(port: int) -> None:
@@ -259,10 +282,19 @@ def _llmd(arguments: argparse.Namespace) -> int:
     return OK
 
 
+_PLACE = re.compile(r"`\$\.(?:latency\.)?(\w+?)(?:_s)?(?:\[.*)?`")
+"""A setting as msgspec names it."""
+
+
+def _flag(place: re.Match[str]) -> str:
+    name = "model" if place[1] == "models" else place[1]
+    return f"--{name.replace('_', '-')}"
+
+
 def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
     given = vars(arguments)
     latency: dict[str, object] = {
-        f"{name.replace('-', '_')}_s": float(Duration.parse(text))
+        f"{name.replace('-', '_')}_s": _duration_s(name, text)
         for name in _LATENCIES
         if (text := given[name.replace("-", "_")]) is not None
     }
@@ -282,7 +314,7 @@ def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
         if given[name] is not None
     }
     if given["startup_duration"] is not None:
-        fields["startup_duration_s"] = float(Duration.parse(given["startup_duration"]))
+        fields["startup_duration_s"] = _duration_s("startup-duration", given["startup_duration"])
     if latency:
         fields["latency"] = latency
     if given["model"]:
@@ -290,6 +322,13 @@ def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
     elif latency:
         fields["models"] = [{"name": "sim-large"}, {"name": "sim-small"}]
     return msgspec.convert(fields, LlmdSettings)
+
+
+def _duration_s(flag: str, text: str) -> float:
+    try:
+        return float(Duration.parse(text))
+    except ValueError as exc:
+        raise ValueError(f"--{flag}: {exc}") from exc
 
 
 if __name__ == "__main__":

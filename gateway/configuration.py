@@ -6,12 +6,14 @@ Everything that is wrong is reported at once. Nothing is opened but the files th
 names, nothing is started, and no message carries a secret.
 """
 
+import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from adapters.fakellmd.settings import LlmdSettings
 from contracts import problems, yaml_document, yaml_nodes
 from contracts.catalog import Catalog, ModelCard
 from contracts.config import CallerKey, Config, Model, Name, Pool, Price, Secret, SecretFile
@@ -19,6 +21,7 @@ from contracts.inference import Timeouts
 from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
 from contracts.quantities import Duration, Money, Share, Size
 from contracts.salvage import salvage
+from contracts.yaml_document import Reading
 from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
 from gateway.policy_files import SHIPPED
 from gateway.secrets import MASK, SecretValue
@@ -39,6 +42,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """None where it is not known, or where nothing is."""
     catalog: Catalog
     """What policies can be held against: with problems, open wherever they leave a doubt."""
+    reading: Reading[Config]
+    """Where each part stands in the text."""
 
 
 def load(path: Path | None, *, env: Mapping[str, str]) -> LoadedConfig:
@@ -86,57 +91,59 @@ class _Check:
         self._problems = list(self._reading.problems)
 
     def checked(self) -> Checked:
-        config = self._reading.value
-        if config is None:
-            return self._checked_in_part()
+        """Looks at whatever could be read: `_note` is silent about parts that are not intact, and
+        what another part could have settled counts only where that part is (`_sure`)."""
+        config = salvage(self._reading, Config)
+        if config is None or () in self._reading.damaged:
+            return Checked(
+                loaded=None,
+                policies_path=None,
+                problems=self._problems,
+                catalog=Catalog(discovering=True, open_keys=True, open_pools=True),
+                reading=self._reading,
+            )
         host, port = self._bind(config)
         token = self._secret(config.auth.token, ("auth", "token"))
         callers = self._callers(config.auth.keys)
         self._guard(config, host, token, callers)
-        if config.adapter is None and not config.pools:
+        asked_for_none = config.adapter is None and not config.pools
+        if asked_for_none and self._sure((), "adapter", "pools"):
             pools, models, routes = self._built_in(config)
         else:
             pools, models, routes = self._pools(config), config.models, config.routes
-        catalog = self._catalog(
-            pools, models, routes, callers, open_keys=config.auth.trust_proxy_auth
-        )
+        catalog = self._catalog(pools, models, routes, config)
         discovering = {spec.id for spec in pools} - {model.pool for model in models}
         pools = tuple(msgspec.structs.replace(p, discovers=p.id in discovering) for p in pools)
         self._durations(config, ())
+        policies_path = self._policies(config)
+        if self._problems:
+            known = self._sure((), "policies")
+            return Checked(
+                loaded=None,
+                problems=self._problems,
+                policies_path=_if_there(policies_path) if known else None,
+                catalog=catalog,
+                reading=self._reading,
+            )
         loaded = LoadedConfig(
             config=_masked(config),
             file=self._file,
             base_dir=self._base_dir,
             host=host,
             port=port,
-            policies_path=self._policies(config),
+            policies_path=policies_path,
             log_file=self._base_dir / config.logging.file if config.logging.file else None,
             token=token,
-            callers=callers,
+            callers=tuple(callers.values()),
             pools=pools,
             catalog=catalog,
         )
-        if self._problems:
-            # A key whose secret cannot be read is not in the catalogue.
-            catalog = msgspec.structs.replace(catalog, open_keys=True)
         return Checked(
-            loaded=None if self._problems else loaded,
-            problems=self._problems,
-            policies_path=_if_there(loaded.policies_path)
-            if self._problems
-            else loaded.policies_path,
+            loaded=loaded,
+            problems=[],
+            policies_path=policies_path,
             catalog=catalog,
-        )
-
-    def _checked_in_part(self) -> Checked:
-        """The file has not the right shape: all that is still of use is where the policies are."""
-        config = salvage(self._reading, Config)
-        known = config is not None and self._reading.intact(("policies",))
-        return Checked(
-            loaded=None,
-            policies_path=_if_there(self._policies(config)) if config and known else None,
-            problems=self._problems,
-            catalog=Catalog(discovering=True, open_keys=True, open_pools=True),
+            reading=self._reading,
         )
 
     # --- who may call
@@ -149,7 +156,7 @@ class _Check:
         return host.strip("[]"), port
 
     def _guard(
-        self, config: Config, host: str, token: SecretValue | None, callers: tuple[Caller, ...]
+        self, config: Config, host: str, token: SecretValue | None, callers: dict[int, Caller]
     ) -> None:
         """SEC-1: open to others only with a token."""
         wanted = config.auth.token is not None or config.auth.keys
@@ -158,23 +165,25 @@ class _Check:
                 ("bind_addr",),
                 "this address can be reached from elsewhere, and no token protects it",
                 "set auth.token or auth.keys, or bind to 127.0.0.1",
+                sure=self._sure((), "bind_addr", "auth"),
             )
         seen: dict[SecretValue, str] = {} if token is None else {token: "auth.token"}
-        for index, caller in enumerate(callers):
+        for index, caller in callers.items():
             other = seen.setdefault(caller.token, f"key {caller.name!r}")
             if other != f"key {caller.name!r}":
                 self._note(("auth", "keys", index, "token"), f"the same token as {other}")
 
-    def _callers(self, keys: list[CallerKey]) -> tuple[Caller, ...]:
+    def _callers(self, keys: list[CallerKey]) -> dict[int, Caller]:
+        """By their place in the list: a key whose secret cannot be read is none."""
         self._unique(("auth", "keys"), "name", [key.name for key in keys])
-        callers = []
+        callers = {}
         for index, key in enumerate(keys):
             token = self._secret(key.token, ("auth", "keys", index, "token"))
             if token is not None:
-                callers.append(
-                    Caller(name=key.name, token=token, intent=key.intent, weight=key.weight)
+                callers[index] = Caller(
+                    name=key.name, token=token, intent=key.intent, weight=key.weight
                 )
-        return tuple(callers)
+        return callers
 
     def _secret(self, given: Secret | None, path: problems.Path) -> SecretValue | None:
         """None where none is wanted, and where it is wrong (then with a problem)."""
@@ -240,7 +249,7 @@ class _Check:
                     SecretValue(key),
                 )
             )
-        if config.models:
+        if config.models or not self._sure((), "models"):
             return tuple(pools), config.models, config.routes
         models = [
             _built_in_model("assistant", "sim-large", quality=0.9, price=(0.60, 0.80)),
@@ -283,14 +292,19 @@ class _Check:
             wrong = endpoint_fault(url)
             if wrong:
                 self._note(place, wrong)
-        if pool.engine == "embedded":
+        if not self._sure(path, "engine"):
+            pass  # what it needs depends on what it is
+        elif pool.engine == "embedded":
             if given:
                 self._note(given[0][0], "the embedded engine runs in this process: no endpoint")
         elif not given and pool.engine == "openai":
             given = [(path, OPENAI_ENDPOINT)]
         elif not given:
             self._note(
-                path, f"a pool of engine {pool.engine} needs an endpoint", "add endpoint: URL"
+                path,
+                f"a pool of engine {pool.engine} needs an endpoint",
+                "add endpoint: URL",
+                sure=self._sure(path, "endpoint", "endpoints"),
             )
         endpoints = [normal_endpoint(url) for _, url in given]
         for index in _repeated(endpoints):
@@ -310,29 +324,42 @@ class _Check:
         pools: tuple[PoolSpec, ...],
         models: list[Model],
         routes: dict[str, list[Name]],
-        callers: tuple[Caller, ...],
-        *,
-        open_keys: bool,
+        config: Config,
     ) -> Catalog:
         self._unique(("models",), "name", [model.name for model in models])
-        ids = frozenset(pool.id for pool in pools)
+        pools_known = self._sure((), "adapter") and self._all_named(("pools",), "id")
+        ids = frozenset(pool.id for pool in pools if pool.id)
         for index, model in enumerate(models):
-            if model.pool not in ids:
-                self._note(
-                    ("models", index, "pool"),
-                    f"there is no pool {model.pool!r}",
-                    did_you_mean(model.pool, ids),
-                )
-        cards = {model.name: _card(model) for model in models}
-        discovering = not ids <= {model.pool for model in models}
+            place: problems.Path = ("models", index, "pool")
+            if model.pool not in ids and pools_known:
+                self._note(place, f"there is no pool {model.pool!r}", did_you_mean(model.pool, ids))
+        cards = {model.name: _card(model) for model in models if model.name}
+        # A model that names no pool there is has meant one of those that no model names.
+        lost = sum(model.pool not in ids for model in models)
+        unnamed = len(ids - {model.pool for model in models})
+        models_known = pools_known and self._all_named(("models",), "name")
+        discovering = unnamed > lost or not models_known
         self._routes(routes, cards, discovering=discovering)
+        keys = config.auth.keys
+        intents = {
+            key.name: (key.intent, self._reading.position(("auth", "keys", index, "intent")))
+            for index, key in enumerate(keys)
+            if key.name and key.intent is not None
+        }
+        keys_known = self._sure((), "auth") or (
+            ("auth",) in self._reading.positions
+            and self._sure(("auth",), "trust_proxy_auth")
+            and self._all_named(("auth", "keys"), "name")
+        )
         return Catalog(
             models=cards,
             pools=ids,
             routes={name: tuple(targets) for name, targets in routes.items()},
-            keys=frozenset(caller.name for caller in callers),
-            key_intents={c.name: c.intent for c in callers if c.intent is not None},
-            open_keys=open_keys,
+            keys=frozenset(key.name for key in keys if key.name),
+            key_intents={name: intent for name, (intent, _) in intents.items()},
+            key_places={name: place for name, (_, place) in intents.items()},
+            open_keys=config.auth.trust_proxy_auth or not keys_known,
+            open_pools=not pools_known,
             discovering=discovering,
         )
 
@@ -375,7 +402,36 @@ class _Check:
         for index in _repeated(names):
             self._note((*path, index, field), f"{names[index]!r} is given twice")
 
-    def _note(self, path: problems.Path, message: str, hint: str = "") -> None:
+    def _sure(self, parent: problems.Path, *names: str) -> bool:
+        """Whether these fields are what the author meant: intact, and not there only where no
+        unknown field beside them looks like a slip of theirs."""
+        unknown = [str(path[-1]) for path in self._reading.damaged if path and path[:-1] == parent]
+        return all(
+            self._reading.intact((*parent, name))
+            and (
+                (*parent, name) in self._reading.positions
+                or not difflib.get_close_matches(name, unknown, n=1)
+            )
+            for name in names
+        )
+
+    def _all_named(self, path: problems.Path, field: str) -> bool:
+        """Whether no mistake can have hidden the name of an entry of the list at `path`."""
+        if self._sure(path[:-1], str(path[-1])):
+            return True
+        entries = self._reading.tree
+        for part in path:
+            entries = entries.get(part) if isinstance(entries, dict) else None
+        return isinstance(entries, list) and all(
+            self._reading.intact((*path, index, field)) for index in range(len(entries))
+        )
+
+    def _note(
+        self, path: problems.Path, message: str, hint: str = "", *, sure: bool | None = None
+    ) -> None:
+        """`sure` is for what is said at `path` and does not hang on all that is in it."""
+        if not (self._reading.intact(path) if sure is None else sure):
+            return
         position = self._reading.position(path)
         self._problems.append(
             Problem(position=position, path=spell_path(path), message=message, hint=hint)
@@ -455,7 +511,7 @@ def _built_in_model(
         pool="sim",
         upstream=upstream,
         quality=Share(quality),
-        context=8192,
+        context=LlmdSettings().max_model_len,
         price=Price(input=Money(price[0]), output=Money(price[1])),
     )
 

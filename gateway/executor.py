@@ -34,6 +34,8 @@ BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 2.0
 RETRY_AFTER_PATIENCE_S = 5.0
 """A backend that asks for more than this is not waited for: the next target, or the client, is told."""
 
+_WORTH_REPEATING: frozenset[FaultClass] = REPEATABLE | {"stream_broken"}
+"""A broken stream comes here only while nothing of it has been sent on."""
 _NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
 """The request itself is at fault; no other target will like it better."""
 
@@ -265,7 +267,7 @@ class Executor:
         self, error: GatewayError, done: int, pool: Pool, tried: list[Endpoint]
     ) -> float | None:
         """How long to wait before the same target is asked again; None: it is not worth it."""
-        if not isinstance(error, UpstreamFault) or error.fault not in REPEATABLE:
+        if not isinstance(error, UpstreamFault) or error.fault not in _WORTH_REPEATING:
             return None
         if any(endpoint not in tried for endpoint in pool.ready):
             return 0.0  # what one endpoint asked for is not what the next one needs

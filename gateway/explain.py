@@ -17,6 +17,7 @@ from contracts.policy import Intent, Objectives
 from contracts.snapshot import Snapshot
 from policies.decide import decide
 from policies.policy_set import CompiledRule, PolicySet
+from policies.quality import below_floor, shortfall
 
 MARGIN = 12
 BODY_MAX_CHARS = 64 * 1024
@@ -76,6 +77,8 @@ def as_text(
         lines += _section("rules", _rules(decision, policy))
         lines += _section("result", _result(decision, explanation.facts, catalog))
         if decision.models:
+            held_back = _held_back(decision, policy.intent(decision.intent), catalog)
+            lines += _section("fallbacks", held_back)
             lines += _section("constraints", _constraints(decision.constraints))
         lines += _section("policy", [f"version {decision.policy_version or '-'}"])
     if body is not None and decision is not None and decision.models:
@@ -84,7 +87,9 @@ def as_text(
 
 
 def _section(title: str, content: list[str]) -> Iterator[str]:
-    """The title in the margin, once."""
+    """The title in the margin, once. Nothing at all without content."""
+    if not content:
+        return
     for nth, line in enumerate(content):
         yield f"{title if nth == 0 else '':<{MARGIN}} {_printable(line)}".rstrip()
     yield ""
@@ -178,6 +183,16 @@ def _result(decision: Decision, facts: RequestFacts, catalog: Catalog) -> list[s
         lines.append(f"pool        {shaping.pool} only")
     lines += [f"param       {name} = {bytes(raw).decode()}" for name, raw in shaping.params.items()]
     return lines
+
+
+def _held_back(decision: Decision, intent: Intent, catalog: Catalog) -> list[str]:
+    """The route's fallbacks that the quality floor keeps out."""
+    cards = map(catalog.models.get, catalog.routes.get(decision.shaping.model, ()))
+    return [
+        f"{card.name} is not tried: it {shortfall(card, intent)}"
+        for card in cards
+        if card is not None and card.name not in decision.models and below_floor(card, intent)
+    ]
 
 
 def _constraints(constraints: Constraints) -> list[str]:

@@ -1,6 +1,7 @@
 """A request carried as far as the backend's door, for `explain`: decided, and put into wire form.
 
-Backends are asked only where the configuration leaves their models to be discovered.
+Backends are asked only where the configuration leaves their models to be discovered. The embedded
+one always is: it costs nothing, and unasked it would show as a pool that can do no work.
 """
 
 import msgspec
@@ -9,6 +10,7 @@ from contracts.catalog import Catalog
 from contracts.inference import InferRequest
 from gateway.executor import attempt_context
 from gateway.explain import Explanation, explain
+from gateway.health import Health
 from gateway.runtime import Gateway, plan
 from gateway.settings import LoadedConfig
 from policies.policy_set import PolicySet
@@ -29,6 +31,9 @@ async def rehearse(loaded: LoadedConfig, infer: InferRequest) -> Rehearsal:
     try:
         if loaded.catalog.discovering:
             await gateway.health.first_look()
+        else:
+            embedded = [pool for pool in gateway.pools.values() if pool.engine == "embedded"]
+            await Health(embedded, lambda: None).first_look()
         told = explain(gateway.policy, gateway.catalog, infer.facts, gateway.snapshot())
         body = None
         if told.decision is not None and told.decision.models:

@@ -117,7 +117,7 @@ class _Compiler:
         """The intents that the configuration gives to keys."""
         for key, intent in self._catalog.key_intents.items():
             path: Path = ("auth", "keys", key, "intent")
-            place = Position(CONFIG_FILE)
+            place = self._catalog.key_places.get(key) or Position(CONFIG_FILE)
             if intent not in self._intents:
                 if self.intents_known:
                     hint = did_you_mean(intent, self._intents)

@@ -4,6 +4,8 @@ Must stay true, for every policy and catalogue: no rated model below the floor i
 result, and an unrated one only where the client asked for it by name (INT-11).
 """
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from contracts.catalog import Catalog, ModelCard
@@ -49,5 +51,25 @@ def worthy(intent: Intent, catalog: Catalog) -> list[str]:
 
 
 def why_below(card: ModelCard, intent: Intent) -> str:
+    return f"{card.name} {shortfall(card, intent)}"
+
+
+def shortfall(card: ModelCard, intent: Intent) -> str:
+    """For people, with the model as the subject: "is unrated; the floor of ..."."""
     rating = "is unrated" if card.quality is None else f"has quality {card.quality:g}"
-    return f"{card.name} {rating}; the floor of intent {intent.name} is {intent.quality_floor:g}"
+    return f"{rating}; the floor of intent {intent.name} is {intent.quality_floor:g}"
+
+
+def idle_fallbacks(intents: Iterable[Intent], catalog: Catalog) -> Iterator[tuple[str, int]]:
+    """The fallbacks, as route and place in it, that are below every floor there is.
+
+    Most often a rating was forgotten: such a model is tried for intents without a floor only.
+    """
+    floored = [intent for intent in intents if intent.quality_floor is not None]
+    for name, targets in catalog.routes.items():
+        for index, target in enumerate(targets):
+            card = catalog.models.get(target)
+            if card is None or target == name or not floored:
+                continue
+            if all(below_floor(card, intent) for intent in floored):
+                yield name, index

@@ -62,11 +62,17 @@ def test_a_list_is_cut_and_never_closed_up() -> None:
 
 
 def test_what_cannot_be_stood_in_for_takes_along_what_encloses_it() -> None:
-    text = "pools: [{id: a, engine: openai}, {id: b}, {id: c, engine: openai}]\nadapter: {}"
+    text = "models: [{name: a, pool: p, price: {input: 1}}, {name: b, pool: p}]"
     config = salvage(read(text, Config, file="f"), Config)
     assert config is not None
-    assert [pool.id for pool in config.pools] == ["a"]  # an engine is none of ours to choose
-    assert config.adapter is None
+    assert [(model.name, model.price) for model in config.models] == [("a", None), ("b", None)]
+
+
+def test_a_word_of_a_closed_set_is_stood_in_for_so_that_the_list_goes_on() -> None:
+    text = "pools: [{id: a, engine: openai}, {id: b}, {id: c, engine: opnai}]"
+    config = salvage(read(text, Config, file="f"), Config)
+    assert config is not None
+    assert [pool.id for pool in config.pools] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_an_empty_file_is_the_default(text: str) -> None:
         ),
         (
             "auth: {keys: [{name: 'a\n\n', token: b}]}",
-            "f:1:22: auth.keys[0].name: expected a name of up to 128 letters, digits and"
+            "f:1:22: auth.keys[0].name: expected a name of up to 128 ASCII letters, digits and"
             " . _ : / @ + -",
         ),
         (

@@ -108,7 +108,12 @@ rules:
 @pytest.mark.parametrize(
     ("text", "in_the_configuration", "unknown"),
     [
-        ("policies: p\nbind_adr: x\nmodels: [{name: a, pool: 5}]", ["2:1", "3:26"], []),
+        ("policies: p\npools: [{id: [], engine: openai}]\nmodels: 5", ["2:14", "3:9"], []),
+        (
+            "policies: p\nbind_adr: x\nmodels: [{name: a, pool: 5}]",
+            ["2:1", "3:26"],
+            ["4:29", "4:41"],
+        ),
         (
             "policies: p\nauth: {keys: [{name: web, token: {file: missing}}]}\n"
             "bind_addr: 127.0.0.1:99999",
@@ -116,7 +121,7 @@ rules:
             ["4:29", "4:41"],
         ),
     ],
-    ids=["of the wrong shape: models and pools are not known", "of the right shape: they are"],
+    ids=["models and pools are not known", "of the wrong shape: they are", "of the right shape"],
 )
 def test_check_looks_at_the_policies_also_when_the_configuration_is_wrong(
     tmp_path: Path,
@@ -136,6 +141,60 @@ def test_check_looks_at_the_policies_also_when_the_configuration_is_wrong(
         *(f"{policies}:{place}" for place in [*wrong_anyway, *unknown]),
         *(f"{file}:{place}" for place in in_the_configuration),
     ]
+
+
+@pytest.mark.parametrize("more", ["", "\ndrain_timeout: 5x"])
+def test_a_keys_unknown_intent_is_placed_where_the_configuration_gives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
+) -> None:
+    file = config(tmp_path, f"auth:\n  keys: [{{name: w, token: t, intent: nointent}}]{more}")
+    assert main(["check", "-c", file]) == REFUSED
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told.startswith(f"{file}:2:38: auth.keys.w.intent: unknown intent 'nointent'")
+
+
+@pytest.mark.parametrize(
+    ("auth", "complaints"),
+    [
+        ("auht: {keys: [{name: web, token: t}]}", 1),
+        ("auth: {keys: [{name: [], token: t}]}", 1),
+        ("auth: {kyes: [{name: web, token: t}]}", 1),
+        ("auth: {trust_proxy_auth: maybe}", 1),
+        ("auth: {optional: maybe, keys: [{name: wbe, token: t}]}", 2),
+    ],
+)
+def test_policies_may_name_keys_that_a_mistake_may_have_hidden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], auth: str, complaints: int
+) -> None:
+    (tmp_path / "p.yaml").write_text("intents: [{name: a, match: {key: [web]}}]")
+    assert main(["check", "-c", config(tmp_path, f"policies: p.yaml\n{auth}")]) == REFUSED
+    assert len(capsys.readouterr().err.splitlines()) == complaints
+
+
+FORGOTTEN = (
+    "models: [{name: m, pool: sim, quality: 0.9}, {name: b, pool: sim}, {name: c, pool: sim}]\n"
+    "routes: {m: [m, b], c: [c, m]}"
+)
+
+
+def test_check_warns_of_fallbacks_below_every_floor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config(tmp_path, FORGOTTEN)
+    assert main(["check", "-c", file]) == OK
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"warning: {file}:2:17: routes.m[1]: 'b' is unrated: ")
+
+
+def test_explain_names_the_fallbacks_that_the_floor_keeps_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config(tmp_path, FORGOTTEN)
+    assert main(["explain", "-c", file, body_file(tmp_path, model="m")]) == OK
+    held_back = "b is not tried: it is unrated; the floor of intent interactive is 0.6"
+    assert held_back in capsys.readouterr().out
+    assert main(["explain", "-c", file, body_file(tmp_path, model="c")]) == OK
+    assert "is not tried" not in capsys.readouterr().out
 
 
 def test_a_caller_whose_secret_is_missing_is_still_a_caller_to_the_policies(
@@ -232,10 +291,29 @@ def test_llmds_flags_become_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--inter-token-latency", "fast"), ("--replicas", "0"), ("--max-num-seqs", "-1")]
+    "flags",
+    [
+        ("--inter-token-latency", "fast"),
+        ("--inter-token-latency", "0s"),
+        ("--replicas", "0"),
+        ("--max-num-seqs", "-1"),
+        ("--startup-duration", "x"),
+        ("--model", "a b"),
+    ],
 )
 def test_llmds_wrong_flags_exit_2(
     flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["llmd", *flags]) == REFUSED
-    assert capsys.readouterr().err.startswith("setpoint llmd: ")
+    told = capsys.readouterr().err
+    assert told.startswith("setpoint llmd: ")
+    assert flags[0] in told
+    assert "$." not in told
+
+
+@pytest.mark.parametrize("port", ["70000", "65536", "-1", "http"])
+def test_llmd_refuses_what_is_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["llmd", "--port", port])
+    assert caught.value.code == REFUSED
+    assert "is not a port from 0 to 65535" in capsys.readouterr().err

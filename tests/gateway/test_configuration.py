@@ -1,5 +1,6 @@
 """Loading a configuration: what the gateway is built from, or everything that is wrong with it."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.fakellmd.settings import LlmdSettings
 from contracts.problems import ProblemsFound
 from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
 from gateway.configuration import load
@@ -325,6 +327,78 @@ def test_every_problem_is_found_at_once(tmp_path: Path) -> None:
         "models[0].pool",
         "policies",
     ]
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "auth: {token: {file: /nonexist}}\nmodels: [{name: a, pool: simm}]\ndrain_timeout: 5x",
+            ["auth.token.file", "models[0].pool", "drain_timeout"],
+        ),
+        (
+            "models: [{name: a, pool: simm}]\nroutes: {a: [a, b]}",
+            ["models[0].pool", "routes.a[1]"],
+        ),
+        (
+            "pools: [{id: a, engine: vlm}, {id: b, engine: vllm, retries: x}, {id: a, engine: openai}]\n"
+            "models: [{name: m, pool: c}]",
+            ["pools[0].engine", "pools[1]", "pools[1].retries", "pools[2].id", "models[0].pool"],
+        ),
+        (
+            "auth: {keys: [{name: a, token: ''}, {name: b, token: x}, {name: c, token: x}]}\n"
+            "limits: {body: lots}",
+            ["auth.keys[0].token", "auth.keys[2].token", "limits.body"],
+        ),
+    ],
+)
+def test_a_wrong_field_hides_no_problem_between_others(
+    tmp_path: Path, text: str, expected: list[str]
+) -> None:
+    assert [problem.split(": ")[1] for problem in problems(tmp_path, text)] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bind_addr: 0.0.0.0:80\nauht: {token: x1}",
+        "bind_addr: 0.0.0.0:80\nauth: {token: [x1]}",
+        "pool: [{id: a, engine: openai}]\nmodels: [{name: m, pool: a}]",
+        "pools: [{id: 'a b', engine: openai}]\nmodels: [{name: m, pool: a}]",
+        "pools: [{id: a, engine: vllm, endpont: 'http://x'}]",
+        "pools: [{id: a, engine: vlm}]",
+        "pools: [{id: a, engine: embeded, endpoint: 'http://x'}]",
+        "models: [{name: 'm n', pool: sim}]\nroutes: {x: [mn]}",
+        "models: 5\nroutes: {x: [m]}",
+        "routes: {x: ['a b']}",
+        "polices: nowhere",
+    ],
+)
+def test_one_mistake_is_one_problem(tmp_path: Path, text: str) -> None:
+    """What a slip may have hidden is not missed a second time."""
+    assert len(problems(tmp_path, text)) == 1
+
+
+def test_with_an_unread_pool_to_spare_a_route_may_still_be_discovered(tmp_path: Path) -> None:
+    pools = "pools: [{id: a, engine: openai}, {id: b, engine: openai}]\n"
+    text = f"{pools}models: [{{name: m, pool: c}}]\nroutes: {{m: [x]}}"
+    assert [problem.split(": ")[1] for problem in problems(tmp_path, text)] == ["models[0].pool"]
+
+
+@given(text=st.text(alphabet="abekmnop{}[]:, 5'\n", max_size=60))
+def test_check_never_fails_on_what_it_cannot_read(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(f"auth: {{keys: [{{name: a, {text}}}]}}\nmodels: [{{{text}}}]\npools: [{text}]")
+    with contextlib.suppress(ProblemsFound):
+        load(file, env={})
+
+
+def test_the_built_in_models_have_the_context_that_the_simulator_serves() -> None:
+    cards = load(None, env={}).catalog.models.values()
+    assert {card.context for card in cards} == {LlmdSettings().max_model_len} == {32_768}
 
 
 def test_a_route_may_name_what_a_pool_may_yet_list(tmp_path: Path) -> None:

@@ -70,3 +70,10 @@ async def test_models_that_backends_list_are_looked_up(
     told = await rehearse(loaded(tmp_path, config), asking())
     assert told.body is not None
     assert engine.asked == []
+
+
+async def test_the_embedded_pool_shows_what_it_can_do(tmp_path: Path) -> None:
+    policies = "rules: [{name: idle, when: pool.limit > 0, then: {max_tokens: 5}}]"
+    told = await rehearse(loaded(tmp_path, policies=policies), asking(model="assistant"))
+    assert told.explanation.decision is not None
+    assert told.explanation.decision.shaping.max_tokens == 5

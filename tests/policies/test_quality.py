@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from contracts.catalog import Catalog, ModelCard
 from contracts.policy import Intent
 from contracts.quantities import Share
-from policies.quality import Choice, below_floor, route, why_below, worthy
+from policies.quality import Choice, below_floor, idle_fallbacks, route, why_below, worthy
 
 PLAIN = Intent(name="plain")
 GOOD = Intent(name="good", quality_floor=Share(0.6))
@@ -62,6 +62,17 @@ def test_the_worthy_are_listed_in_order(catalog: Catalog) -> None:
 )
 def test_the_reason_has_both_numbers(catalog: Catalog, model: str, why: str) -> None:
     assert why_below(catalog.models[model], GOOD) == why
+
+
+def test_a_fallback_below_every_floor_is_idle(catalog: Catalog) -> None:
+    assert list(idle_fallbacks([PLAIN], catalog)) == []  # no floor, nothing is below it
+    names = {
+        catalog.routes[route][index]
+        for route, index in idle_fallbacks([PLAIN, GOOD, BEST], catalog)
+    }
+    assert names == {"tiny", "unrated"}
+    own = Catalog(models=catalog.models, routes={"unrated": ("unrated", "big")})
+    assert list(idle_fallbacks([GOOD], own)) == []  # the client's own to choose
 
 
 NAMES = st.sampled_from(["m0", "m1", "m2", "m3"])
