@@ -9,11 +9,13 @@ A test that breaks a server makes its own, with `make_llama`, `make_gateway`, `m
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.support.llama_server import MODEL, LlamaServer
 from tests.support.processes import Server
@@ -29,6 +31,13 @@ from tests.support.setpoint_server import (
 # looptime asks for "the" event loop before every test, and asyncio makes one, never closed, if none
 # was ever set: that is the first synchronous test of a run. Having set none counts as having set.
 asyncio.set_event_loop(None)
+
+# No example fails for being slow on a busy machine. `deep` looks twenty times as long for what
+# `fast` did not find: make test ARGS="--hypothesis-profile=deep". In CI the examples are always
+# the same, so that a run says something about the change and not about its luck.
+settings.register_profile("fast", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("deep", deadline=None, max_examples=2000)
+settings.load_profile("fast")
 
 S = TypeVar("S", bound=Server)
 

@@ -64,7 +64,8 @@ _INJECTED: dict[FailureType, tuple[int, str]] = {
 
 def asked_for(header: str) -> ApiError:
     """The error that `X-Return-Error` names; a 400 that says so where the header is not a status."""
-    if not (header.isascii() and header.isdigit() and 400 <= int(header[:4]) <= 599):
+    digits = header if header.isascii() and header.isdigit() and len(header) <= 4 else "0"
+    if not 400 <= int(digits) <= 599:
         return ApiError(400, f"X-Return-Error must be a status from 400 to 599, got {header!r}")
     status = int(header)
     phrase = next((known.phrase for known in HTTPStatus if known == status), "Error")
