@@ -74,17 +74,24 @@ class LlamaCppDialect(OpenAIDialect):
         settings = props.get("default_generation_settings")
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
         slots = props.get("total_slots")
-        models = answers.get("/v1/models")
+        listed = answers.get("/v1/models")
+        models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
         return EndpointState(
             live=True,
             ready=True,
             why="sleeping; it wakes with the next request" if props.get("is_sleeping") else "ok",
             version=_text(props.get("build_info")),
             model_digest=_digest(props, entry),
-            models=listed_models(models[1]) if models and models[0].status == 200 else (),
+            models=tuple(map(_file_name, models)),
             slots=slots if isinstance(slots, int) and slots > 0 else None,
             context=context if isinstance(context, int) and context > 0 else None,
         )
+
+
+def _file_name(model: str) -> str:
+    """A server without `--alias` names its model by the path it was started with. Clients need not
+    know where that is, and the server takes any name."""
+    return model.rpartition("/")[2] if model.endswith(".gguf") else model
 
 
 def _object(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:

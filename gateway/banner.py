@@ -18,7 +18,8 @@ def banner(gateway: Gateway, url: str) -> str:
         lines.append(f"  pool     {pool.id:<18} {_pool(pool)}")
     for name, card in sorted(gateway.catalog.models.items()):
         quality = "" if card.quality is None else f", quality {card.quality:g}"
-        lines.append(f"  model    {name:<18} {card.upstream} in {card.pool}{quality}")
+        upstream = "" if card.upstream == name else f"{card.upstream} "
+        lines.append(f"  model    {name:<18} {upstream}in {card.pool}{quality}")
     for name, intent in gateway.policy.intents.items():
         lines.append(f"  intent   {name:<18} priority {intent.priority}")
     if not gateway.policy.intents:

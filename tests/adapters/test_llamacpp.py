@@ -261,3 +261,18 @@ def limits(make_request, asked: dict[str, Any], **context: Any) -> dict[str, Any
 def test_nothing_generates_without_end(make_request, asked, context, told):
     # Without a limit some prompts generate until the client leaves; `n_predict` overrules the others.
     assert limits(make_request, asked, **context) == told
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    ("listed", "shown"),
+    [
+        ("/srv/models/tiny.Q4_1.gguf", "tiny.Q4_1.gguf"),
+        ("tiny.Q4_1.gguf", "tiny.Q4_1.gguf"),
+        ("ggml-org/gemma-3-270m-GGUF", "ggml-org/gemma-3-270m-GGUF"),
+    ],
+)
+def test_a_model_that_was_started_by_its_path_is_known_by_its_file(listed, shown):
+    models = json.dumps({"data": [{"id": listed}]}).encode()
+    answers = {"/health": (OK, b'{"status":"ok"}'), "/v1/models": (OK, models)}
+    assert LLAMACPP.state(answers).models == (shown,)
