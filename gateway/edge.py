@@ -101,8 +101,8 @@ class Edge:
             return self._errors.answer(error, request[REQUEST_ID], {"Allow": allowed})
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:
-            log_bug(request)
+        except Exception as exc:
+            log_bug(request, exc)
             return self._errors.answer(GatewayError("internal error"), request[REQUEST_ID])
         finally:
             protocol.ended()

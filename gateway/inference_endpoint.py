@@ -4,7 +4,6 @@ Before the first byte an error is a status; after it, the last event of the stre
 """
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -138,11 +137,11 @@ class InferenceEndpoint:
         except ConnectionError:
             reply.abandon()
             raise
-        except Exception:
+        except Exception as exc:
             reply.abandon()
             if not reply.opened:
                 raise
-            log_bug(record.request)
+            log_bug(record.request, exc)
             record.progress.fault = GatewayError("internal error")
             reply.fail(record.progress.fault)
         finally:
@@ -152,8 +151,6 @@ class InferenceEndpoint:
     async def _whole(self, record: RequestRecord, run: Run) -> web.StreamResponse:
         reply = FoldReply(self._identity(record), max_bytes=self._answer_limit)
         await self._unless_cut(record.request, run(reply))
-        if record.progress.fault is not None:
-            raise record.progress.fault
         headers = record.headers(record.progress)
         return web.Response(body=reply.body(), headers=headers, content_type="application/json")
 
@@ -213,10 +210,9 @@ def _rejection(
     return error
 
 
-def log_bug(request: web.Request) -> None:
-    """The exception that is being handled: one of ours."""
-    logs.event(logging.ERROR, "bug", request_id=request[REQUEST_ID], path=request.path)
-    logging.getLogger("setpoint").exception("bug")
+def log_bug(request: web.Request, exc: Exception) -> None:
+    """An exception of our own making."""
+    logs.failure("bug", exc, request_id=request[REQUEST_ID], path=request.path)
 
 
 def _gone(request: web.Request) -> bool:

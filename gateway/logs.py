@@ -35,8 +35,11 @@ Redact = Callable[[str], str]
 class _Event(logging.LogRecord):
     """Made here and not by `Logger.log`, which looks for its caller's file and line: nobody shows them."""
 
-    def __init__(self, level: int, name: str, fields: dict[str, Any]) -> None:
-        super().__init__(_logger.name, level, "", 0, name, (), None)
+    def __init__(
+        self, level: int, name: str, fields: dict[str, Any], exc: BaseException | None = None
+    ) -> None:
+        exc_info = (type(exc), exc, exc.__traceback__) if exc is not None else None
+        super().__init__(_logger.name, level, "", 0, name, (), exc_info)
         self.fields = fields
 
 
@@ -45,6 +48,11 @@ def event(level: int, name: str, **fields: Any) -> None:
     must not change afterwards."""
     if _logger.isEnabledFor(level):
         _logger.handle(_Event(level, name, fields))
+
+
+def failure(name: str, exc: BaseException, **fields: Any) -> None:
+    """Log `name` as an error together with the exception and its traceback, in one line."""
+    _logger.handle(_Event(logging.ERROR, name, fields, exc))
 
 
 # -- a record as a line -----------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`setpoint serve`: from a checked configuration to a listening gateway, and down again in good order."""
 
 import asyncio
+import errno
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -118,7 +119,7 @@ class Listener:
             )
         except OSError as exc:
             await runner.cleanup()
-            if exc.errno in (98, 48):  # EADDRINUSE on Linux and macOS
+            if exc.errno == errno.EADDRINUSE:
                 raise PortInUse(exc.errno, f"{host}:{port} is already in use") from exc
             raise
         bound_host, bound_port = server.sockets[0].getsockname()[:2]
@@ -170,9 +171,8 @@ async def _supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
             return
-        except Exception:
-            logs.event(logging.ERROR, "background_task_failed", task=name, again_in_s=RESTART_S)
-            logging.getLogger("setpoint").exception("background_task_failed")
+        except Exception as exc:
+            logs.failure("background_task_failed", exc, task=name, again_in_s=RESTART_S)
             await asyncio.sleep(RESTART_S)
 
 
