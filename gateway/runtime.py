@@ -84,9 +84,9 @@ class Gateway:
 
     def decide(self, facts: RequestFacts, policy: PolicySet, catalog: Catalog) -> Decision:
         """The brain's word on one request; pools are looked at only if a rule asks about them."""
-        asks = any(reference.of in ("pool", "pools") for reference in policy.references)
+        snapshot = self.snapshot() if policy.asks_pools else Snapshot()
         try:
-            return decide(policy, catalog, facts, self.snapshot() if asks else Snapshot())
+            return decide(policy, catalog, facts, snapshot)
         except NoReadyBackend as exc:  # no backend has told its models; its pool knows why not
             silent = next((p for p in self.pools.values() if not p.ready), None)
             raise (silent.not_ready() if silent else exc) from exc

@@ -222,6 +222,7 @@ class _Compiler:
             by_key=self._by_key,
             by_model=self._by_model,
             references=tuple(sorted(references)),
+            asks_pools=any(reference.of in ("pool", "pools") for reference in references),
         )
 
     # -- checks -------------------------------------------------------------------------

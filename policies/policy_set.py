@@ -39,6 +39,8 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     by_model: dict[str, str] = {}
     references: tuple[Reference, ...] = ()
     """Every value that some rule's condition reads, once."""
+    asks_pools: bool = False
+    """Some rule reads a pool's state, so a decision needs a snapshot of them."""
 
     def intent(self, name: str | None) -> Intent:
         """The intent of that name, NO_INTENT where there is none."""
