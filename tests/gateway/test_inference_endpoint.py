@@ -95,7 +95,7 @@ def test_no_body_makes_a_500(tmp_path_factory: pytest.TempPathFactory, members: 
     async def scene() -> None:
         edge = await start_edge(tmp_path_factory.mktemp("edge"))
         try:
-            body = msgspec.json.encode({"model": "nothing", **members})  # type: ignore[dict-item]
+            body = msgspec.json.encode({"model": "nothing", **members})
             answer = await edge.ask("POST", "/v1/chat/completions", body)
             assert answer.status in (400, 404), answer
             assert answer.error["message"]
@@ -198,7 +198,7 @@ async def test_what_was_repeated_in_vain_is_not_for_the_sdk_to_triple(
 async def test_an_engines_failure_is_classified(
     make_edge: MakeEdge, engine: ScriptedEngine, script: object, status: int, code: str | None
 ) -> None:
-    engine.plays(script)  # type: ignore[arg-type]
+    engine.plays(script)
     edge = await make_edge()
     answer = await edge.chat()
     assert answer.status == status
@@ -327,7 +327,7 @@ async def test_a_bug_during_a_stream_is_its_last_event(
     edge = await make_edge("streams: {heartbeat: 50ms}")
 
     async def broken(self: object, future: object, sink: object, progress: object) -> None:
-        await sink.open(progress)  # type: ignore[attr-defined]
+        await sink.open(progress)
         raise RuntimeError("inner secret")
 
     monkeypatch.setattr(type(edge.gateway.executor), "_patiently", broken)

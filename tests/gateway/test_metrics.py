@@ -28,7 +28,7 @@ def test_every_metric_of_the_contract_is_exposed_and_nothing_else() -> None:
     promised = {metric.name.removesuffix("_total"): metric for metric in METRICS}
     assert shown.keys() == promised.keys()
     for name, metric in promised.items():
-        assert (shown[name].type, shown[name].documentation) == (metric.kind, metric.help)  # type: ignore[attr-defined]
+        assert (shown[name].type, shown[name].documentation) == (metric.kind, metric.help)
 
 
 def test_two_registries_do_not_mix() -> None:

@@ -49,7 +49,7 @@ async def test_a_request_is_one_log_line_with_what_is_known(
     caplog.set_level(logging.INFO)
     edge = await make_edge()
     await edge.ask("POST", "/v1/chat/completions", chat_body(), x_request_id="mine")
-    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]
     assert line["request_id"] == "mine"
     assert (line["status"], line["model"], line["served_by"]) == (200, "served", "served")
     assert (line["engine"], line["pool_id"], line["replica_id"]) == ("openai", "main", "main/1")
@@ -65,7 +65,7 @@ async def test_a_refused_request_is_one_log_line_too(
     caplog.set_level(logging.INFO)
     edge = await make_edge()
     await edge.ask("POST", "/v1/chat/completions", b"{", x_request_id="mine")
-    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    (line,) = [r.fields for r in caplog.records if r.getMessage() == "request"]
     assert (line["request_id"], line["status"], line["error"]) == ("mine", 400, "invalid_json")
 
 
@@ -82,7 +82,7 @@ async def test_a_client_that_leaves_during_its_upload_is_logged_and_counted(
         line.send(body + b"6\r\n{")
         await eventually(lambda: bool(serving))
     await eventually(lambda: not serving)
-    (said,) = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    (said,) = [r.fields for r in caplog.records if r.getMessage() == "request"]
     assert (said["request_id"], said["status"], said["error"]) == ("mine", 499, None)
     assert await edge.counted("setpoint_requests_total", status="499") == 1
     assert await edge.counted("setpoint_client_disconnects_total", operation="chat") == 1

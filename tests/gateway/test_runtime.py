@@ -168,9 +168,9 @@ async def test_a_request_ends_under_the_policy_it_began_with(
 
     async def waits(call: object) -> None:
         await go_on.wait()
-        await call.head()  # type: ignore[attr-defined]
-        await call.piece("x")  # type: ignore[attr-defined]
-        await call.finish()  # type: ignore[attr-defined]
+        await call.head()
+        await call.piece("x")
+        await call.finish()
 
     engine.plays(waits)
     edge = await make_edge(policies=RULE % 1)

@@ -83,7 +83,7 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> http.cl
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, body)
     answer = connection.getresponse()
-    answer.body = answer.read()  # type: ignore[attr-defined]
+    answer.body = answer.read()
     connection.close()
     return answer
 
@@ -296,7 +296,7 @@ async def test_who_waits_when_time_is_up_is_told_to_come_back(
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["connection"] == "close"
     told = 2 if stage == "queue" else 1
-    logged = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    logged = [r.fields for r in caplog.records if r.getMessage() == "request"]
     assert [(line["status"], line["error"]) for line in logged] == [(503, "draining")] * told
     assert await edge.counted("setpoint_requests_total", status="503") == told
     assert await edge.counted("setpoint_client_disconnects_total") == 0
