@@ -46,6 +46,12 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     context: int | None = None
     """Tokens a request may have there, where it is known."""
+    prefill_s: float | None = None
+    """How long the backend will need to read the prompt, where that is predicted."""
+    priority_scheduling: bool = False
+    """The backend orders its own queue by the body's `priority`."""
+    inference_ttl: bool = False
+    """The backend lets itself be told how long a request may wait in its queue."""
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +100,11 @@ class Dialect(Protocol):
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         """What a non-200 answer means. `body` may be cut short."""
+        ...
+
+    def queue_s(self, head: WireHead) -> float | None:
+        """Seconds that the request waited in the backend's own queue, as the head of its answer
+        says; None where it does not say."""
         ...
 
     def probes(self) -> tuple[str, ...]:

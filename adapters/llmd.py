@@ -1,10 +1,15 @@
 """llm-d: vLLM's words, and constraints in headers. The one place where intents become llm-d's.
 
-Sources: llm-d-router v0.10 (`metadata/consts.go`, `common/error/error.go`), as told in
-`docs/llmd.md`. The endpoint picker restarts the clock at its own receipt, so it is told what
-*remains* of the first-token budget; its deadline ordering reads integers only.
+Sources: llm-d-router v0.10 (`metadata/consts.go`, `common/error/error.go`) and, for the two headers
+about its queue, what was merged after it (pull requests 2649 and 2490), as told in `docs/llmd.md`.
+The endpoint picker restarts the clock at its own receipt, so it is told what *remains* of the
+first-token budget; its deadline ordering reads integers only.
+
+What must stay true: a body has a `priority` only where the pool says that it is read, and then with the
+opposite sign: vLLM may refuse any other. To llm-d itself a priority is an objective's name.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -20,8 +25,14 @@ OBJECTIVE = "x-llm-d-inference-objective"
 FAIRNESS = "x-llm-d-inference-fairness-id"
 SLO_TTFT_MS = "x-llm-d-slo-ttft-ms"
 SLO_TPOT_MS = "x-llm-d-slo-tpot-ms"
+TTL = "x-llm-d-inference-ttl"
+QUEUE_MS = "x-llm-d-flow-queue-duration-ms"
 DROPPED = "x-llm-d-request-dropped-reason"
 
+_INT64_MAX = 2**63 - 1
+_TTL_MAX_S = 86_400.0
+"""A day. It can only shorten the operator's own bound, which is a minute by default."""
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,12}")
 _PLAIN_ERROR = b"inference error:"
 _SLO_SHED = "request cannot be admitted"
 _BY_REASON: dict[str, FaultClass] = {
@@ -46,9 +57,15 @@ class VllmDialect(OpenAIDialect):
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"
 
+    def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
+        priority = -attempt.constraints.priority
+        if not attempt.priority_scheduling or priority == 0:
+            return {}
+        return {"priority": b"%d" % max(-_INT64_MAX, min(priority, _INT64_MAX))}
+
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
-        if status == 503:
-            return "overload"  # --max-num-queued-reqs, or "please retry"
+        if status in (429, 503):  # --max-num-queued-reqs, or "please retry"; it knows no accounts
+            return "overload"
         return super().classify(found, status)
 
     def probes(self) -> tuple[str, ...]:
@@ -79,10 +96,18 @@ class LlmdDialect(VllmDialect):
         if wants.fairness_id:
             headers.append((FAIRNESS, wants.fairness_id))
         if wants.ttft_s is not None:
-            headers.append((SLO_TTFT_MS, _whole_ms(wants.ttft_s - attempt.waited_s)))
+            remaining_s = wants.ttft_s - attempt.waited_s
+            headers.append((SLO_TTFT_MS, str(_whole_ms(remaining_s))))
+            if attempt.inference_ttl:
+                ttl_s = min(remaining_s - (attempt.prefill_s or 0.0), _TTL_MAX_S)
+                headers.append((TTL, f"{_whole_ms(ttl_s)}ms"))
         if wants.tpot_s is not None:
-            headers.append((SLO_TPOT_MS, _whole_ms(wants.tpot_s)))
+            headers.append((SLO_TPOT_MS, str(_whole_ms(wants.tpot_s))))
         return tuple(headers)
+
+    def queue_s(self, head: WireHead) -> float | None:
+        told = head.headers.get(QUEUE_MS, "")
+        return int(told) / 1000 if _WHOLE_NUMBER.fullmatch(told) else None
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         found = read_error(body)
@@ -109,16 +134,14 @@ class LlmdDialect(VllmDialect):
         message = found.message or ""
         if status == 500 and _SLO_SHED in message:
             return "slo_shed"  # llm-d declined for its own objective: no fault of the engine
-        if status == 429:
-            return "overload"
         if status == 503 and found.type is None:
             return "unavailable"  # the router's or its proxy's own words; vLLM's have a type
         return super().classify(found, status)
 
 
-def _whole_ms(seconds: float) -> str:
+def _whole_ms(seconds: float) -> int:
     """Milliseconds as a whole number, at least 1. 1.001 * 1000 is 1000.999..., and means 1001."""
-    return str(max(1, int(seconds * 1000 + 1e-6)))
+    return max(1, int(max(0.0, seconds) * 1000 + 1e-6))
 
 
 class _Version(msgspec.Struct):

@@ -35,6 +35,7 @@ class OpenAIDialect:
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         replace: dict[str, msgspec.Raw | bytes] = dict(attempt.overrides)
+        replace |= self.own_members(attempt)
         replace["model"] = _encode(attempt.upstream_model)
         if infer.operation != "embedding":
             replace["stream"] = b"true"
@@ -64,6 +65,10 @@ class OpenAIDialect:
             headers.append(("authorization", f"Bearer {attempt.api_key}"))
         return tuple(headers)
 
+    def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
+        """Body members that only this backend knows, by which it is told what the intent asks."""
+        return {}
+
     def token_cap(self, infer: InferRequest, attempt: AttemptContext) -> int | None:
         """The most tokens this attempt may generate, or None to leave it to the backend."""
         return attempt.max_tokens
@@ -84,6 +89,9 @@ class OpenAIDialect:
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         found = read_error(body) or ErrorPiece()
         return self.fault_of(found, head.status, retry_after_s(head.headers))
+
+    def queue_s(self, head: WireHead) -> float | None:
+        return None
 
     def fault_of(
         self, found: ErrorPiece, status: int | None, retry_s: float | None = None

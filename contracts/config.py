@@ -79,6 +79,30 @@ class QueueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     timeout: Duration = Duration(60)
 
 
+class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an engine is like in a simulation. The names are those of llm-d-inference-sim's flags.
+
+    What is left out comes from the pool's own `simulate`, and then from the simulator.
+    """
+
+    replicas: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Engines of a model."""
+    max_num_seqs: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    """Sequences that one engine works on at once."""
+    inter_token_latency: Duration | None = None
+    """Between two tokens, on an engine that does nothing else."""
+    inter_token_latency_std_dev: Duration | None = None
+    time_factor_under_load: Annotated[float, Meta(ge=1, le=1000)] | None = None
+    """How many times slower a full batch is than a batch of one."""
+    prefill_overhead: Duration | None = None
+    """Until the first token, whatever the prompt."""
+    prefill_time_per_token: Duration | None = None
+    """Until the first token, for each token of the prompt."""
+    prefill_time_std_dev: Duration | None = None
+    kv_tokens: Annotated[int, Meta(ge=1)] | None = None
+    """Tokens that one engine can keep in its cache."""
+
+
 class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where work can go: one engine, one or more endpoints of it."""
 
@@ -89,6 +113,15 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     api_key: Secret | None = None
     namespace: str | None = None
     """llm-d: the Kubernetes namespace of the InferencePool, for people and logs."""
+    metrics: Url | None = None
+    """llm-d: the endpoint picker's own metrics, to check that objectives are honoured."""
+    inference_ttl: bool = False
+    """llm-d: its router is newer than v0.10 and reads `x-llm-d-inference-ttl`."""
+    priority_scheduling: bool = False
+    """vLLM runs with `--scheduling-policy priority`: only then is it told a request's priority."""
+    simulate: Simulate | None = None
+    """What its models' engines are like in a simulation. Without an endpoint, llm-d and vLLM are
+    simulated in the gateway's own process."""
     max_inflight: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     """Requests at once over all endpoints. Default: what the backend says it has (llama.cpp
     slots), else 64 an endpoint."""
@@ -119,6 +152,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     context: Annotated[int, Meta(ge=1)] | None = None
     """Tokens, prompt and answer together."""
     price: Price | None = None
+    simulate: Simulate | None = None
+    """What its engine is like in a simulation, over what the pool's own `simulate` says."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -155,6 +190,9 @@ class Logging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
     file: str | None = None
+    decisions: str | None = None
+    """A file of its own for what the loop decides, one JSON object a line. Relative to the
+    configuration file."""
 
 
 class Adapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,6 +4,7 @@ Strict, like the configuration. That conditions compile and names exist is check
 `policies.compiler`; only shape and single-field bounds live here.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -52,6 +53,10 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def tpot_s(self) -> float | None:
         return self.tpot_p95 or self.tpot_p99 or self.tpot_p50
 
+    @property
+    def e2e_s(self) -> float | None:
+        return self.e2e_p95 or self.e2e_p99 or self.e2e_p50
+
 
 PlainRung = Literal["order", "hold_back", "reroute", "hedge", "shed", "refuse"]
 PLAIN_RUNGS: tuple[str, ...] = ("order", "hold_back", "reroute", "hedge", "shed", "refuse")
@@ -59,14 +64,28 @@ PLAIN_RUNGS: tuple[str, ...] = ("order", "hold_back", "reroute", "hedge", "shed"
 
 class SwitchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     switch_model: Name
+    dry_run: bool = False
 
 
 class CapTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cap_tokens: Annotated[int, Meta(ge=1)]
+    dry_run: bool = False
 
 
 class ReduceBatching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reduce_batching: Share
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reduce_batching < 1:  # the whole batch is no reduction, none is no batch
+            raise ValueError("reduce_batching must be more than 0 and less than 1")
+
+
+_WITH_ARGUMENT: dict[str, type[SwitchModel | CapTokens | ReduceBatching]] = {
+    "switch_model": SwitchModel,
+    "cap_tokens": CapTokens,
+    "reduce_batching": ReduceBatching,
+}
 
 
 def _parse(kind: type[Quantity], raw: object) -> Quantity:
@@ -76,32 +95,55 @@ def _parse(kind: type[Quantity], raw: object) -> Quantity:
 class Rung(msgspec.Struct, frozen=True):
     """One step of a ladder: a plain name, or a name with its one argument.
 
-    YAML spells it `shed` or `{cap_tokens: 256}`; `parse` reads both.
+    YAML spells it `shed`, `{shed: true}` or `{cap_tokens: 256}`, the mappings also with
+    `dry_run: true`; `parse` reads all of them.
     """
 
     action: str
     argument: str | int | float | None = None
+    dry_run: bool = False
+    """Decide and log, do not act."""
 
     @classmethod
     def parse(cls, raw: object) -> "Rung":
         """Raises ValueError naming the rungs that exist."""
-        if isinstance(raw, str) and raw in PLAIN_RUNGS:
-            return cls(raw)
-        if isinstance(raw, dict) and len(raw) == 1:
-            action = next(iter(raw))
-            shape = {
-                "switch_model": SwitchModel,
-                "cap_tokens": CapTokens,
-                "reduce_batching": ReduceBatching,
-            }.get(action)
-            if shape is not None:
-                try:
-                    parsed = msgspec.convert(raw, shape, dec_hook=_parse)
-                except msgspec.ValidationError as exc:
-                    raise ValueError(str(exc)) from exc
-                return cls(action, getattr(parsed, action))
+        match raw:
+            case str() if raw in PLAIN_RUNGS:
+                return cls(raw)
+            case dict() if len(raw.keys() - {"dry_run"}) == 1:
+                (action,) = raw.keys() - {"dry_run"}
+                if action in PLAIN_RUNGS and raw[action] is True:
+                    return cls(action, dry_run=_boolean(raw.get("dry_run", False)))
+                if action in _WITH_ARGUMENT:
+                    return cls._with_argument(action, raw)
         names = [*PLAIN_RUNGS, "{switch_model: MODEL}", "{cap_tokens: N}", "{reduce_batching: 0.7}"]
         raise ValueError(f"expected a rung ({', '.join(names)}), got {raw!r}")
+
+    @classmethod
+    def _with_argument(cls, action: str, raw: dict[str, object]) -> "Rung":
+        try:
+            parsed = msgspec.convert(raw, _WITH_ARGUMENT[action], dec_hook=_parse)
+        except msgspec.ValidationError as exc:
+            raise ValueError(str(exc)) from exc
+        return cls(action, getattr(parsed, action), parsed.dry_run)
+
+
+def _boolean(raw: object) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError(f"dry_run: expected true or false, got {raw!r}")
+    return raw
+
+
+def repeated_rungs(ladder: Sequence[Rung]) -> Iterator[tuple[int, int]]:
+    """Each rung that does what an earlier one does, as (its index, the earlier one's).
+
+    The same action with another argument is a step of its own; a dry run is none.
+    """
+    first: dict[tuple[str, str | int | float | None], int] = {}
+    for index, rung in enumerate(ladder):
+        earlier = first.setdefault((rung.action, rung.argument), index)
+        if earlier != index:
+            yield index, earlier
 
 
 class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,8 +158,13 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Never served by a model below this."""
     window: Duration = Duration(30)
     ladder: list[Rung] = []
+    late: Literal["refuse", "serve"] = "refuse"
+    """A request that can no longer have its first token in time: turned away at once, which is what
+    keeps the promise to the others, or answered all the same."""
     llmd_objective: Name | None = None
     """The InferenceObjective to name to llm-d; the intent's own name by default."""
+    dry_run: bool = False
+    """Decide and log, do not act: neither rungs, nor limits, nor deadlines of this intent."""
 
 
 class Reject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -156,4 +203,4 @@ class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     intents: list[Intent] = []
     rules: list[Rule] = []
     dry_run: bool = False
-    """Decide and log, do not act, for every rule of this file."""
+    """Decide and log, do not act, for every rule and every intent of this file."""

@@ -16,7 +16,17 @@ import msgspec
 from adapters.fakellmd.settings import LlmdSettings
 from contracts import problems, yaml_document, yaml_nodes
 from contracts.catalog import Catalog, ModelCard
-from contracts.config import CallerKey, Config, Model, Name, Pool, Price, Secret, SecretFile
+from contracts.config import (
+    CallerKey,
+    Config,
+    Engine,
+    Model,
+    Name,
+    Pool,
+    Price,
+    Secret,
+    SecretFile,
+)
 from contracts.inference import Timeouts
 from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
 from contracts.quantities import Duration, Money, Share, Size
@@ -26,11 +36,34 @@ from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
 from gateway.policy_files import SHIPPED
 from gateway.secrets import MASK, SecretValue
 from gateway.settings import Caller, LoadedConfig, PoolSpec
+from gateway.simulated_engine import (
+    faults,
+    is_stood_in_for,
+    out_of_bounds,
+    simulated_engines,
+    undescribed,
+)
 
 OPENAI_ENDPOINT = "https://api.openai.com"
 SECRET_FILE_BYTES = 64 * 1024
-MAY_BE_ZERO = frozenset({"drain_timeout", "timeout"})
-"""Durations of which nothing at all makes sense: do not drain, do not queue."""
+MAY_BE_ZERO = frozenset(
+    {
+        "drain_timeout",
+        "timeout",
+        "inter_token_latency_std_dev",
+        "prefill_overhead",
+        "prefill_time_per_token",
+        "prefill_time_std_dev",
+    }
+)
+"""Durations of which nothing at all makes sense: do not drain, do not queue, an engine that never varies."""
+_LLMD: frozenset[Engine] = frozenset({"llmd", "embedded"})
+_READ_BY: dict[str, frozenset[Engine]] = {
+    "metrics": frozenset({"llmd"}),
+    "inference_ttl": _LLMD,
+    "priority_scheduling": _LLMD | {"vllm"},
+}
+"""Members of a pool that mean nothing to other engines."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +148,9 @@ class _Check:
         discovering = {spec.id for spec in pools} - {model.pool for model in models}
         pools = tuple(msgspec.structs.replace(p, discovers=p.id in discovering) for p in pools)
         self._durations(config, ())
+        self._simulations(config)
         policies_path = self._policies(config)
+        decisions_file = self._decisions(config)
         if self._problems:
             known = self._sure((), "policies")
             return Checked(
@@ -133,6 +168,7 @@ class _Check:
             port=port,
             policies_path=policies_path,
             log_file=self._base_dir / config.logging.file if config.logging.file else None,
+            decisions_file=decisions_file,
             token=token,
             callers=tuple(callers.values()),
             pools=pools,
@@ -224,7 +260,8 @@ class _Check:
         self, config: Config
     ) -> tuple[tuple[PoolSpec, ...], list[Model], dict[str, list[Name]]]:
         """The fake llm-d in process, and a pool for each provider whose key is in the environment."""
-        pools = [_spec(Pool(id="sim", engine="embedded"), (), None)]
+        sim = Pool(id="sim", engine="embedded")
+        pools = [_spec(sim, (), None, self._simulated(sim, config.models))]
         key = self._env.get("OPENAI_API_KEY", "").strip()
         if key:
             place = Position("the environment")
@@ -276,11 +313,14 @@ class _Check:
                 endpoint=short.endpoint,
                 api_key=short.api_key,
             )
-            return (self._pool(pool, ("adapter",)),)
+            return (self._pool(pool, config.models, ("adapter",)),)
         self._unique(("pools",), "id", [pool.id for pool in config.pools])
-        return tuple(self._pool(pool, ("pools", i)) for i, pool in enumerate(config.pools))
+        return tuple(
+            self._pool(pool, config.models, ("pools", index))
+            for index, pool in enumerate(config.pools)
+        )
 
-    def _pool(self, pool: Pool, path: problems.Path) -> PoolSpec:
+    def _pool(self, pool: Pool, models: list[Model], path: problems.Path) -> PoolSpec:
         given: list[tuple[problems.Path, str]] = [
             ((*path, "endpoints", index), url) for index, url in enumerate(pool.endpoints)
         ]
@@ -300,22 +340,64 @@ class _Check:
         elif not given and pool.engine == "openai":
             given = [(path, OPENAI_ENDPOINT)]
         elif not given:
-            self._note(
-                path,
-                f"a pool of engine {pool.engine} needs an endpoint",
-                "add endpoint: URL",
-                sure=self._sure(path, "endpoint", "endpoints"),
-            )
+            self._without_endpoint(pool, models, path)
+        self._read_by_engine(pool, path)
         endpoints = [normal_endpoint(url) for _, url in given]
         for index in _repeated(endpoints):
             self._note(given[index][0], "the same endpoint twice")
-        spec = _spec(pool, tuple(endpoints), self._secret(pool.api_key, (*path, "api_key")))
+        spec = _spec(
+            pool,
+            tuple(endpoints),
+            self._secret(pool.api_key, (*path, "api_key")),
+            self._simulated(pool, models),
+        )
         if pool.ca_file is None:
             return spec
         ca_file = self._base_dir / pool.ca_file
         if not _exists(ca_file, Path.is_file):
             self._note((*path, "ca_file"), "no such file")
         return msgspec.structs.replace(spec, ca_file=ca_file)
+
+    def _without_endpoint(self, pool: Pool, models: list[Model], path: problems.Path) -> None:
+        """Then a fake in process has to serve each of its models."""
+        known = self._sure(path, "endpoint", "endpoints", "simulate") and (
+            self._simulations_known(models)
+        )
+        if not is_stood_in_for(pool, models):
+            message = f"a pool of engine {pool.engine} needs an endpoint"
+            self._note(path, message, "add endpoint: URL", sure=known)
+        elif all(model.pool != pool.id for model in models):
+            message = "without an endpoint, only models that are configured can be served"
+            self._note((*path, "simulate"), message, "add one to models", sure=known)
+        for index in undescribed(pool, models) if is_stood_in_for(pool, models) else ():
+            message = f"pool {pool.id!r} has no endpoint, and nothing says what this model is like"
+            hint = "add simulate to the model or to its pool"
+            self._note(("models", index), message, hint, sure=known)
+
+    def _simulations_known(self, models: list[Model]) -> bool:
+        """Whether no mistake can have hidden that a model is simulated, or in which pool it lives."""
+        return self._sure((), "models") or (
+            ("models",) in self._reading.positions
+            and all(
+                self._sure(("models", index), "pool", "simulate") for index in range(len(models))
+            )
+        )
+
+    def _simulated(self, pool: Pool, models: list[Model]) -> dict[str, LlmdSettings]:
+        for place, message, hint in faults(pool, models):
+            self._note(place, message, hint)
+        return simulated_engines(pool, models)
+
+    def _read_by_engine(self, pool: Pool, path: problems.Path) -> None:
+        """What a pool says to an engine that does not listen."""
+        if pool.metrics is not None and (wrong := endpoint_fault(pool.metrics)):
+            self._note((*path, "metrics"), wrong)
+        if not self._sure(path, "engine"):
+            return
+        for name, engines in _READ_BY.items():
+            if getattr(pool, name) and pool.engine not in engines:
+                said = f"a pool of engine {pool.engine} has no use for it"
+                self._note((*path, name), said, f"for {', '.join(sorted(engines))} only")
 
     # --- what clients may name
 
@@ -389,6 +471,16 @@ class _Check:
             self._note(("policies",), "no such file or folder")
         return path
 
+    def _decisions(self, config: Config) -> Path | None:
+        if not config.logging.decisions:
+            return None
+        path = self._base_dir / config.logging.decisions
+        if config.logging.file and os.path.normpath(self._base_dir / config.logging.file) == (
+            os.path.normpath(path)
+        ):
+            self._note(("logging", "decisions"), "the same file as logging.file")
+        return path
+
     def _durations(self, part: msgspec.Struct, path: problems.Path) -> None:
         """Times and sizes that make no sense at zero."""
         for name in part.__struct_fields__:
@@ -397,6 +489,14 @@ class _Check:
                 self._note((*path, name), "must be more than zero")
             for index, child in _structs(value):
                 self._durations(child, (*path, name, *index))
+
+    def _simulations(self, config: Config) -> None:
+        """Times that no engine can have, wherever one is described."""
+        described = [(("pools", i, "simulate"), p.simulate) for i, p in enumerate(config.pools)]
+        described += [(("models", i, "simulate"), m.simulate) for i, m in enumerate(config.models)]
+        for path, simulate in described:
+            for field, message in out_of_bounds(simulate):
+                self._note((*path, field), message)
 
     def _unique(self, path: problems.Path, field: str, names: list[str]) -> None:
         for index in _repeated(names):
@@ -467,7 +567,12 @@ def _structs(value: object) -> Iterator[tuple[tuple[int, ...], msgspec.Struct]]:
                 yield (index,), item
 
 
-def _spec(pool: Pool, endpoints: Iterable[str], api_key: SecretValue | None) -> PoolSpec:
+def _spec(
+    pool: Pool,
+    endpoints: Iterable[str],
+    api_key: SecretValue | None,
+    simulated: dict[str, LlmdSettings] | None = None,
+) -> PoolSpec:
     return PoolSpec(
         id=pool.id,
         engine=pool.engine,
@@ -488,6 +593,10 @@ def _spec(pool: Pool, endpoints: Iterable[str], api_key: SecretValue | None) -> 
         verify_tls=pool.verify_tls,
         ca_file=None,
         discovers=False,
+        metrics=pool.metrics,
+        priority_scheduling=pool.priority_scheduling,
+        inference_ttl=pool.inference_ttl,
+        simulated=simulated or {},
     )
 
 

@@ -130,9 +130,21 @@ class _Writer:
 
     def _rung(self) -> Schema:
         shapes = [inspect.type_info(kind) for kind in (SwitchModel, CapTokens, ReduceBatching)]
+        self.definitions["PlainRung"] = self._plain_rung()
+        plain = [{"enum": list(PLAIN_RUNGS)}, {"$ref": "#/definitions/PlainRung"}]
         return {
             "description": _described(Rung),
-            **_or_reference({"anyOf": [{"enum": list(PLAIN_RUNGS)}, *map(self.define, shapes)]}),
+            **_or_reference({"anyOf": [*plain, *map(self.define, shapes)]}),
+        }
+
+    def _plain_rung(self) -> Schema:
+        """A plain rung as a mapping: its one name, and whether it is a dry run."""
+        named: Schema = {name: _or_reference({"const": True}) for name in PLAIN_RUNGS}
+        return {
+            "type": "object",
+            "properties": {**named, "dry_run": self.define(inspect.BoolType())},
+            "oneOf": [{"required": [name]} for name in PLAIN_RUNGS],
+            "additionalProperties": False,
         }
 
     def _members(self, kind: inspect.StructType) -> Schema:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.fakellmd.settings import LlmdSettings
 from contracts.catalog import Catalog
 from contracts.config import Config, Engine
 from contracts.inference import Timeouts
@@ -32,11 +33,15 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     retries: int
     probe_interval_s: float
     api_key: SecretValue | None = None
+    priority_scheduling: bool = False
+    """Its dialect may send the body's `priority`."""
+    inference_ttl: bool = False
+    """Its dialect may send how long a request may wait at the backend."""
 
 
 class PoolSpec(PoolOptions, frozen=True, kw_only=True):
-    """One pool, ready to be built. Endpoints have no trailing slash and no trailing `/v1`;
-    an embedded pool has none."""
+    """One pool, ready to be built. Endpoints have no trailing slash and no trailing `/v1`; an embedded
+    pool has none, and neither has one that is simulated in process."""
 
     id: str
     engine: Engine
@@ -46,6 +51,11 @@ class PoolSpec(PoolOptions, frozen=True, kw_only=True):
     ca_file: Path | None
     discovers: bool
     """No model was configured for it: it serves what it lists itself."""
+    metrics: str | None = None
+    """Where the endpoint picker's metrics are."""
+    simulated: dict[str, LlmdSettings] = {}
+    """What its engines are like in a simulation, by upstream model; each knows that one model. Of a pool
+    of engine llmd or vllm without endpoints all models are here, and it is served from here."""
 
 
 class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +71,7 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     policies_path: Path
     log_file: Path | None
+    decisions_file: Path | None
     token: SecretValue | None
     callers: tuple[Caller, ...]
     pools: tuple[PoolSpec, ...]

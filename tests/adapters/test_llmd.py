@@ -1,6 +1,7 @@
 """Intents as llm-d's headers, and what llm-d says when it declines."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.dialect import AttemptContext, WireHead
 from adapters.llmd import LlmdDialect, VllmDialect
+from adapters.openai import OpenAIDialect
 from contracts.errors import REPEATABLE, UpstreamFault
 from contracts.events import Delta, End, Finish, Opened, Usage
 from contracts.inference import Constraints
@@ -22,9 +24,21 @@ OK = WireHead(status=200, headers={})
 pytestmark = pytest.mark.req("INT-8")
 
 
-def headers(make_request, waited_s: float = 0.0, **wants: Any) -> dict[str, str]:
+def headers(
+    make_request,
+    waited_s: float = 0.0,
+    *,
+    prefill_s: float | None = None,
+    inference_ttl: bool = False,
+    **wants: Any,
+) -> dict[str, str]:
     attempt = AttemptContext(
-        upstream_model="m", waited_s=waited_s, constraints=Constraints(**wants), api_key="k"
+        upstream_model="m",
+        waited_s=waited_s,
+        prefill_s=prefill_s,
+        inference_ttl=inference_ttl,
+        constraints=Constraints(**wants),
+        api_key="k",
     )
     found = LLMD.request(make_request(), attempt).headers
     assert len(found) == len(dict(found))
@@ -82,6 +96,112 @@ def test_any_budget_is_a_whole_number_and_never_more_than_what_remains(
     told = headers(make_request, waited_s, ttft_s=ttft_s)["x-llm-d-slo-ttft-ms"]
     assert told.isdecimal()
     assert 1 <= int(told) <= max(1, (ttft_s - waited_s) * 1000 + 1e-3)
+
+
+TTL = "x-llm-d-inference-ttl"
+
+
+def test_the_queue_gets_what_remains_after_the_prompt_is_read(make_request):
+    told = headers(make_request, 0.3, prefill_s=0.25, inference_ttl=True, ttft_s=0.8)
+    assert told[TTL] == "250ms"
+    assert told["x-llm-d-slo-ttft-ms"] == "500"  # the objective itself is not shortened by it
+    assert headers(make_request, 0.3, inference_ttl=True, ttft_s=0.8)[TTL] == "500ms"
+
+
+def test_a_bound_for_the_queue_is_sent_only_where_it_is_read_and_something_was_promised(
+    make_request,
+):
+    assert TTL not in headers(make_request, 0.3, prefill_s=0.1, ttft_s=0.8)
+    assert TTL not in headers(make_request, inference_ttl=True, prefill_s=0.1, tpot_s=0.05)
+    attempt = AttemptContext(
+        upstream_model="m", inference_ttl=True, constraints=Constraints(ttft_s=0.8)
+    )
+    assert TTL not in dict(VLLM.request(make_request(), attempt).headers)
+
+
+@given(
+    ttft_s=st.floats(0, 1e9),
+    waited_s=st.floats(0, 1e6),
+    prefill_s=st.none() | st.just(float("nan")) | st.floats(0),
+)
+def test_a_bound_for_the_queue_is_a_duration_in_go_and_never_more_than_what_remains(
+    make_request, ttft_s, waited_s, prefill_s
+):
+    told = headers(make_request, waited_s, prefill_s=prefill_s, inference_ttl=True, ttft_s=ttft_s)
+    found = re.fullmatch("([1-9][0-9]*)ms", told[TTL])
+    assert found
+    assert 1 <= int(found[1]) <= 86_400_000
+    assert int(found[1]) <= int(told["x-llm-d-slo-ttft-ms"])
+    if prefill_s is not None and prefill_s >= ttft_s:
+        assert found[1] == "1"
+
+
+@pytest.mark.parametrize("dialect", [LLMD, VLLM])
+@pytest.mark.parametrize("operation", ["chat", "completion", "embedding"])
+@given(priority=st.integers(-(2**70), 2**70).filter(bool))
+def test_a_priority_turns_its_sign_in_the_body_of_who_schedules_by_it(
+    make_request, dialect, operation, priority
+):
+    attempt = AttemptContext(
+        upstream_model="m",
+        priority_scheduling=True,
+        constraints=Constraints(priority=priority),
+    )
+    told = json.loads(dialect.request(make_request(operation, priority=7), attempt).body)[
+        "priority"
+    ]
+    assert told == max(1 - 2**63, min(-priority, 2**63 - 1))
+
+
+def test_without_priority_scheduling_no_body_has_a_priority(make_request):
+    """A vLLM that does not schedule by it may refuse any but 0."""
+    for scheduling, priority in ((False, 5), (False, -5), (True, 0)):
+        attempt = AttemptContext(
+            upstream_model="m",
+            priority_scheduling=scheduling,
+            constraints=Constraints(priority=priority),
+        )
+        for dialect in (LLMD, VLLM):
+            wire = dialect.request(make_request(priority=-7), attempt)
+            assert b"priority" not in wire.body
+
+
+# -- how long it waited there -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("0", 0.0),
+        ("850", 0.85),
+        ("120000", 120.0),
+        ("", None),
+        ("-1", None),
+        ("8.5", None),
+        ("+8", None),
+        (" 8", None),
+        ("8ms", None),
+        ("8, 9", None),  # the header came twice
+        ("1_0", None),
+        ("٣", None),
+        ("9" * 13, None),
+    ],
+)
+def test_the_wait_in_llmds_queue_is_a_whole_number_of_milliseconds(told, seconds):
+    head = WireHead(status=200, headers={"x-llm-d-flow-queue-duration-ms": told})
+    assert LLMD.queue_s(head) == seconds
+    assert VLLM.queue_s(head) is None
+    assert OpenAIDialect().queue_s(head) is None
+
+
+def test_without_flow_control_there_is_no_wait_to_tell():
+    assert LLMD.queue_s(OK) is None
+
+
+@given(told=st.text())
+def test_any_header_is_a_wait_or_none(told):
+    found = LLMD.queue_s(WireHead(status=200, headers={"x-llm-d-flow-queue-duration-ms": told}))
+    assert found is None or found >= 0
 
 
 @pytest.mark.parametrize("dialect", [LLMD, VLLM])
@@ -282,6 +402,12 @@ def test_a_retry_hint_is_kept_beside_the_drop_reason():
             },
             "overload",
             503,
+        ),
+        (
+            429,
+            {"error": {"message": "queue is full", "type": "RateLimitError", "code": 429}},
+            "overload",
+            429,
         ),
     ],
 )

@@ -117,6 +117,7 @@ def test_the_example_loads(tmp_path: Path) -> None:
     local, cluster, openai = loaded.pools
     assert (local.max_inflight, local.endpoints) == (4, ("http://127.0.0.1:8081",))
     assert cluster.namespace == "prod"
+    assert list(cluster.simulated) == ["Llama-3.3-70B", "Llama-3.1-8B"]
     assert openai.endpoints == ("https://api.openai.com",)
     assert openai.timeouts.total_s == 1800.0
     assert loaded.catalog.models["assistant"].upstream == "Llama-3.3-70B"
@@ -303,6 +304,64 @@ def test_tokens_differ_and_are_not_shown(tmp_path: Path) -> None:
             "auth: {keys: [{name: a, token: x1}, {name: a, token: x2}]}",
             "1:44: auth.keys[1].name: 'a' is given twice",
         ),
+        (
+            "pools: [{id: a, engine: openai, priority_scheduling: true}]",
+            "1:54: pools[0].priority_scheduling: a pool of engine openai has no use for it"
+            " (for embedded, llmd, vllm only)",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://x', inference_ttl: true}]",
+            "1:68: pools[0].inference_ttl: a pool of engine vllm has no use for it"
+            " (for embedded, llmd only)",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, endpoint: 'http://x', metrics: 'http://y/metrics'}]",
+            "1:62: pools[0].metrics: a pool of engine vllm has no use for it (for llmd only)",
+        ),
+        (
+            "pools: [{id: a, engine: llmd, endpoint: 'http://x', metrics: 'http://y/m?a=1'}]",
+            "1:62: pools[0].metrics: an endpoint has no query and no fragment",
+        ),
+        (
+            "logging: {file: a.jsonl, decisions: ./a.jsonl}",
+            "1:37: logging.decisions: the same file as logging.file",
+        ),
+        (
+            "pools: [{id: a, engine: llmd, simulate: {inter_token_latency: 0}}]\n"
+            "models: [{name: m, pool: a}]",
+            "1:63: pools[0].simulate.inter_token_latency: must be more than zero",
+        ),
+        (
+            "models: [{name: m, pool: sim, simulate: {prefill_overhead: 2d}}]",
+            "1:60: models[0].simulate.prefill_overhead: must be at most 1d",
+        ),
+        (
+            "pools: [{id: a, engine: llmd, simulate: {}}]",
+            "1:41: pools[0].simulate: without an endpoint, only models that are configured can be"
+            " served (add one to models)",
+        ),
+        (
+            "pools: [{id: a, engine: vllm}]\n"
+            "models: [{name: m, pool: a, simulate: {}}, {name: n, pool: a}]",
+            "2:44: models[1]: pool 'a' has no endpoint, and nothing says what this model is like"
+            " (add simulate to the model or to its pool)",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, simulate: {}}]\n"
+            "models: [{name: m, pool: a, upstream: 'two words'}]",
+            "2:39: models[0].upstream: this cannot be simulated: expected a name of up to 128"
+            " ASCII letters, digits and . _ : / @ + -",
+        ),
+        (
+            "pools: [{id: a, engine: vllm}]\nmodels: [{name: m, pool: a, upstream: u, simulate: {}},"
+            " {name: n, pool: a, upstream: u, simulate: {replicas: 2}}]",
+            "2:99: models[1].simulate: models[0] is the same model of this pool, and simulated"
+            " otherwise (say it once)",
+        ),
+        (
+            "pools: [{id: a, engine: llamacpp, simulate: {}}]\nmodels: [{name: m, pool: a}]",
+            "1:9: pools[0]: a pool of engine llamacpp needs an endpoint (add endpoint: URL)",
+        ),
         ("bind_adr: x", "1:1: unknown field 'bind_adr' (did you mean 'bind_addr'?)"),
     ],
 )
@@ -373,6 +432,15 @@ def test_a_wrong_field_hides_no_problem_between_others(
         "models: 5\nroutes: {x: [m]}",
         "routes: {x: ['a b']}",
         "polices: nowhere",
+        "pools: [{id: a, engine: vllm, simulat: {}}]\nmodels: [{name: m, pool: a}]",
+        "pools: [{id: a, engine: vllm, simulate: {replicas: 0}}]\nmodels: [{name: m, pool: a}]",
+        "pools: [{id: a, engine: vllm, endpont: 'http://x'}]\nmodels: [{name: m, pool: a}, "
+        "{name: n, pool: a, simulate: {}}]",
+        "pools: [{id: a, engine: vllm}]\nmodels: [{name: m, pool: a, simulate: {replica: 2}}]",
+        "pools: [{id: a, engine: vllm}]\nmodels: [{name: m, pool: 'a b', simulate: {}}]",
+        "pools: [{id: a, engine: vllm, simulate: {}}]\nmodels: [{name: m, pool: [a]}]",
+        "pools: [{id: a, engine: vlm, inference_ttl: true}]",
+        "logging: {file: [a], decisions: a}",
     ],
 )
 def test_one_mistake_is_one_problem(tmp_path: Path, text: str) -> None:
@@ -399,6 +467,61 @@ def test_check_never_fails_on_what_it_cannot_read(
 def test_the_built_in_models_have_the_context_that_the_simulator_serves() -> None:
     cards = load(None, env={}).catalog.models.values()
     assert {card.context for card in cards} == {LlmdSettings().max_model_len} == {32_768}
+
+
+@pytest.mark.req("INT-8")
+def test_what_a_backend_can_be_told_is_the_pools_to_say(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        "pools:\n"
+        "  - {id: a, engine: llmd, endpoint: 'http://x', metrics: 'http://epp:9090/metrics',\n"
+        "     inference_ttl: true, priority_scheduling: true}\n"
+        "  - {id: b, engine: vllm, endpoint: 'http://x'}\n",
+    )
+    a, b = loaded.pools
+    assert (a.metrics, a.inference_ttl, a.priority_scheduling) == (
+        "http://epp:9090/metrics",
+        True,
+        True,
+    )
+    assert (b.metrics, b.inference_ttl, b.priority_scheduling) == (None, False, False)
+    assert (a.simulated, b.simulated) == ({}, {})
+
+
+@pytest.mark.req("INT-8")
+def test_a_pool_that_is_described_needs_no_endpoint(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        "pools:\n"
+        "  - {id: a, engine: llmd, simulate: {max_num_seqs: 64, prefill_overhead: 0}}\n"
+        "  - {id: b, engine: vllm}\n"
+        "  - {id: c, engine: vllm, endpoint: 'http://x', simulate: {replicas: 2}}\n"
+        "models:\n"
+        "  - {name: large, pool: a, upstream: L, simulate: {inter_token_latency: 25ms}}\n"
+        "  - {name: small, pool: a, simulate: {max_num_seqs: 8}}\n"
+        "  - {name: other, pool: b, simulate: {}}\n"
+        "  - {name: real, pool: c}\n",
+    )
+    a, b, c = loaded.pools
+    assert (a.endpoints, b.endpoints, c.endpoints) == ((), (), ("http://x",))
+    assert [pool.discovers for pool in loaded.pools] == [False, False, False]
+    assert {name: one.max_num_seqs for name, one in a.simulated.items()} == {"L": 64, "small": 8}
+    assert a.simulated["L"].latency.inter_token_latency_s == 0.025
+    assert a.simulated["L"].latency.prefill_overhead_s == 0
+    assert list(b.simulated) == ["other"]
+    assert c.simulated["real"].replicas == 2
+
+
+@pytest.mark.req("INT-8")
+def test_models_of_the_short_form_and_of_the_built_in_pool_may_be_described(
+    tmp_path: Path,
+) -> None:
+    models = "models: [{name: m, pool: %s, simulate: {replicas: 3}}]\n"
+    (short,) = load_text(tmp_path, "adapter: {engine: vllm}\n" + models % "default").pools
+    assert (short.endpoints, short.simulated["m"].replicas) == ((), 3)
+    (built_in,) = load_text(tmp_path, models % "sim").pools
+    assert (built_in.engine, built_in.simulated["m"].replicas) == ("embedded", 3)
+    assert load(None, env={}).pools[0].simulated == {}
 
 
 def test_a_route_may_name_what_a_pool_may_yet_list(tmp_path: Path) -> None:
@@ -436,12 +559,14 @@ def test_paths_start_from_the_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     loaded = load_text(
         tmp_path,
-        "policies: rules\nlogging: {file: out.log}\n"
+        "policies: rules\nlogging: {file: out.log, decisions: log/../decisions.jsonl}\n"
         "pools: [{id: a, engine: openai, ca_file: ca.pem}]\n",
     )
     assert loaded.base_dir == tmp_path
     assert loaded.policies_path == tmp_path / "rules"
     assert loaded.log_file == tmp_path / "out.log"
+    assert loaded.decisions_file == tmp_path / "log" / ".." / "decisions.jsonl"
+    assert load(None, env={}).decisions_file is None
     assert loaded.pools[0].ca_file == tmp_path / "ca.pem"
 
 
