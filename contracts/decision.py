@@ -33,6 +33,7 @@ RuleVerdict = Literal[
     "not_evaluated",  # an earlier rule had refused the request
     "error",  # the condition could not be evaluated; the rule counts as not matching
     "held_by_floor",  # its model is below the intent's quality floor
+    "spared",  # the loop left this request alone, to compare with
 ]
 
 
@@ -62,6 +63,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Model names to try, in order; every one of them meets the quality floor."""
     constraints: Constraints
     rules: tuple[RuleOutcome, ...] = ()
+    treated: tuple[int, ...] = ()
+    """The loop's actions that shaped or refused it, by number."""
+    held_out: tuple[int, ...] = ()
+    """Those that spared it, to compare with."""
+    shed_for: str | None = None
+    """The intent for whose sake the loop refused it."""
+    hedge_after_s: float | None = None
+    """Seconds after which a second attempt may start beside the first."""
     intents: tuple[IntentOutcome, ...] = ()
     """Filled when an explanation was asked for."""
     policy_version: str = ""
@@ -70,7 +79,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """One line for `x-setpoint-decision`: printable ASCII, at most 512 characters."""
         parts = [f"intent={self.intent or '-'}"]
         for outcome in self.rules:
-            if outcome.verdict in ("applied", "dry_run", "held_by_floor"):
+            if outcome.verdict in ("applied", "dry_run", "held_by_floor", "spared"):
                 mark = "" if outcome.verdict == "applied" else f" ({outcome.verdict})"
                 parts.append(f"{outcome.rule}{mark}: {', '.join(outcome.changes) or outcome.why}")
         line = "; ".join(parts)

@@ -177,6 +177,19 @@ class QueueTimeout(Shed):
     kind = "overloaded_error"
 
 
+class DeadlineUnreachable(Shed):
+    """Its first token could not come in time any more: told at once, so that the client can decide."""
+
+    code = "deadline_unreachable"
+
+
+class ShedByIntent(Shed):
+    """The control loop turns it away for the sake of a promise of a higher priority."""
+
+    code, status = "shed_by_intent", 503
+    kind = "overloaded_error"
+
+
 class RejectedByPolicy(Shed):
     code = "rejected_by_policy"
 

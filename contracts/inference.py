@@ -79,3 +79,5 @@ class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
     overrides: dict[str, msgspec.Raw] = {}
     max_tokens: int | None = None
     constraints: Constraints = Constraints()
+    hedge_after_s: float | None = None
+    """A second attempt may start beside the first when that has no token after so long."""

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from contracts.control import IntentStatus, LoggedDecision
+
 
 class Liveness(msgspec.Struct, kw_only=True):
     """`GET /livez`: the process runs its event loop."""
@@ -38,3 +40,33 @@ class ReloadRefused(msgspec.Struct, kw_only=True):
 
     status: Literal["refused"] = "refused"
     problems: list[str]
+
+
+class IntentHonour(msgspec.Struct, kw_only=True):
+    """Whether a backend that knows of intents keeps this one: an objective that llm-d does not know is
+    priority 0 there, silently."""
+
+    pool: str
+    verdict: Literal["honoured", "unconfirmed", "not_honoured"]
+    why: str
+
+
+class IntentReport(IntentStatus, frozen=True, kw_only=True):
+    """One promise in `GET /v1/intents`."""
+
+    since: str
+    infrastructure: list[IntentHonour] = []
+
+
+class IntentList(msgspec.Struct, kw_only=True):
+    """`GET /v1/intents`: every promise, and whether it is kept."""
+
+    object: Literal["list"] = "list"
+    data: list[IntentReport]
+
+
+class DecisionList(msgspec.Struct, kw_only=True):
+    """`GET /v1/decisions`: the newest decisions, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[LoggedDecision]

@@ -1,19 +1,42 @@
 """The queue in front of one pool: who goes next, who is told to come back later. Sans-IO.
 
-Must stay true: every offered request meets exactly one fate (admitted, refused or cancelled);
-nothing is admitted while in-flight >= limit (the limit may drop below it); higher priority first,
-first come first served within one. Effects are values; the shell carries them out in order.
-Which number the limit should be is not decided here.
+Must stay true: every offered request meets exactly one fate (admitted, refused or cancelled); nothing
+is admitted while in-flight >= limit, the pool's or its lane's (both may drop below it); higher
+priority first, and yet no band starves for ever; between callers of one priority the smallest token
+counter first; inside a caller the earliest deadline first.
+
+Regimes of deadlines: calm, nobody waits and nothing is refused. Into overload, a newcomer whose
+predicted wait does not fit its deadline is told at once (the measured drain says so); whoever waits
+is asked again at the head, where `now + predicted prefill` decides. Unknown drain or prefill:
+everybody is let in. One refusal in a hundred is admitted all the same, as a probe: if probes
+succeed, the prediction is wrong and is not used for a while.
+Which number a limit should be is not decided here.
 """
 
-import heapq
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
 import msgspec
 
-DRAIN_ALPHA = 0.3
-"""Weight of the newest completion in the measured drain interval."""
+from policies.fairness import PROMPT_WEIGHT, TokenCounters
+from policies.lane import Lane
+from policies.lines import Lines, Ticket, Waiter
+from policies.prediction import Prediction
+
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 30.0
+AGING_S = 10.0
+AGING_EVERY = 20
+"""Of so many admissions, one goes to a lower band whose oldest has waited for AGING_S: a twentieth of
+the pool is what keeps a class from starving for ever, and what it can cost those above."""
+PROTECTED_MARGIN = 1.3
+"""A request that must not be shed is refused on arrival only if its predicted wait is this many times
+too long; at the head it is judged like any other."""
+
+NO_LIMIT = 1e9
+"""A lane's limit where only the pool's counts."""
+
+RefusalReason = Literal["queue_full", "queue_timeout", "deadline", "deadline_passed"]
+"""`deadline`: on arrival, it cannot be met. `deadline_passed`: it waited, and can no longer be met."""
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,19 +53,15 @@ class Admit(msgspec.Struct, frozen=True):
 
 
 class Refuse(msgspec.Struct, frozen=True):
-    """Tell the client to come back in `retry_after_s`."""
+    """Tell the client to come back in `retry_after_s`. `waited_s` is what it waited in vain."""
 
     request: int
-    reason: Literal["queue_full", "queue_timeout"]
+    reason: RefusalReason
     retry_after_s: float
+    waited_s: float = 0.0
 
 
 Effect = Admit | Refuse
-
-
-class _Waiting(msgspec.Struct):
-    priority: int
-    arrived_s: float
 
 
 class AdmissionQueue:
@@ -51,13 +70,20 @@ class AdmissionQueue:
 
     def __init__(self, settings: AdmissionSettings) -> None:
         self._settings = settings
-        self._order: list[tuple[int, int, int]] = []  # (-priority, sequence, request)
-        self._expiry: list[tuple[float, int]] = []  # (arrived_s, request)
-        self._waiting: dict[int, _Waiting] = {}
-        self._running: set[int] = set()
-        self._sequence = 0
-        self._last_done_s: float | None = None
-        self._drain_interval_s: float | None = None
+        self.lanes: dict[str, Lane] = {}
+        self.lane_limit = NO_LIMIT
+        """Where a lane begins that nobody has set a limit for."""
+        self.order_slack_tokens: dict[int, float] = {}
+        """By priority: callers whose counters are within it are ordered by deadline."""
+        self.prediction = Prediction()
+        self._lines: dict[str, Lines] = {}
+        self._counters: dict[int, TokenCounters] = {}
+        self._expiry: list[tuple[float, int, Waiter]] = []
+        self._waiting: dict[int, Waiter] = {}
+        self._running: dict[int, Ticket] = {}
+        self._arrivals = 0
+        self._since_aged = 0
+        """Admissions since one was owed to age."""
 
     @property
     def inflight(self) -> int:
@@ -71,85 +97,262 @@ class AdmissionQueue:
     def settings(self) -> AdmissionSettings:
         return self._settings
 
+    def lane(self, name: str) -> Lane:
+        """The lane of that name; it begins with the first look."""
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = Lane(name, self.lane_limit)
+            self._lines[name] = Lines(self.counters)
+        return lane
+
+    def counters(self, priority: int) -> TokenCounters:
+        """The token counters of the callers of one priority. Charge them as tokens are served."""
+        counters = self._counters.get(priority)
+        if counters is None:
+            counters = self._counters[priority] = TokenCounters()
+        return counters
+
+    def waiters(self, lane: str) -> Lines:
+        """Who waits for a lane."""
+        self.lane(lane)
+        return self._lines[lane]
+
+    def waiting_ticket(self, request: int) -> Ticket | None:
+        waiter = self._waiting.get(request)
+        return None if waiter is None else waiter.ticket
+
+    # -- what happens -------------------------------------------------------------------
+
     def configure(self, settings: AdmissionSettings, now_s: float) -> list[Effect]:
         """New bounds; nobody who waits is dropped by a smaller queue."""
         self._settings = settings
         return self.wake(now_s)
 
-    def offer(self, request: int, priority: int, now_s: float) -> list[Effect]:
+    def offer(self, ticket: Ticket, now_s: float) -> list[Effect]:
         """A request arrives. Its own fate may be among the effects, or come later."""
         effects = self.wake(now_s)
-        if not self._waiting and self.inflight < self._settings.limit:
-            self._running.add(request)
-            effects.append(Admit(request, 0.0))
-        elif self.waiting >= self._settings.max_waiting:
-            effects.append(Refuse(request, "queue_full", self.retry_after_s()))
-        else:
-            self._sequence += 1
-            self._waiting[request] = _Waiting(priority, now_s)
-            heapq.heappush(self._order, (-priority, self._sequence, request))
-            heapq.heappush(self._expiry, (now_s, request))
+        lane = self.lane(ticket.lane)
+        pool_free = self._settings.limit - self.inflight
+        if pool_free > 0 and lane.has_room(ticket.priority):
+            self._pass_by(ticket)
+            effects.append(self._admit(ticket, lane, now_s, now_s))
+            return effects
+        lane.turned_away += 1
+        ahead = self._lines[lane.name].ahead_of(ticket)
+        wait_s = lane.wait_s(ahead, ticket.priority, now_s, pool_free=pool_free)
+        if self._cannot_be_met(ticket, lane, wait_s, now_s):
+            effects.append(Refuse(ticket.request, "deadline", self.retry_after_s(lane, now_s)))
+            return effects
+        if self.waiting >= self._settings.max_waiting:
+            victim = self._gives_way(ticket)
+            if victim is None:
+                self.prediction.forget(ticket.request)
+                hint_s = self.retry_after_s(lane, now_s)
+                effects.append(Refuse(ticket.request, "queue_full", hint_s))
+                return effects
+            effects.append(self._refuse(victim, "queue_full", now_s))
+        self._enqueue(ticket, lane, wait_s, now_s)
         return effects
 
     def done(self, request: int, now_s: float) -> list[Effect]:
         """A running request has ended; its slot goes to the next."""
-        if request in self._running:
-            self._running.remove(request)
-            self._measure(now_s)
+        ticket = self._running.pop(request, None)
+        if ticket is not None:
+            self.lanes[ticket.lane].inflight -= 1
+            self.prediction.forget(request)
         return self.wake(now_s)
 
     def cancel(self, request: int, now_s: float) -> list[Effect]:
         """The client left. Waiting or running, its place is free; nothing more is said of it."""
-        self._waiting.pop(request, None)
-        self._running.discard(request)
-        return self.wake(now_s)
+        waiter = self._waiting.get(request)
+        if waiter is not None:
+            self._leave(waiter, now_s)
+        self.prediction.forget(request)
+        return self.done(request, now_s)
 
     def wake(self, now_s: float) -> list[Effect]:
         """Refuse who has waited too long, then admit whom there is room for."""
         effects: list[Effect] = []
-        while self._expiry:
-            arrived_s, request = self._expiry[0]
-            waiting = self._waiting.get(request)
-            if waiting is not None and waiting.arrived_s == arrived_s:
-                if now_s - arrived_s < self._settings.timeout_s:
-                    break
-                del self._waiting[request]
-                effects.append(Refuse(request, "queue_timeout", self.retry_after_s()))
-            heapq.heappop(self._expiry)
-        while self._order and self.inflight < self._settings.limit:
-            _, _, request = heapq.heappop(self._order)
-            waiting = self._waiting.pop(request, None)
-            if waiting is not None:
-                self._running.add(request)
-                effects.append(Admit(request, now_s - waiting.arrived_s))
+        while self._expiry and self._expiry[0][0] <= now_s:
+            expired_s, _, waiter = heappop(self._expiry)
+            if self._waiting.get(waiter.ticket.request) is waiter:
+                due_s = waiter.ticket.deadline_s
+                passed = due_s is not None and expired_s == max(due_s, waiter.since_s)
+                effects.append(
+                    self._refuse(waiter, "deadline_passed" if passed else "queue_timeout", now_s)
+                )
+        while self._waiting and self.inflight < self._settings.limit:
+            next_in_order = self._choose()
+            starved = self._starved(next_in_order, now_s)
+            chosen = starved or next_in_order
+            if chosen is None:
+                break
+            effect = self._try(chosen, now_s)
+            if starved is not None and isinstance(effect, Admit):
+                self._since_aged = 0
+            effects.append(effect)
         self._compact()
         return effects
 
     def next_deadline_s(self) -> float | None:
         """When `wake` must be called at the latest, if nothing else happens."""
-        return self._expiry[0][0] + self._settings.timeout_s if self._expiry else None
+        return self._expiry[0][0] if self._expiry else None
 
-    def retry_after_s(self) -> float:
+    def retry_after_s(self, lane: Lane, now_s: float) -> float:
         """When a place is likely: those waiting, at the drain measured last."""
-        if self._drain_interval_s is None:
-            return RETRY_MIN_S
-        likely_s = (self.waiting + 1) * self._drain_interval_s
+        rate = lane.drain.per_s(now_s)
+        likely_s = (lane.waiting + 1) / rate if rate else RETRY_MIN_S
         return min(max(likely_s, RETRY_MIN_S), RETRY_MAX_S)
 
-    def _measure(self, now_s: float) -> None:
-        if self._last_done_s is not None:
-            interval_s = now_s - self._last_done_s
-            old_s = self._drain_interval_s
-            self._drain_interval_s = (
-                interval_s if old_s is None else old_s + DRAIN_ALPHA * (interval_s - old_s)
-            )
-        self._last_done_s = now_s
+    def first_token(self, request: int, ttft_s: float, now_s: float) -> None:
+        """A running request's first content came `ttft_s` after its dispatch."""
+        ticket = self._running.get(request)
+        if ticket is not None:
+            self.lanes[ticket.lane].prefill.learn(ticket.prompt_tokens, ttft_s)
+            self.prediction.came(request, in_time=not _late(ticket, now_s), now_s=now_s)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _cannot_be_met(
+        self, ticket: Ticket, lane: Lane, wait_s: float | None, now_s: float
+    ) -> bool:
+        """Whether a newcomer is to be told at once. Never where nothing runs, or too little is known."""
+        if ticket.deadline_s is None or wait_s is None or lane.inflight == 0:
+            return False
+        prefill_s = lane.prefill.predict(ticket.prompt_tokens)
+        if prefill_s is None or not self.prediction.trusted(now_s):
+            return False
+        margin = PROTECTED_MARGIN if ticket.priority >= 0 else 1.0
+        if wait_s / margin + prefill_s <= ticket.deadline_s - now_s:
+            return False
+        return not self.prediction.probe(ticket.request)
+
+    def _enqueue(self, ticket: Ticket, lane: Lane, wait_s: float | None, now_s: float) -> None:
+        self._arrivals += 1
+        waiter = Waiter(ticket, now_s, self._arrivals)
+        self._waiting[ticket.request] = waiter
+        self._lines[lane.name].push(waiter)
+        lane.waiting += 1
+        lane.drain.busy(now_s, True)
+        expires_s = now_s + self._settings.timeout_s
+        if ticket.deadline_s is not None and not self.prediction.is_probe(ticket.request):
+            expires_s = min(expires_s, max(ticket.deadline_s, now_s))
+        heappush(self._expiry, (expires_s, waiter.order, waiter))
+        # While it is not trusted the queue holds those who will be dropped at its head: no wait that is
+        # said then can come true, and to judge by them would be to distrust for ever.
+        if wait_s and self.prediction.trusted(now_s):
+            self.prediction.said(ticket.request, wait_s)
+
+    def _gives_way(self, ticket: Ticket) -> Waiter | None:
+        """Who leaves a full queue for a newcomer: the newest of the lowest band, if that is below the
+        newcomer's, else the newest of a caller that has more waiting than the newcomer's would have.
+        The bound is the pool's, so a lane that hangs does not keep the places of the others."""
+        mine = self._lines[ticket.lane].of_caller(ticket.priority, ticket.caller)
+        found = [last for lines in self._lines.values() if (last := lines.last_to_go())]
+        if not found:
+            return None
+        band, waiting, newest = min(found, key=lambda last: (last[0], -last[1]))
+        lighter = band == ticket.priority and waiting > mine + 1
+        return newest if band < ticket.priority or lighter else None
+
+    def _choose(self) -> Waiter | None:
+        """Who goes next among all lanes with room: the highest band, then fairness, then deadline."""
+        best: Waiter | None = None
+        best_key: tuple[float, float, int] | None = None
+        for name, lane in self.lanes.items():
+            if not lane.waiting:
+                continue
+            lines = self._lines[name]
+            for priority in lines.bands:
+                if not lane.has_room(priority):
+                    continue
+                waiter = lines.next(priority, self.order_slack_tokens.get(priority, 0.0))
+                if waiter is not None:
+                    counter = self.counters(priority).of(waiter.ticket.caller)
+                    key = (-priority, counter, waiter.order)
+                    if best_key is None or key < best_key:
+                        best, best_key = waiter, key
+                break
+        return best
+
+    def _starved(self, instead: Waiter | None, now_s: float) -> Waiter | None:
+        """Once in AGING_EVERY admissions, of those kept waiting by a higher band or by the share of
+        their class: the band whose oldest has waited longest, if that is long enough, and of it whom
+        fairness chooses. The limit binds it too."""
+        if self._since_aged < AGING_EVERY - 1:
+            return None
+        oldest: Waiter | None = None
+        for name, lane in self.lanes.items():
+            if not lane.waiting or lane.inflight >= max(int(lane.limit), 1):
+                continue
+            for priority in self._lines[name].bands:
+                passed_over = instead is None or priority < instead.ticket.priority
+                if passed_over or not lane.has_room(priority):
+                    waiter = self._lines[name].oldest(priority)
+                    if waiter is not None and (oldest is None or waiter.order < oldest.order):
+                        oldest = waiter
+        if oldest is None or now_s - oldest.since_s < AGING_S:
+            return None
+        ticket = oldest.ticket
+        slack_tokens = self.order_slack_tokens.get(ticket.priority, 0.0)
+        return self._lines[ticket.lane].next(ticket.priority, slack_tokens)
+
+    def _try(self, waiter: Waiter, now_s: float) -> Effect:
+        """At the head, the last question: will its first token still come in time?"""
+        ticket, lane = waiter.ticket, self.lanes[waiter.ticket.lane]
+        if ticket.deadline_s is not None and not self.prediction.is_probe(ticket.request):
+            prefill_s = lane.prefill.predict(ticket.prompt_tokens) or 0.0
+            waited = now_s > waiter.since_s and lane.inflight > 0
+            if waited and now_s + prefill_s > ticket.deadline_s:
+                return self._refuse(waiter, "deadline_passed", now_s)
+        self.counters(ticket.priority).chosen(ticket.caller)
+        self._leave(waiter, now_s)
+        return self._admit(ticket, lane, waiter.since_s, now_s)
+
+    def _pass_by(self, ticket: Ticket) -> None:
+        """The caller is served without having waited, and yet it was its turn."""
+        counters = self.counters(ticket.priority)
+        counters.arrive(ticket.caller)
+        counters.chosen(ticket.caller)
+        counters.leave(ticket.caller)
+
+    def _admit(self, ticket: Ticket, lane: Lane, since_s: float, now_s: float) -> Admit:
+        self._running[ticket.request] = ticket
+        lane.inflight += 1
+        lane.drain.mark(now_s)
+        self._since_aged += 1
+        prompt_tokens = PROMPT_WEIGHT * ticket.prompt_tokens
+        self.counters(ticket.priority).charge(ticket.caller, prompt_tokens, ticket.weight)
+        self.prediction.waited(ticket.request, now_s - since_s, now_s)
+        return Admit(ticket.request, now_s - since_s)
+
+    def _refuse(self, waiter: Waiter, reason: RefusalReason, now_s: float) -> Refuse:
+        self._leave(waiter, now_s)
+        self.prediction.forget(waiter.ticket.request)
+        lane = self.lanes[waiter.ticket.lane]
+        hint_s = self.retry_after_s(lane, now_s)
+        return Refuse(waiter.ticket.request, reason, hint_s, now_s - waiter.since_s)
+
+    def _leave(self, waiter: Waiter, now_s: float) -> None:
+        ticket = waiter.ticket
+        del self._waiting[ticket.request]
+        self._lines[ticket.lane].remove(ticket)
+        lane = self.lanes[ticket.lane]
+        lane.waiting -= 1
+        if not lane.waiting:
+            lane.drain.busy(now_s, False)
 
     def _compact(self) -> None:
-        """Entries of those who left stay in the heaps until here, so that leaving is cheap."""
-        if len(self._order) > 2 * len(self._waiting) + 64:
-            self._order = [entry for entry in self._order if entry[2] in self._waiting]
-            heapq.heapify(self._order)
+        """Entries of those who left stay in the heap until here, so that leaving is cheap."""
+        while self._expiry and self._gone(self._expiry[0][2]):
+            heappop(self._expiry)
         if len(self._expiry) > 2 * len(self._waiting) + 64:
-            self._expiry = [entry for entry in self._expiry if entry[1] in self._waiting]
-            heapq.heapify(self._expiry)
+            self._expiry = [entry for entry in self._expiry if not self._gone(entry[2])]
+            heapify(self._expiry)
+
+    def _gone(self, waiter: Waiter) -> bool:
+        return self._waiting.get(waiter.ticket.request) is not waiter
+
+
+def _late(ticket: Ticket, now_s: float) -> bool:
+    return ticket.deadline_s is not None and now_s > ticket.deadline_s

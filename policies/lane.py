@@ -1,0 +1,49 @@
+"""One model of one pool, as its queue sees it: how many requests it may have, and how fast it is.
+
+The limit is a number here; which number it should be is `policies.limit`'s affair. Lower classes can be
+held to a share of it (`hold_back`), so that a higher one finds a free place when it comes.
+"""
+
+from collections.abc import Mapping
+
+from policies.drain import Drain
+from policies.prefill import PrefillModel
+
+
+class Lane:
+    """`limit` is what it may work on at once, fractions rounded down, never below one."""
+
+    def __init__(self, name: str, limit: float) -> None:
+        self.name = name
+        self.limit = limit
+        self.inflight = 0
+        self.waiting = 0
+        self.turned_away = 0
+        """Requests that found no place at once since somebody looked last: the limit was binding."""
+        self.drain = Drain()
+        self.prefill = PrefillModel()
+        self._shares: Mapping[int, float] = {}
+
+    def hold_back(self, shares: Mapping[int, float]) -> None:
+        """`shares[p]` of the limit, at most, for every request of a priority below p."""
+        self._shares = dict(shares)
+
+    def places(self, priority: int) -> int:
+        """How many may run for one of this priority to be let in."""
+        share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
+        return max(int(self.limit * share + 1e-9), 1)
+
+    def has_room(self, priority: int) -> bool:
+        return self.inflight < self.places(priority)
+
+    def wait_s(
+        self, ahead: int, priority: int, now_s: float, *, pool_free: int | None = None
+    ) -> float | None:
+        """How long somebody with `ahead` others before it will wait; None: the drain is not known.
+        `pool_free`: places that the pool has left, where its limit counts too."""
+        free = max(self.places(priority) - self.inflight, 0)
+        behind = ahead + 1 - (free if pool_free is None else min(free, max(pool_free, 0)))
+        if behind <= 0:
+            return 0.0
+        rate = self.drain.per_s(now_s)
+        return behind / rate if rate else None

@@ -1,0 +1,166 @@
+"""Who waits for one lane: bands by priority, callers in a band, deadlines inside a caller. Pure.
+
+Must stay true: within a caller the earliest deadline goes first and arrival breaks ties, so equal
+promises are first come, first served; between callers the smallest token counter goes first.
+Where the `order` rung holds, callers whose counters are nearly equal are ordered by deadline too.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from policies.fairness import TokenCounters
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """A request at a pool's door. `request` is the shell's number, unique among those not yet ended.
+
+    `deadline_s` is when its first token is due, on the queue's clock; None: it may take its time.
+    Those of a priority below 0 get no benefit of the doubt when their wait is predicted.
+    """
+
+    request: int
+    lane: str = ""
+    priority: int = 0
+    caller: str = ""
+    weight: float = 1.0
+    prompt_tokens: int = 0
+    deadline_s: float | None = None
+
+
+class Waiter(msgspec.Struct):
+    """A ticket that waits, since `since_s`."""
+
+    ticket: Ticket
+    since_s: float
+    order: int
+
+
+_INF = float("inf")
+
+
+class _CallersLine:
+    """One caller's requests in one band, never empty while it is in one. A sorted list and no heap, so
+    that those before a deadline can be counted; moving a few thousand pointers is a microsecond."""
+
+    def __init__(self) -> None:
+        self.sorted: list[tuple[float, int, Waiter]] = []
+        self.members: dict[int, Waiter] = {}
+        """In the order of arrival."""
+
+    def push(self, waiter: Waiter) -> None:
+        insort(self.sorted, (*_due(waiter), waiter))
+        self.members[waiter.ticket.request] = waiter
+
+    def head(self) -> Waiter:
+        return self.sorted[0][2]
+
+    def before(self, deadline_s: float | None) -> int:
+        """How many would go before a newcomer with that deadline."""
+        return bisect_right(self.sorted, (_INF if deadline_s is None else deadline_s, _INF))
+
+    def remove(self, request: int) -> None:
+        del self.sorted[bisect_left(self.sorted, _due(self.members.pop(request)))]
+
+
+class Lines:
+    """All who wait for one lane."""
+
+    def __init__(self, counters: Callable[[int], TokenCounters]) -> None:
+        """`counters(priority)` are a band's: fairness is between requests of one priority only."""
+        self._counters = counters
+        self._bands: dict[int, dict[str, _CallersLine]] = {}
+
+    def __len__(self) -> int:
+        return sum(self.in_band(priority) for priority in self._bands)
+
+    @property
+    def bands(self) -> list[int]:
+        """Priorities that somebody waits with, highest first."""
+        return sorted(self._bands, reverse=True)
+
+    def in_band(self, priority: int) -> int:
+        return sum(len(line.members) for line in self._bands.get(priority, {}).values())
+
+    def callers(self, priority: int) -> int:
+        return len(self._bands.get(priority, ()))
+
+    def push(self, waiter: Waiter) -> None:
+        ticket = waiter.ticket
+        band = self._bands.setdefault(ticket.priority, {})
+        line = band.get(ticket.caller)
+        if line is None:
+            counters = self._counters(ticket.priority)
+            counters.arrive(ticket.caller, min(map(counters.of, band), default=None))
+            line = band[ticket.caller] = _CallersLine()
+        line.push(waiter)
+
+    def remove(self, ticket: Ticket) -> None:
+        band = self._bands[ticket.priority]
+        line = band[ticket.caller]
+        line.remove(ticket.request)
+        if not line.members:
+            self._counters(ticket.priority).leave(ticket.caller)
+            del band[ticket.caller]
+            if not band:
+                del self._bands[ticket.priority]
+
+    def next(self, priority: int, slack_tokens: float = 0.0) -> Waiter | None:
+        """Who of this band goes next. With slack, the earliest deadline among those callers whose
+        counters are within it of the smallest: fair in the large, punctual in the small."""
+        band = self._bands.get(priority)
+        if not band:
+            return None
+        if len(band) == 1:
+            return next(iter(band.values())).head()
+        of = self._counters(priority).of
+        smallest = min(band, key=of)
+        if not slack_tokens:
+            return band[smallest].head()
+        bound = of(smallest) + slack_tokens
+        return min((line.head() for c, line in band.items() if of(c) <= bound), key=_due)
+
+    def ahead_of(self, ticket: Ticket) -> int:
+        """How many will probably go before a newcomer: all of higher bands, its caller's own with
+        deadlines no later, and as many of the others' as fairness lets pass: each caller goes as
+        often as this one does."""
+        ahead = sum(self.in_band(p) for p in self._bands if p > ticket.priority)
+        band = self._bands.get(ticket.priority, {})
+        mine = line.before(ticket.deadline_s) if (line := band.get(ticket.caller)) else 0
+        turns = mine + 1
+        others = sum(
+            min(len(line.members), turns) for c, line in band.items() if c != ticket.caller
+        )
+        return ahead + mine + others
+
+    def of_caller(self, priority: int, caller: str) -> int:
+        """How many of one caller wait in a band."""
+        line = self._bands.get(priority, {}).get(caller)
+        return len(line.members) if line else 0
+
+    def last_to_go(self) -> tuple[int, int, Waiter] | None:
+        """Who gives way first when the queue is full: the newest of the caller that has most waiting
+        in the lowest band, with that band and how many these are. None: nobody waits."""
+        if not self._bands:
+            return None
+        lowest = min(self._bands)
+        band, of = self._bands[lowest], self._counters(lowest).of
+        line = band[max(band, key=lambda c: (len(band[c].members), of(c)))]
+        return lowest, len(line.members), next(reversed(line.members.values()))
+
+    def oldest(self, priority: int) -> Waiter | None:
+        """Who of this band has waited longest."""
+        band = self._bands.get(priority, {})
+        heads = (next(iter(line.members.values())) for line in band.values())
+        return min(heads, key=lambda waiter: waiter.order, default=None)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        for band in self._bands.values():
+            for line in band.values():
+                yield from line.members.values()
+
+
+def _due(waiter: Waiter) -> tuple[float, int]:
+    due_s = waiter.ticket.deadline_s
+    return (_INF if due_s is None else due_s, waiter.order)
