@@ -1,0 +1,215 @@
+"""How many requests one (pool, model) works on at once: steered to the TPOT objective. A pure step.
+
+The target is the objective and not a learned baseline: a batching engine gets slower as it fills, and
+that is normal. `error = ln(THETA * objective / measured)`, and the limit moves by a part of it:
+
+* steady: error near 0, the limit breathes by a percent or two;
+* into overload: error below 0, the limit shrinks, quicker than it grew. While more runs than the
+  limit allows, nothing it could still do has been seen yet: it does not shrink below what the
+  error says about what runs (else it would wind up while long answers end);
+* out of it: error above 0, the limit grows only while it is what holds requests back;
+* start: it doubles, by less as the error gets small, until the error was below 0 once.
+
+An upstream whose own queue delays the first token shrinks it too. Without a TPOT objective the limit
+grows while more at once means more tokens per second, and goes back to where that ended (failsafe-go
+and Uber's Cinnamon stop alike). No fresh sample: hold. An objective that one request at a time cannot
+meet either holds nothing: the limit opens for a while, and says so; only refusals still cut it.
+Must stay true: a looser TPOT objective never gives a smaller next limit, unless the tighter one has been
+given up as unattainable.
+Why it is stable: TPOT is about a + b * limit, whose elasticity is below 1, so a log-integral step with
+a gain below 2 contracts. Source: control.md C2; SCORPIO's virtual batch size is its nearest relative.
+"""
+
+import math
+from typing import Literal
+
+import msgspec
+
+THETA = 0.98
+"""Goodput is a cliff above the objective and a slope below it."""
+GROW_GAIN, GROW_MAX = 0.3, 0.10
+SHRINK_GAIN, SHRINK_MAX = 0.5, 0.35
+ELASTICITY = 0.5
+"""Of TPOT by concurrency, taken low: what runs now, times exp(error / ELASTICITY), is surely enough."""
+SLOW_START_ELASTICITY = 0.6
+SLOW_START_S = 1.0
+UPSTREAM_QUEUE_FACTOR = 0.95
+REFUSED_FACTOR = 0.5
+EXPIRED_FACTOR = 0.9
+PROBE_FACTOR = 1.1
+PROBE_AGAIN_S = 30.0
+FOLDS = 15
+"""Seconds over which concurrency and throughput are held against each other."""
+MIN_FOLDS = 8
+SPREAD = 1.1
+STOP_CORRELATION = 0.3
+KNEE_SHARE = 0.95
+"""Of the most tokens per second: the least concurrency that gave so much is where the gain ended."""
+HOPELESS_S = 10.0
+OPEN_S = 300.0
+OPEN_GROWTH = 0.03
+"""How a limit that is open comes back after a refusal has cut it, a tick."""
+
+Reason = Literal[
+    "no_data",
+    "not_binding",
+    "steady",
+    "slow_start",
+    "grow",
+    "shrink",
+    "upstream_queue",
+    "probe",
+    "throughput_flat",
+    "unattainable",
+    "open",
+]
+
+
+class LimitBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit never leaves [floor, ceiling]; floor >= 1."""
+
+    floor: float
+    ceiling: float
+
+
+class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One tick's view. `tpot_s`: p95 over live streams of the mean gap of their last tokens, None if
+    no sample is fresh. `binding`: somebody waited or was refused since the last tick."""
+
+    tpot_s: float | None
+    tpot_objective_s: float | None
+    binding: bool
+    inflight: int
+    upstream_late: bool = False
+    tokens_per_s: float = 0.0
+
+
+class LimitState(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin with `LimitState(limit=...)`."""
+
+    limit: float
+    starting: bool = True
+    doubled_s: float = -math.inf
+    folds: tuple[tuple[float, float], ...] = ()
+    """(in-flight, tokens per second), one a second, newest last."""
+    folded_s: float = -math.inf
+    stopped_s: float = -math.inf
+    hopeless_since_s: float | None = None
+    open_until_s: float = -math.inf
+    cut_s: float = -math.inf
+
+
+def step(
+    state: LimitState, seen: LimitReading, bounds: LimitBounds, now_s: float
+) -> tuple[LimitState, Reason]:
+    """Advance by one tick of about 250 ms. Never raises."""
+    if now_s < state.open_until_s:
+        factor = math.exp(OPEN_GROWTH) if seen.binding else 1.0
+        return _at(state, state.limit * factor, bounds), "open"
+    state = _folded(state, seen, now_s)
+    if seen.tpot_objective_s is None:
+        return _by_throughput(state, seen, bounds, now_s)
+    if seen.tpot_s is None or not 0.0 < seen.tpot_s < math.inf:
+        return _at(state, state.limit, bounds), "no_data"
+    ratio = THETA * seen.tpot_objective_s / seen.tpot_s
+    error = math.log(ratio) if ratio > 0.0 else -math.inf
+    if error < 0.0:
+        return _shrunk(state, seen, error, bounds, now_s)
+    state = msgspec.structs.replace(state, hopeless_since_s=None)
+    if seen.upstream_late:
+        return _at(state, state.limit * UPSTREAM_QUEUE_FACTOR, bounds), "upstream_queue"
+    if not seen.binding:
+        return _at(state, state.limit, bounds), "not_binding"
+    if state.starting and now_s - state.doubled_s < SLOW_START_S:
+        return _at(state, state.limit, bounds), "slow_start"
+    if state.starting and error > GROW_MAX:
+        state = msgspec.structs.replace(state, doubled_s=now_s)
+        factor = math.exp(min(math.log(2.0), error / SLOW_START_ELASTICITY))
+        return _at(state, state.limit * factor, bounds), "slow_start"
+    return _at(state, state.limit * math.exp(min(GROW_MAX, GROW_GAIN * error)), bounds), "grow"
+
+
+def refused(
+    state: LimitState,
+    bounds: LimitBounds,
+    kind: Literal["capacity", "expired"],
+    dispatched_s: float,
+    now_s: float,
+) -> LimitState:
+    """The backend declined a request sent at `dispatched_s`. Halved once per flight: those sent before
+    the last cut say nothing new."""
+    if dispatched_s <= state.cut_s:
+        return state
+    factor = REFUSED_FACTOR if kind == "capacity" else EXPIRED_FACTOR
+    state = msgspec.structs.replace(state, cut_s=now_s, starting=False)
+    return _at(state, state.limit * factor, bounds)
+
+
+def _shrunk(
+    state: LimitState, seen: LimitReading, error: float, bounds: LimitBounds, now_s: float
+) -> tuple[LimitState, Reason]:
+    at_floor = state.limit <= bounds.floor * 1.001 and seen.inflight <= bounds.floor
+    before_s = now_s if state.hopeless_since_s is None else state.hopeless_since_s
+    since_s = before_s if at_floor else None
+    state = msgspec.structs.replace(state, starting=False, hopeless_since_s=since_s)
+    if since_s is not None and now_s - since_s >= HOPELESS_S:
+        state = msgspec.structs.replace(state, hopeless_since_s=None, open_until_s=now_s + OPEN_S)
+        return _at(state, bounds.ceiling, bounds), "unattainable"
+    smaller = state.limit * math.exp(max(-SHRINK_MAX, SHRINK_GAIN * error))
+    enough = seen.inflight * math.exp(error / ELASTICITY)
+    most = state.limit * (UPSTREAM_QUEUE_FACTOR if seen.upstream_late else 1.0)
+    return _at(state, min(most, max(smaller, enough)), bounds), "shrink"
+
+
+def _by_throughput(
+    state: LimitState, seen: LimitReading, bounds: LimitBounds, now_s: float
+) -> tuple[LimitState, Reason]:
+    """One decision a second. Growing is what makes concurrency vary, so that the gain can be seen."""
+    if seen.upstream_late:
+        state = msgspec.structs.replace(state, stopped_s=now_s)
+        return _at(state, state.limit * UPSTREAM_QUEUE_FACTOR, bounds), "upstream_queue"
+    if not seen.binding or now_s - state.doubled_s < SLOW_START_S:
+        return _at(state, state.limit, bounds), "not_binding"
+    if now_s - state.stopped_s < PROBE_AGAIN_S:
+        return _at(state, state.limit, bounds), "throughput_flat"
+    state = msgspec.structs.replace(state, doubled_s=now_s)
+    gain = _correlation(state.folds)
+    if gain is not None and gain < STOP_CORRELATION:
+        knee = _knee(state.folds)
+        state = msgspec.structs.replace(state, stopped_s=now_s, folds=())
+        return _at(state, min(state.limit, knee), bounds), "throughput_flat"
+    return _at(state, state.limit * PROBE_FACTOR, bounds), "probe"
+
+
+def _folded(state: LimitState, seen: LimitReading, now_s: float) -> LimitState:
+    if now_s - state.folded_s < 1.0:
+        return state
+    folds = (*state.folds, (float(seen.inflight), seen.tokens_per_s))[-FOLDS:]
+    return msgspec.structs.replace(state, folds=folds, folded_s=now_s)
+
+
+def _correlation(folds: tuple[tuple[float, float], ...]) -> float | None:
+    """Of concurrency and throughput; None where concurrency hardly varied."""
+    if len(folds) < MIN_FOLDS:
+        return None
+    xs, ys = [x for x, _ in folds], [y for _, y in folds]
+    if max(xs) < SPREAD * max(min(xs), 1.0):
+        return None
+    mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
+    sxx = sum((x - mx) ** 2 for x in xs)
+    syy = sum((y - my) ** 2 for y in ys)
+    if syy <= 1e-12:
+        return 0.0
+    return sum((x - mx) * (y - my) for x, y in folds) / math.sqrt(sxx * syy)
+
+
+def _knee(folds: tuple[tuple[float, float], ...]) -> float:
+    """The least concurrency that gave nearly the most tokens per second: growing overshoots it for as long
+    as the correlation remembers what came before."""
+    most = max(y for _, y in folds)
+    return min(x for x, y in folds if y >= KNEE_SHARE * most)
+
+
+def _at(state: LimitState, limit: float, bounds: LimitBounds) -> LimitState:
+    bounded = min(max(limit, bounds.floor), max(bounds.ceiling, bounds.floor))
+    return state if bounded == state.limit else msgspec.structs.replace(state, limit=bounded)

@@ -1,0 +1,135 @@
+"""The limits of all lanes, kept at their objectives: one step of `policies.limit` each, a tick.
+
+Writes a lane's limit and nothing else; who is admitted under it is the queue's affair.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from policies import limit
+from policies.admission import AdmissionQueue
+from policies.lane import Lane
+from policies.limit import LimitBounds, LimitReading, LimitState
+from policies.reach import LaneKey, Reach
+from policies.signals import Signals
+
+START_PER_ENDPOINT = 16.0
+"""What a model begins with: more than most need, and doubled within a second if it holds back."""
+FULL = 0.9
+"""Of a limit in use, from which on it may be what holds requests back."""
+QUEUE_INSIDE = 5.0
+"""A first token this many times slower than at its best waits in a queue that is not ours."""
+INSIDE_SHARE = 0.5
+"""... and takes this much of the objective for itself."""
+
+
+class PoolBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """`endpoints` that are ready; `ceiling`: requests at once over all of them, never above it."""
+
+    endpoints: int
+    ceiling: float
+
+
+class Steering:
+    """`caps` are upper bounds that actions put on single lanes (`reduce_batching`)."""
+
+    def __init__(self) -> None:
+        self.caps: dict[LaneKey, float] = {}
+        self._queues: dict[str, AdmissionQueue] = {}
+        self._bounds: dict[str, PoolBounds] = {}
+        self._states: dict[LaneKey, LimitState] = {}
+        self.reasons: dict[LaneKey, limit.Reason] = {}
+
+    def bound(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
+        """A pool to steer, or new bounds for it."""
+        before = self._bounds.get(pool)
+        self._queues[pool], self._bounds[pool] = queue, bounds
+        queue.lane_limit = max(min(START_PER_ENDPOINT * bounds.endpoints, bounds.ceiling), 1.0)
+        if before is None or before.endpoints == bounds.endpoints:
+            return
+        # What one endpoint can take is known: gone or added ones count at once, not after a delay.
+        for name, lane in queue.lanes.items():
+            state = self._states.get((pool, name))
+            if not before.endpoints or state is None:
+                lane.limit = max(lane.limit, queue.lane_limit)
+            elif bounds.endpoints:
+                lane.limit = max(state.limit * bounds.endpoints / before.endpoints, 1.0)
+            if state is not None:
+                self._states[pool, name] = msgspec.structs.replace(state, limit=lane.limit)
+
+    def bounds_of(self, pool: str) -> PoolBounds:
+        return self._bounds.get(pool, PoolBounds(endpoints=1, ceiling=1.0))
+
+    def limit_of(self, key: LaneKey) -> float | None:
+        state = self._states.get(key)
+        return None if state is None else state.limit
+
+    def lanes(self) -> Iterator[tuple[LaneKey, Lane]]:
+        """All lanes that have had work."""
+        for pool, queue in self._queues.items():
+            for name, lane in queue.lanes.items():
+                yield (pool, name), lane
+
+    def step(
+        self, now_s: float, signals: Signals, reach: Reach
+    ) -> list[tuple[LaneKey, limit.Reason, float]]:
+        """One tick for every lane. Returns the changes of regime that people should hear of."""
+        told: list[tuple[LaneKey, limit.Reason, float]] = []
+        for key, lane in self.lanes():
+            state = self._states.get(key) or LimitState(limit=lane.limit)
+            bounds = self._lane_bounds(key)
+            reading = self._read(key, lane, now_s, signals, reach)
+            state, reason = limit.step(state, reading, bounds, now_s)
+            if reason == "unattainable":
+                told.append((key, reason, state.limit))
+            self._states[key], self.reasons[key] = state, reason
+            lane.limit = state.limit
+            lane.turned_away = 0
+        return told
+
+    def refused(
+        self,
+        key: LaneKey,
+        kind: Literal["capacity", "expired"],
+        dispatched_s: float,
+        now_s: float,
+    ) -> None:
+        """The backend declined for a lack of capacity."""
+        state = self._states.get(key)
+        if state is not None:
+            state = limit.refused(state, self._lane_bounds(key), kind, dispatched_s, now_s)
+            self._states[key] = state
+            self._queues[key[0]].lane(key[1]).limit = state.limit
+
+    def _lane_bounds(self, key: LaneKey) -> LimitBounds:
+        bounds = self._bounds[key[0]]
+        floor = float(max(bounds.endpoints, 1))
+        ceiling = max(min(bounds.ceiling, self.caps.get(key, bounds.ceiling)), floor)
+        return LimitBounds(floor=floor, ceiling=ceiling)
+
+    def _read(
+        self, key: LaneKey, lane: Lane, now_s: float, signals: Signals, reach: Reach
+    ) -> LimitReading:
+        seen = signals.lane(key)
+        ttft_s = reach.tightest(key, "ttft", now_s)
+        late = False
+        if ttft_s is not None and lane.prefill.slowdown > QUEUE_INSIDE:
+            upstream_s = seen.upstream_ttft.quantile(now_s, 5, 0.95)
+            late = upstream_s is not None and upstream_s > INSIDE_SHARE * ttft_s
+        tpot_s = reach.tightest(key, "tpot", now_s)
+        return LimitReading(
+            tpot_s=None if tpot_s is None else seen.tpot_p95_s(now_s),
+            tpot_objective_s=tpot_s,
+            binding=_is_binding(lane),
+            inflight=lane.inflight,
+            upstream_late=late,
+            tokens_per_s=seen.tokens.per_second(now_s, 5),
+        )
+
+
+def _is_binding(lane: Lane) -> bool:
+    """Whether it is the limit that holds requests back, and not the share of their class."""
+    held_back = lane.waiting > 0 or lane.turned_away > 0
+    return held_back and lane.inflight >= FULL * lane.limit - 1.0
