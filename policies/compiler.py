@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from contracts.catalog import Catalog
-from contracts.policy import Intent, PolicyFile, Rule
+from contracts.policy import Intent, PolicyFile, Rule, repeated_rungs
 from contracts.problems import (
     Path,
     Position,
@@ -96,7 +96,7 @@ class _Compiler:
             path: Path = ("intents", index)
             if not self._first(reading, (*path, "name"), "intent", intent.name):
                 continue
-            self._intents[intent.name] = intent
+            self._intents[intent.name] = _in_force(intent, file)
             match = (*path, "match")
             for header, value in intent.match.header.items():
                 place = (*match, "header", header)
@@ -135,6 +135,11 @@ class _Compiler:
                     self._known(reading, (*match, "key", nth), "key", key, self._catalog.keys)
             for nth, model in enumerate(intent.match.model):
                 self._model(reading, (*match, "model", nth), model)
+            for nth, earlier in repeated_rungs(intent.ladder):
+                place: Path = ("intents", index, "ladder", nth)
+                if reading.intact(place):
+                    at = reading.position(place)
+                    self._note(at, place, "this rung is there already", f"it is ladder[{earlier}]")
             for nth, rung in enumerate(intent.ladder):
                 if rung.action == "switch_model" and isinstance(rung.argument, str):
                     path: Path = ("intents", index, "ladder", nth)
@@ -276,6 +281,15 @@ class _Compiler:
         self.problems.append(
             Problem(position=position, path=spell_path(path), message=message, hint=hint)
         )
+
+
+def _in_force(intent: Intent, file: PolicyFile) -> Intent:
+    """The intent with the dry runs of its file and its own written into every rung."""
+    if not (file.dry_run or intent.dry_run):
+        return intent
+    replace = msgspec.structs.replace
+    ladder = [replace(rung, dry_run=True) for rung in intent.ladder]
+    return replace(intent, dry_run=True, ladder=ladder)
 
 
 def _version(files: list[PolicyFile]) -> str:

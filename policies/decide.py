@@ -1,8 +1,8 @@
 """The brain's answer to one request: `decide`, a pure function of its arguments.
 
 Regimes: an intent is picked; every rule that matches adds to the shape, in order, and later rules
-see what earlier ones did; then the shape is checked once more against the quality floor and
-becomes a `Decision`. The same arguments give the same answer, so a decision can be replayed from
+see what earlier ones did; then what the control loop holds for the intent has its say; the shape is
+checked once more against the quality floor and becomes a `Decision`. The same arguments give the same answer, so a decision can be replayed from
 its record. Nothing but a `GatewayError` leaves here, and nothing is carried out here.
 """
 
@@ -12,14 +12,22 @@ from typing import Any
 from msgspec import structs
 
 from contracts.catalog import Catalog
-from contracts.decision import Decision, IntentOutcome, RuleOutcome, RuleVerdict, Shaping
+from contracts.decision import (
+    Decision,
+    IntentOutcome,
+    Rejection,
+    RuleOutcome,
+    RuleVerdict,
+    Shaping,
+)
 from contracts.errors import BelowQualityFloor, GatewayError, ModelNotFound, NoReadyBackend
 from contracts.inference import Constraints, RequestFacts
 from contracts.problems import did_you_mean
 from contracts.snapshot import Snapshot
 from policies import intents
-from policies.context import EvaluationContext
-from policies.effects import Effect, Shape, apply, begin
+from policies.context import EvaluationContext, pool_of
+from policies.effects import Effect, Shape, apply, begin, hold
+from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Draws, Holding
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import why_below, worthy
 
@@ -37,12 +45,14 @@ def decide(
     facts: RequestFacts,
     snapshot: Snapshot,
     *,
+    holding: Holding = CALM,
+    draws: Draws = NO_DRAWS,
     explain: bool = False,
 ) -> Decision:
-    """Pick the intent, run the rules, choose the models.
+    """Pick the intent, run the rules, add the rungs that are held, choose the models.
 
-    `rules` of the result has those that matched or failed, in order; with `explain` it has all of
-    them, and `intents` is filled. A refused request (`shaping.reject`) has no models.
+    `rules` of the result has those that matched or failed, in order, rungs after rules; with
+    `explain` it has all of them, and `intents` is filled. A refused request (`shaping.reject`) has no models.
     Raises ModelNotFound, BelowQualityFloor, or NoReadyBackend while no backend has listed a model.
     """
     picked = intents.pick(policy, catalog, facts)
@@ -50,6 +60,8 @@ def decide(
     run = _Run(policy, catalog, facts, snapshot, shape, explain=explain)
     for rule in policy.rules:
         run.step(rule)
+    if holding is not CALM and run.shape.reject is None:
+        run.hold(holding, draws)
     shape = run.shape
     if shape.reject is None and not shape.models:
         raise _unservable(shape, catalog)
@@ -71,6 +83,10 @@ def decide(
         models=() if shape.reject is not None else shape.models,
         constraints=constraints,
         rules=tuple(run.outcomes),
+        treated=tuple(run.treated),
+        held_out=tuple(run.held_out),
+        shed_for=run.shed_for,
+        hedge_after_s=shape.hedge_after_s,
         intents=told,
         policy_version=policy.version,
     )
@@ -98,6 +114,54 @@ class _Run:
         self.shape = shape
         self.outcomes: list[RuleOutcome] = []
         self.intent_set_by = ""
+        self.treated: list[int] = []
+        self.held_out: list[int] = []
+        self.shed_for: str | None = None
+
+    def hold(self, holding: Holding, draws: Draws) -> None:
+        """What the control loop holds: first whom it turns away, then what it does to the rest."""
+        for decline in holding.declines:
+            if decline.concerns(self.shape.priority, pool_of(self.shape, self._catalog)) and (
+                draws.shed < decline.share
+            ):
+                self._turn_away(decline)
+                if self.shape.reject is not None:
+                    return
+        for held in holding.rungs.get(self.shape.intent.name, ()):
+            effect = hold(held, self.shape, self._facts, self._catalog)
+            name = f"rung {held.rung.action}"
+            protected = self.shape.priority > PROTECTED_ABOVE
+            if effect.verdict == "applied" and not effect.changes:
+                continue
+            if held.rung.dry_run:
+                self._note(name, "dry_run", effect.why, effect.changes)
+            elif held.unverified and not protected and draws.spare < HOLDOUT:
+                self.held_out.append(held.action)
+                self._note(name, "spared", "to compare with", effect.changes)
+            else:
+                if effect.changes:
+                    self.treated.append(held.action)
+                self._note(name, effect.verdict, effect.why, effect.changes)
+                self.shape = effect.shape
+
+    def _turn_away(self, decline: Decline) -> None:
+        name = f"rung {decline.rung.action}"
+        why = f"for the sake of intent {decline.intent}"
+        if decline.rung.dry_run:
+            self._note(name, "dry_run", why, ("refused with 503",))
+            return
+        self.treated.append(decline.action)
+        self._note(name, "applied", why, ("refused with 503",))
+        self.shed_for = decline.intent
+        self.shape = structs.replace(
+            self.shape,
+            reject=Rejection(
+                message=f"The pool is busy with work of a higher priority than "
+                f"{self.shape.priority}; come back later.",
+                retry_after_s=decline.retry_after_s,
+                status=503,
+            ),
+        )
 
     def step(self, rule: CompiledRule) -> None:
         """Try one rule. The way of a rule that does not match is the short one."""
@@ -132,7 +196,10 @@ class _Run:
     def _say(
         self, rule: CompiledRule, verdict: RuleVerdict, why: str, changes: tuple[str, ...] = ()
     ) -> None:
-        self.outcomes.append(RuleOutcome(rule=rule.name, verdict=verdict, why=why, changes=changes))
+        self._note(rule.name, verdict, why, changes)
+
+    def _note(self, name: str, verdict: RuleVerdict, why: str, changes: tuple[str, ...]) -> None:
+        self.outcomes.append(RuleOutcome(rule=name, verdict=verdict, why=why, changes=changes))
 
     def _because(self, rule: CompiledRule) -> str:
         """The condition; in an explanation, the values that it met."""

@@ -13,6 +13,7 @@ from contracts.catalog import Catalog
 from contracts.decision import Rejection, RuleVerdict
 from contracts.inference import RequestFacts
 from contracts.policy import Intent
+from policies.held import HeldRung
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import Choice, below_floor, route, why_below
 
@@ -33,6 +34,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None
     params: dict[str, msgspec.Raw] = {}
     reject: Rejection | None = None
+    hedge_after_s: float | None = None
 
     @property
     def model(self) -> str:
@@ -106,6 +108,29 @@ def apply(
     )
 
 
+def hold(held: HeldRung, shape: Shape, facts: RequestFacts, catalog: Catalog) -> Effect:
+    """Carry out a rung that the loop holds for the request's intent."""
+    work = _Work(shape, facts, catalog)
+    argument = held.rung.argument
+    match held.rung.action:
+        case "switch_model" if isinstance(argument, str):
+            work.switch_model(argument)
+        case "cap_tokens" if isinstance(argument, int):
+            work.cap_tokens(argument)
+        case "reroute":
+            work.reroute()
+        case "hedge":
+            work.change("hedge_after_s", held.hedge_after_s, shape.hedge_after_s)
+        case _:
+            pass  # it changes a pool, not this request
+    return Effect(
+        shape=work.shape,
+        verdict="held_by_floor" if work.held else "applied",
+        changes=tuple(work.changes),
+        why="; ".join(work.held + work.failed),
+    )
+
+
 class _Work:
     """One rule's actions on one request, noting each as it is taken or not."""
 
@@ -159,6 +184,26 @@ class _Work:
             self.held.append(why_below(card, self.shape.intent))
         else:
             self._choose(Choice(name))
+
+    def switch_model(self, name: str) -> None:
+        """As `set_model`, but never to a model that is rated above the one in force: a client that
+        asked for something smaller has it already."""
+        now, new = (self._catalog.models.get(n) for n in (self.shape.model, name))
+        rating = None if now is None else now.quality
+        if new is None or (rating is not None and (new.quality is None or new.quality > rating)):
+            return
+        self.set_model(name)
+
+    def reroute(self) -> None:
+        """The first model of the route that lives in another pool leads; the rest stay behind it."""
+        models = self.shape.models
+        cards = [self._catalog.models.get(name) for name in models]
+        here = cards[0].pool if cards and cards[0] else ""
+        other = next((c.name for c in cards if c is not None and c.pool != here), None)
+        if other is not None:
+            before = self.shape.model
+            self.update(models=(other, *(name for name in models if name != other)))
+            self._tell_model(before)
 
     def set_pool(self, pool: str) -> None:
         """Confine the route to a pool. Not taken where no model of the route may be served there."""

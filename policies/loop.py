@@ -1,0 +1,406 @@
+"""The control loop: signals in, decisions out, every 250 ms. The one object that both bodies drive.
+
+The shell says what happens to each request (`offered`, `dispatched`, `first_token`, `progressed`,
+`ended`, ...) and calls `tick`; the loop steers the limits, climbs and descends the ladders, judges what
+it did, and tells each change once. It reads no clock and carries nothing out: what it holds for
+requests is the value `holding`, and what it holds for pools it writes into their queues' lanes, to
+take effect with the queue's next `wake`.
+Must stay true: a loop that nobody ticks any more changes nothing, and what it held lapses by itself;
+the same calls at the same times give the same decisions.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+
+from contracts.catalog import Catalog
+from contracts.control import IntentStatus, LoopDecision
+from contracts.policy import Intent
+from policies import narrate
+from policies.admission import AdmissionQueue
+from policies.capacity_refusal import CapacitySignal
+from policies.fairness import OUTPUT_WEIGHT
+from policies.flight import Flight
+from policies.held import CALM, Holding
+from policies.ladder import Climb, Descend, Judged, Ladder, Move, Stuck, View
+from policies.objectives import objectives_of
+from policies.policy_set import PolicySet
+from policies.pool_actions import PoolActions
+from policies.reach import Reach
+from policies.signals import IntentSignals, Signals
+from policies.standing import Standings
+from policies.steering import PoolBounds, Steering
+
+TICK_S = 0.25
+MARK_S = 0.7
+"""A live stream's pace is taken at most so often."""
+JUDGE_TPOT_S = 4.0
+"""A long stream's pace counts as evidence at most so often: its samples are not independent."""
+STANDING_S = 1.0
+JUDGE_TPOT_TOKENS = 64
+"""The mean of fewer is too noisy to call an answer slow that is just on time."""
+RECENT_DECISIONS = 1000
+LIVE_SPAN_TOKENS = 16
+
+
+class Loop:
+    """`now_s` is the shell's monotonic clock, in seconds."""
+
+    def __init__(self, policy: PolicySet, catalog: Catalog, now_s: float) -> None:
+        self.signals = Signals()
+        self.steering = Steering()
+        self.holding: Holding = CALM
+        self.decisions: deque[LoopDecision] = deque(maxlen=RECENT_DECISIONS)
+        self._actions = itertools.count(1)
+        self._seq = itertools.count(1)
+        self._flights: dict[int, Flight] = {}
+        self._live: dict[int, Flight] = {}
+        """Those with a first token."""
+        self._due: list[tuple[float, int, str]] = []
+        self._ladders: dict[str, Ladder] = {}
+        self._pools: dict[str, AdmissionQueue] = {}
+        self._said: list[LoopDecision] = []
+        self._standings = Standings(now_s)
+        self._looked: dict[str, float] = {}
+        self._pool_actions = PoolActions()
+        self.replace(policy, catalog, now_s)
+
+    def replace(self, policy: PolicySet, catalog: Catalog, now_s: float) -> None:
+        """New policies: what was learned stays; an intent whose ladder or promise has changed begins
+        at its foot again."""
+        self._policy, self._catalog = policy, catalog
+        promised = {name: objectives_of(intent) for name, intent in policy.intents.items()}
+        self.signals.declare(
+            {name: (promised[name], float(policy.intents[name].window)) for name in promised}
+        )
+        ladders = {}
+        for name, intent in policy.intents.items():
+            old = self._ladders.get(name)
+            same = (
+                old is not None
+                and old.rungs == tuple(intent.ladder)
+                and tuple(old.objectives.values()) == promised[name]
+            )
+            ladders[name] = (
+                old
+                if old is not None and same
+                else Ladder(intent.ladder, promised[name], lambda: next(self._actions))
+            )
+        self._ladders = ladders
+        self.reach = Reach(policy, self.signals)
+        self._hold(now_s)
+
+    def replace_catalog(self, catalog: Catalog) -> None:
+        """Backends have listed other models."""
+        self._catalog = catalog
+
+    def adopt(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
+        """A pool to steer. Call it again when its bounds have changed."""
+        self._pools[pool] = queue
+        self.steering.bound(pool, queue, bounds)
+
+    # -- what happens to a request ------------------------------------------------------
+
+    def offered(self, flight: Flight) -> None:
+        """A request was decided and goes to a queue, or is refused by the loop itself."""
+        now_s = flight.arrived_s
+        seen = self.signals.intent(flight.intent)
+        seen.arrivals.add(now_s, 1.0)
+        self.reach.went(flight.intent, flight.lane, flight.model, flight.priority, now_s)
+        self.signals.caller(flight.caller).requests.add(now_s, 1.0)
+        self._flights[flight.request] = flight
+        for signal, objective_s in (
+            ("ttft", flight.ttft_objective_s),
+            ("e2e", flight.e2e_objective_s),
+        ):
+            if objective_s is not None:
+                heappush(self._due, (now_s + objective_s, flight.request, signal))
+
+    def dispatched(
+        self, flight: Flight, lane: tuple[str, str], waited_s: float, now_s: float
+    ) -> None:
+        """An attempt begins. `waited_s` is what it waited for its place."""
+        flight.lane = lane
+        flight.dispatched_s = now_s
+        self.signals.intent(flight.intent).queue.add(now_s, waited_s)
+        self.signals.lane(lane).dispatched.add(now_s, 1.0)
+
+    def flow_queued(self, flight: Flight, queue_s: float, now_s: float) -> None:
+        """The backend said how long the attempt waited in its own queue."""
+        self.signals.lane(flight.lane).flow_queue.add(now_s, queue_s)
+
+    def first_token(self, flight: Flight, now_s: float) -> None:
+        """The first content came."""
+        flight.first_token_s = flight.mark_s = flight.last_s = now_s
+        flight.tokens = flight.mark_tokens = max(flight.tokens, 1)
+        ttft_s = now_s - flight.arrived_s
+        self._live[flight.request] = flight
+        self._judge(flight, "ttft", ttft_s, flight.ttft_objective_s, now_s)
+        self.signals.intent(flight.intent).ttft.add(now_s, ttft_s)
+        self.signals.caller(flight.caller).ttft.add(now_s, ttft_s)
+        if flight.dispatched_s is not None:
+            upstream_s = now_s - flight.dispatched_s
+            self.signals.lane(flight.lane).upstream_ttft.add(now_s, upstream_s)
+            queue = self._pools.get(flight.lane[0])
+            if queue is not None:
+                queue.first_token(flight.ticket, upstream_s, now_s)
+        self._pay(flight, flight.prompt_tokens * flight.input_usd, now_s)
+
+    def attempt_failed(self, flight: Flight, refusal: CapacitySignal, now_s: float) -> None:
+        """An attempt ended without content; another may follow. `refusal` is what it says of the
+        backend's capacity."""
+        self._live.pop(flight.request, None)
+        if refusal != "none" and flight.dispatched_s is not None:
+            self.steering.refused(flight.lane, refusal, flight.dispatched_s, now_s)
+        flight.dispatched_s = None
+
+    def refused(self, flight: Flight, now_s: float, *, shed: bool = False) -> None:
+        """It met its fate without an answer. Turned away for a lack of capacity it was late for ever;
+        shed by the loop's own decision it is no evidence of anything."""
+        seen = self.signals.intent(flight.intent)
+        if shed:
+            seen.shed.add(now_s, 1.0)
+        else:
+            seen.refused.add(now_s, 1.0)
+            self._judge(flight, "ttft", None, None, now_s)
+            self._judge(flight, "e2e", None, None, now_s)
+        self._forget(flight)
+
+    def cancelled(self, flight: Flight, now_s: float) -> None:
+        """Its client left. What was generated was paid for."""
+        self._settle(flight, now_s)
+        self._forget(flight)
+
+    def ended(
+        self,
+        flight: Flight,
+        now_s: float,
+        *,
+        failed: bool = False,
+        output_tokens: int | None = None,
+        finish_reason: str = "",
+    ) -> None:
+        """The answer is complete, or broke. `output_tokens` from its usage, if that is known."""
+        seen = self.signals.intent(flight.intent)
+        if output_tokens is not None:
+            flight.tokens = output_tokens
+        self._settle(flight, now_s)
+        caller = self.signals.caller(flight.caller)
+        caller.tokens.add(now_s, flight.prompt_tokens + flight.tokens)
+        self._judge(flight, "error_rate", 1.0 if failed else 0.0, None, now_s)
+        if failed:
+            seen.failed.add(now_s, 1.0)
+        else:
+            self._served(flight, seen, now_s)
+        cut_short = finish_reason == "length"
+        for action in self._ladder_of(flight.intent).held:
+            if action.trial is not None and action.unjudged:
+                action.trial.ended(
+                    arrived_s=flight.arrived_s,
+                    failed=failed,
+                    cut_short=cut_short and action.rung.action == "cap_tokens",
+                    usd=flight.cost_usd,
+                    held_out=action.number in flight.held_out,
+                )
+        self._forget(flight)
+
+    def _served(self, flight: Flight, seen: IntentSignals, now_s: float) -> None:
+        e2e_s = now_s - flight.arrived_s
+        seen.served.add(now_s, 1.0)
+        seen.e2e.add(now_s, e2e_s)
+        seen.output.add(now_s, flight.tokens / 1000)
+        self._judge(flight, "e2e", e2e_s, flight.e2e_objective_s, now_s)
+        self._judge(flight, "cost_per_request", flight.cost_usd, None, now_s)
+        if flight.dispatched_s is not None:
+            self.signals.lane(flight.lane).service.add(now_s, now_s - flight.dispatched_s)
+        first_s = flight.first_token_s
+        if first_s is not None and flight.tokens > 1 and flight.judged_tpot_s < first_s:
+            tpot_s = (now_s - first_s) / (flight.tokens - 1)
+            seen.tpot.add(now_s, tpot_s)
+            self._judge(flight, "tpot", tpot_s, flight.tpot_objective_s, now_s)
+
+    # -- the tick -----------------------------------------------------------------------
+
+    def tick(
+        self, now_s: float, look: Callable[[Flight], None] | None = None
+    ) -> list[LoopDecision]:
+        """Look, decide, and return what is worth telling. The shell then wakes the pools' queues.
+
+        `look` brings a flight's tokens up to date, in a body that does not count them one by one.
+        """
+        self._overdue(now_s)
+        for flight in self._live.values():
+            if now_s - flight.mark_s >= MARK_S:
+                if look is not None:
+                    look(flight)
+                self.progressed(flight, now_s)
+        for lane, reason, limit in self.steering.step(now_s, self.signals, self.reach):
+            self._say(narrate.limit(lane, reason, limit, now_s))
+        for name, ladder in self._ladders.items():
+            self._climb(name, ladder, now_s)
+        self._pool_actions.regulate(self._ladders, self.signals, now_s)
+        self._act(now_s)
+        self._hold(now_s)
+        said, self._said = self._said, []
+        return said
+
+    def progressed(self, flight: Flight, now_s: float) -> None:
+        """Take a live stream's pace, if it has come far enough since the last time."""
+        tokens = flight.tokens - flight.mark_tokens
+        if tokens < LIVE_SPAN_TOKENS:
+            return
+        gap_s = (flight.last_s - flight.mark_s) / tokens
+        self.signals.lane(flight.lane).pace(now_s, gap_s)
+        first_s, due = flight.first_token_s, now_s - flight.judged_tpot_s >= JUDGE_TPOT_S
+        if first_s is not None and due and flight.tokens > JUDGE_TPOT_TOKENS:
+            # What is promised is a request's mean: its so far is what it is judged by while it lives.
+            tpot_s = (flight.last_s - first_s) / (flight.tokens - 1)
+            flight.judged_tpot_s = now_s
+            self.signals.intent(flight.intent).tpot.add(now_s, tpot_s)
+            self._judge(flight, "tpot", tpot_s, flight.tpot_objective_s, now_s)
+        flight.mark_tokens, flight.mark_s = flight.tokens, flight.last_s
+        self._settle(flight, now_s)
+
+    def _overdue(self, now_s: float) -> None:
+        """Whoever still waits past its objective is late already."""
+        while self._due and self._due[0][0] < now_s:
+            _, request, signal = heappop(self._due)
+            flight = self._flights.get(request)
+            if flight is not None:
+                self._judge(flight, signal, None, None, now_s)
+
+    def _climb(self, name: str, ladder: Ladder, now_s: float) -> None:
+        for action in ladder.lapsed(now_s):
+            self._say(narrate.lapse(name, action, now_s))
+        seen = self.signals.intent(name)
+        if not ladder.held and not seen.any_bad(now_s) and now_s < self._looked.get(name, 0.0):
+            return  # nothing can be proven against it; how it stands is looked at once a second
+        self._looked[name] = now_s + STANDING_S
+        measured = tuple(seen.measured(now_s))
+        self._standings.note(name, ladder, measured, now_s)
+        if self._policy.intents[name].dry_run and not ladder.rungs:
+            return
+        ladder.renew(now_s)
+        view = View(
+            measured=measured,
+            load_rps=self.reach.load_rps(name, now_s),
+            served_share=self.reach.served_share(name, now_s),
+            why_not=lambda rung, objective: self.reach.why_not(
+                name, rung, objective, self._catalog, self._ladders, self._pools, now_s
+            ),
+            enough_without=lambda action: self.reach.enough_without(
+                name, action, self._catalog, now_s
+            ),
+        )
+        for move in ladder.step(now_s, view):
+            self._carry(name, ladder, move, view, now_s)
+
+    def _carry(self, name: str, ladder: Ladder, move: Move, view: View, now_s: float) -> None:
+        match move:
+            case Climb():
+                self.reach.prepare(name, move.action, move.seen, view.load_rps, now_s)
+                model = self.reach.usual_model(name, now_s)
+                self._say(narrate.climb(name, move, model, self._catalog, view.load_rps, now_s))
+            case Judged():
+                self._say(narrate.judged(name, move, now_s))
+            case Descend():
+                self._say(narrate.descend(name, move.action, now_s))
+            case Stuck():
+                self._say(narrate.stuck(name, move, now_s))
+        if not isinstance(move, Stuck):
+            self.signals.intent(name).forget_evidence()
+
+    # -- what is known ------------------------------------------------------------------
+
+    def statuses(self, now_s: float) -> list[IntentStatus]:
+        """How every promise stands."""
+        return [
+            self._standings.status(name, ladder, self.signals.intent(name), self._flights, now_s)
+            for name, ladder in self._ladders.items()
+        ]
+
+    def held_now(self, now_s: float) -> Holding:
+        """What is in force for a request that comes now: nothing whose lease has run out."""
+        if now_s >= self.holding.until_s:
+            for name, ladder in self._ladders.items():
+                for action in ladder.lapsed(now_s):
+                    self._say(narrate.lapse(name, action, now_s))
+            self._act(now_s)
+            self._hold(now_s)
+        return self.holding
+
+    @property
+    def flaps(self) -> int:
+        """Rungs that were taken again soon after they had been given back."""
+        return sum(ladder.flaps for ladder in self._ladders.values())
+
+    @property
+    def live(self) -> Mapping[int, Flight]:
+        """Streams that have had their first token."""
+        return self._live
+
+    def intent(self, name: str) -> Intent:
+        return self._policy.intent(name)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _ladder_of(self, intent: str) -> Ladder:
+        return self._ladders.get(intent) or _NO_LADDER
+
+    def _judge(
+        self, flight: Flight, signal: str, value: float | None, target: float | None, now_s: float
+    ) -> None:
+        if signal != "tpot":
+            if signal in flight.judged:
+                return
+            flight.judged.add(signal)
+        seen = self.signals.intent(flight.intent)
+        missed = seen.judge(now_s, signal, value, target)
+        for action in self._ladder_of(flight.intent).held:
+            if action.trial is not None and action.unjudged and action.objective.signal == signal:
+                held_out = action.number in flight.held_out
+                action.trial.saw(missed, arrived_s=flight.arrived_s, held_out=held_out)
+
+    def _settle(self, flight: Flight, now_s: float) -> None:
+        """Count, charge and price the tokens since the last time."""
+        fresh = flight.tokens - flight.reported_tokens
+        if fresh <= 0:
+            return
+        flight.reported_tokens = flight.tokens
+        self.signals.intent(flight.intent).tokens.add(now_s, fresh)
+        self.signals.lane(flight.lane).tokens.add(now_s, fresh)
+        queue = self._pools.get(flight.lane[0])
+        if queue is not None:
+            counters = queue.counters(flight.priority)
+            counters.charge(flight.caller, OUTPUT_WEIGHT * fresh, flight.weight)
+        self._pay(flight, fresh * flight.output_usd, now_s)
+
+    def _pay(self, flight: Flight, usd: float, now_s: float) -> None:
+        if usd:
+            flight.cost_usd += usd
+            self.signals.intent(flight.intent).cost.add(now_s, usd)
+
+    def _forget(self, flight: Flight) -> None:
+        flight.over = True
+        self._flights.pop(flight.request, None)
+        self._live.pop(flight.request, None)
+
+    def _act(self, now_s: float) -> None:
+        """What is held for pools, written into their queues and limits."""
+        self._pool_actions.apply(
+            self._ladders, self._policy, self.reach, self._pools, self.steering, now_s
+        )
+
+    def _hold(self, now_s: float) -> None:
+        self.holding = self._pool_actions.holding(
+            self._ladders, self._policy, self.reach, self.signals, now_s
+        )
+
+    def _say(self, decision: LoopDecision) -> None:
+        decision = narrate.numbered(decision, next(self._seq))
+        self.decisions.append(decision)
+        self._said.append(decision)
+
+
+_NO_LADDER = Ladder((), (), lambda: 0)

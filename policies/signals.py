@@ -1,0 +1,195 @@
+"""What is measured, for each intent, each (pool, model) and each caller: rolling windows in memory.
+
+Must stay true: nothing here decides; every number is over a window that empties by time alone; memory
+is bounded by configuration, and callers, who are not, by `MAX_CALLERS`. A request that was refused or
+never answered is larger than every latency, in the windows that objectives are judged by.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+
+from contracts.control import MeasuredObjective
+from policies.objectives import Objective
+from policies.window import Rate, Tally, Window
+
+SPANS_S = (5, 30, 300)
+MIN_WINDOW_S, MAX_WINDOW_S = 5, 300
+MAX_CALLERS = 1000
+FRESH_S, STALE_S = 1.0, 3.0
+"""Live TPOT: samples of the last second, or of the last three where those are few."""
+ENOUGH = 8
+MAX_LIVE = 4096
+SEVERITY_MAX = 2.0
+"""Clamped before anything averages it: spikes of 10 to 90 times the objective poison an average."""
+
+
+class IntentSignals:
+    """One promise. `window_s` is what its objectives are judged over."""
+
+    def __init__(self, objectives: Sequence[Objective], window_s: float) -> None:
+        self.window_s = min(max(round(window_s), MIN_WINDOW_S), MAX_WINDOW_S)
+        self.objectives = tuple(objectives)
+        spans = tuple(sorted({*SPANS_S, self.window_s}))
+        self.queue, self.ttft = Window(spans), Window(spans)
+        self.tpot, self.e2e = Window(spans), Window(spans)
+        self.output = Window((300,))
+        """Thousands of tokens of answers that ended well."""
+        self.tallies = {o.name: Tally(self.window_s) for o in self.objectives if o.allowed}
+        self.arrivals, self.served = Rate(spans), Rate(spans)
+        self.refused, self.shed, self.failed = Rate(spans), Rate(spans), Rate(spans)
+        self.tokens, self.cost = Rate(spans), Rate(spans)
+
+    def judge(self, now_s: float, signal: str, value: float | None, target: float | None) -> bool:
+        """Count one request for every objective of a signal; None: it will never have a value.
+
+        `target` is the request's own, where its client tightened the promise. Returns whether it
+        missed the strictest of them.
+        """
+        missed = False
+        for objective in self.objectives:
+            if objective.signal == signal and objective.allowed is not None:
+                bound = objective.target if target is None else min(objective.target, target)
+                bad = value is None or value > bound
+                self.tallies[objective.name].add(now_s, bad)
+                missed = missed or bad
+        return missed
+
+    def any_bad(self, now_s: float) -> bool:
+        """Whether anything at all speaks against the promise: cheap, and asked every tick."""
+        if any(tally.read(now_s)[1] for tally in self.tallies.values()):
+            return True
+        return any(o.allowed is None for o in self.objectives)
+
+    def forget_evidence(self) -> None:
+        """An action has changed what is measured: what came before it proves nothing any more."""
+        for tally in self.tallies.values():
+            tally.clear()
+
+    def measured(self, now_s: float) -> list[MeasuredObjective]:
+        """Each objective against its target. `severity` is measured / promised, clamped; None where
+        nothing was measured."""
+        return [self._measured(objective, now_s) for objective in self.objectives]
+
+    def _measured(self, objective: Objective, now_s: float) -> MeasuredObjective:
+        n, bad = 0, 0
+        if objective.allowed is not None:
+            n, bad = self.tallies[objective.name].read(now_s)
+        value = self._value(objective, now_s, n, bad)
+        severity = None
+        if value is not None:
+            severity = min(value / objective.target, SEVERITY_MAX) if objective.target else 0.0
+        if n and objective.allowed and bad / n > objective.allowed and severity is not None:
+            severity = max(severity, min(bad / n / objective.allowed, SEVERITY_MAX))
+        return MeasuredObjective(
+            objective=objective.name,
+            target=objective.target,
+            value=value,
+            samples=n,
+            bad=bad,
+            severity=severity,
+        )
+
+    def _value(self, objective: Objective, now_s: float, n: int, bad: int) -> float | None:
+        match objective.signal:
+            case "cost_per_minute":
+                return self.cost.per_second(now_s, self.window_s) * 60.0
+            case "error_rate" | "cost_per_request":
+                return self._share_or_mean(objective, now_s, n, bad)
+        window: Window = getattr(self, objective.signal)
+        assert objective.quantile is not None
+        return window.quantile(now_s, self.window_s, objective.quantile)
+
+    def _share_or_mean(self, objective: Objective, now_s: float, n: int, bad: int) -> float | None:
+        if objective.signal == "error_rate":
+            return bad / n if n else None
+        served = self.served.sum(now_s, self.window_s)
+        return self.cost.sum(now_s, self.window_s) / served if served else None
+
+
+class LaneSignals:
+    """One (pool, model)."""
+
+    def __init__(self) -> None:
+        self._live: deque[tuple[float, float]] = deque(maxlen=MAX_LIVE)
+        self.upstream_ttft = Window((5, 30))
+        self.tokens = Rate((5, 30))
+        self.dispatched = Rate((5, 30))
+        self.service = Window((30, 300))
+        """Dispatch to end of answers that ended well."""
+        self.flow_queue = Window((30,))
+        """What the backend says they waited in its own queue."""
+
+    def pace(self, now_s: float, gap_s: float) -> None:
+        """A live stream's mean gap over its last tokens."""
+        self._live.append((now_s, gap_s))
+
+    def tpot_p95_s(self, now_s: float) -> float | None:
+        """Over live streams, fresh; None where nothing fresh is there, and so nothing is known."""
+        while self._live and now_s - self._live[0][0] > STALE_S:
+            self._live.popleft()
+        gaps = [gap for at_s, gap in self._live if now_s - at_s <= FRESH_S]
+        if len(gaps) < ENOUGH:
+            gaps = [gap for _, gap in self._live]
+        if not gaps:
+            return None
+        gaps.sort()
+        return gaps[min(int(0.95 * len(gaps)), len(gaps) - 1)]
+
+
+class CallerSignals:
+    """One caller."""
+
+    def __init__(self) -> None:
+        self.requests, self.tokens = Rate((30, 300)), Rate((30, 300))
+        self.ttft = Window((30, 300))
+
+
+class Signals:
+    """All classes. Intents and lanes come from configuration; callers are bounded, the one that was
+    silent longest is forgotten first."""
+
+    def __init__(self) -> None:
+        self.intents: dict[str, IntentSignals] = {}
+        self.lanes: dict[tuple[str, str], LaneSignals] = {}
+        self._callers: OrderedDict[str, CallerSignals] = OrderedDict()
+
+    def declare(self, objectives: Mapping[str, tuple[Sequence[Objective], float]]) -> None:
+        """The intents there are, with their objectives and windows. One that is promised the same as
+        before keeps what it has measured."""
+        kept = {}
+        for name, (promised, window_s) in objectives.items():
+            old = self.intents.get(name)
+            fresh = IntentSignals(promised, window_s)
+            same = old is not None and (old.objectives, old.window_s) == (
+                fresh.objectives,
+                fresh.window_s,
+            )
+            kept[name] = old if old is not None and same else fresh
+        self.intents = kept
+
+    def intent(self, name: str) -> IntentSignals:
+        """Unknown ones (no intent matched) are measured against nothing."""
+        found = self.intents.get(name)
+        if found is None:
+            found = self.intents[name] = IntentSignals((), 30.0)
+        return found
+
+    def lane(self, key: tuple[str, str]) -> LaneSignals:
+        found = self.lanes.get(key)
+        if found is None:
+            found = self.lanes[key] = LaneSignals()
+        return found
+
+    def caller(self, name: str) -> CallerSignals:
+        found = self._callers.get(name)
+        if found is None:
+            if len(self._callers) >= MAX_CALLERS:
+                self._callers.popitem(last=False)
+            found = self._callers[name] = CallerSignals()
+        else:
+            self._callers.move_to_end(name)
+        return found
+
+    @property
+    def callers(self) -> Mapping[str, CallerSignals]:
+        return self._callers
