@@ -15,9 +15,10 @@ from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead
 from adapters.normalise import Normaliser, carries_content
 from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
-from contracts.events import End, Event, Fault, Finish, Usage, UsageReport
+from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest, Timeouts
 from gateway.pools import Slot
+from policies.flight import Flight
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of an engine's error answer is read; the rest adds nothing to a message."""
@@ -30,6 +31,18 @@ class EventSink(Protocol):
     """Where a committed attempt's events go. Must not raise, must not block."""
 
     def events(self, events: list[Event]) -> None: ...
+
+
+class Watch(Protocol):
+    """Who is told how an attempt goes, as it goes. Must not raise, must not block."""
+
+    flight: Flight
+
+    def head(self, queue_s: float | None) -> None:
+        """A good answer begins; `queue_s` is what the backend says it waited in its own queue."""
+        ...
+
+    def first_token(self, at_s: float) -> None: ...
 
 
 class AttemptTimes(msgspec.Struct, kw_only=True):
@@ -70,6 +83,7 @@ class Attempt:
         is_last: bool,
         new_id: Callable[[], str],
         clock: Callable[[], float],
+        watch: Watch | None = None,
     ) -> None:
         self._infer = infer
         self._context = context
@@ -78,6 +92,8 @@ class Attempt:
         self._sink = sink
         self._timeouts = timeouts
         self._is_last = is_last
+        self._watch = watch
+        self._flight = None if watch is None else watch.flight
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._normaliser = Normaliser(
@@ -154,6 +170,8 @@ class Attempt:
         self._progress_s = self.times.head_s
         if head.status == 200:
             self._decoder = self._dialect.decoder(self._infer, head)
+            if self._watch is not None:
+                self._watch.head(self._dialect.queue_s(head))
         else:
             self._error_head = head
 
@@ -204,6 +222,8 @@ class Attempt:
             self.times.first_token_s = self._progress_s
             events, self._held = self._held, []
             self.committed.set_result(None)
+            if self._watch is not None:
+                self._watch.first_token(self._progress_s)
         self._note(events)
         self._sink.events(events)
         if self._closed:
@@ -216,8 +236,14 @@ class Attempt:
             self._await_farewell()
 
     def _note(self, events: list[Event]) -> None:
+        flight = self._flight
+        if flight is not None:
+            flight.last_s = self._progress_s
         for event in events:
             match event:
+                case Delta():
+                    if flight is not None:
+                        flight.tokens += 1
                 case UsageReport():
                     self.usage = event.usage
                 case Finish():

@@ -19,6 +19,8 @@ from contracts.inference import Operation
 from contracts.openai_api import ModelEntry, ModelList
 from contracts.problems import ProblemsFound, did_you_mean
 from gateway.auth import Caller
+from gateway.control import Control
+from gateway.control_endpoints import ControlEndpoints
 from gateway.error_answers import SERVER, Discretion, ErrorAnswers, new_request_id
 from gateway.inference_endpoint import InferenceEndpoint, log_bug
 from gateway.openapi import document as openapi_document
@@ -30,9 +32,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _json = msgspec.json.Encoder().encode
 
 
-def make_app(gateway: Gateway) -> web.Application:
-    """The application of one gateway."""
-    edge = Edge(gateway)
+def make_app(gateway: Gateway, control: Control) -> web.Application:
+    """The application of one gateway; `control` tells what its loop decided."""
+    edge = Edge(gateway, control)
     app = web.Application(
         client_max_size=int(gateway.config.limits.body), middlewares=[edge.boundary]
     )
@@ -46,6 +48,8 @@ def make_app(gateway: Gateway) -> web.Application:
         app.router.add_post(path, edge.inference(operation), expect_handler=edge.expectation)
     app.router.add_get("/v1/models", edge.models)
     app.router.add_get("/v1/models/{id:.+}", edge.model)
+    app.router.add_get("/v1/intents", edge.intents)
+    app.router.add_get("/v1/decisions", edge.decisions)
     app.router.add_get("/livez", edge.livez)
     app.router.add_get("/readyz", edge.readyz)
     app.router.add_get("/health", edge.readyz)
@@ -70,8 +74,9 @@ def request_id(request: web.Request) -> str:
 class Edge:
     """The handlers of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, control: Control) -> None:
         self._gateway = gateway
+        self._control = ControlEndpoints(gateway, control)
         loaded = gateway.loaded
         addresses = (url for spec in loaded.pools for url in spec.endpoints)
         self._errors = ErrorAnswers(
@@ -161,6 +166,17 @@ class Edge:
             owned_by=self._gateway.pools[card.pool].engine,
             context=card.context,
         )
+
+    async def intents(self, request: web.Request) -> web.Response:
+        """Is each promise kept?"""
+        self._caller(request)
+        return _answer(request, self._control.intents())
+
+    async def decisions(self, request: web.Request) -> web.StreamResponse:
+        """What the control loop decided, and whether it worked: JSON, or events as they come."""
+        self._caller(request)
+        found = await self._control.decisions(request)
+        return _answer(request, found) if isinstance(found, bytes) else found
 
     async def livez(self, request: web.Request) -> web.Response:
         """The process runs its event loop; asks nobody else."""

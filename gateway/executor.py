@@ -1,7 +1,7 @@
 """Carry out a RoutingPlan: `infer(request, plan) -> events`, the same for every backend.
 
 Attempts are made one after the other: on a repeatable fault again on the same target, then on the
-next one. After the first content has gone out there is no further attempt. A caller that goes away
+next one. Where the plan says so, a second one may run beside a slow first (`gateway.hedge`). After the first content has gone out there is no further attempt. A caller that goes away
 (the coroutine is cancelled) takes the running attempt with it, wherever it is.
 """
 
@@ -23,10 +23,11 @@ from contracts.errors import (
     Shed,
     UpstreamFault,
 )
-from contracts.events import Usage
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.attempt import Attempt, EventSink
-from gateway.pools import Endpoint, Pool, Slot
+from gateway.attempt import Attempt, EventSink, Watch
+from gateway.hedge import Entrant, HedgeBudget, Race
+from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.progress import AttemptRecord, Progress
 
 T = TypeVar("T")
 
@@ -40,10 +41,26 @@ _NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
 """The request itself is at fault; no other target will like it better."""
 
 
+class Recorder(Watch, Protocol):
+    """Who is told what becomes of a request, and knows what the queue orders it by."""
+
+    def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
+        """Ask for a place. Raises NoReadyBackend."""
+        ...
+
+    def prefill_s(self, pool: Pool, target: Target) -> float | None:
+        """How long the first token will take there, where that was measured."""
+        ...
+
+    def dispatched(self, target: Target, slot: Slot) -> None: ...
+
+    def attempt_failed(self, error: GatewayError) -> None: ...
+
+
 class AnswerSink(EventSink, Protocol):
     """Where an inference's answer goes."""
 
-    async def open(self, progress: "Progress") -> None:
+    async def open(self, progress: Progress) -> None:
         """Content is coming, or the wait has become long: say so to the client. May be called twice."""
         ...
 
@@ -52,7 +69,7 @@ class AnswerSink(EventSink, Protocol):
         by, as clients name it. What an earlier attempt wrote counts no more."""
         ...
 
-    async def waiting(self, progress: "Progress") -> None:
+    async def waiting(self, progress: Progress) -> None:
         """Another `patience_s` went by without an answer."""
         ...
 
@@ -65,45 +82,15 @@ class AnswerSink(EventSink, Protocol):
     """The client sees nothing before the end, so another attempt may start over at any time."""
 
 
-class AttemptRecord(msgspec.Struct, kw_only=True):
-    """One attempt, for the log."""
+class _Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference: what all its attempts share."""
 
-    target: Target
-    engine: str
-    replica: str
-    version: str | None
-    model_digest: str | None
-    fault: str | None = None
-    status: int | None = None
-
-
-class Progress(msgspec.Struct, kw_only=True):
-    """How an inference goes; complete when `infer` has returned. Times are on the gateway's clock."""
-
-    accepted_s: float
-    target: Target | None = None
-    queue_s: float = 0.0
-    """In the queues of all pools that were asked, also where no place came of it."""
-    engine_s: float = 0.0
-    """In attempts that have ended."""
-    backoff_s: float = 0.0
-    attempts: list[AttemptRecord] = []
-    dispatched_s: float | None = None
-    """The last attempt's start."""
-    first_token_s: float | None = None
-    ended_s: float | None = None
-    usage: Usage | None = None
-    finish_reasons: list[str] = []
-    fault: GatewayError | None = None
-    """A fault after the first content: the client has seen it as an event."""
-
-    @property
-    def tpot_s(self) -> float | None:
-        """(e2e - TTFT) / (output tokens - 1); undefined below two tokens."""
-        if self.first_token_s is None or self.ended_s is None or self.usage is None:
-            return None
-        gaps = self.usage.completion_tokens - 1
-        return (self.ended_s - self.first_token_s) / gaps if gaps > 0 else None
+    infer: InferRequest
+    plan: RoutingPlan
+    catalog: Catalog
+    sink: AnswerSink
+    progress: Progress
+    recorder: Recorder
 
 
 class Executor:
@@ -121,6 +108,7 @@ class Executor:
         self._pools = pools
         self._draw = draw
         self._new_id = new_id
+        self._hedges = HedgeBudget()
 
     async def infer(
         self,
@@ -129,8 +117,18 @@ class Executor:
         catalog: Catalog,
         sink: AnswerSink,
         progress: Progress,
+        recorder: Recorder,
     ) -> None:
         """Run to the end. Raises GatewayError if no content could be had from any target."""
+        run = _Run(
+            infer=infer,
+            plan=plan,
+            catalog=catalog,
+            sink=sink,
+            progress=progress,
+            recorder=recorder,
+        )
+        self._hedges.request()
         error: GatewayError | None = None
         for position, target in enumerate(plan.targets):
             pool = self._pools[target.pool]
@@ -140,9 +138,7 @@ class Executor:
                 untried = sum(endpoint not in tried for endpoint in pool.ready)
                 elsewhere = position + 1 < len(plan.targets) or (may_repeat and untried > 1)
                 try:
-                    await self._attempt(
-                        infer, plan, target, catalog, sink, progress, tried, is_last=not elsewhere
-                    )
+                    await self._attempt(run, position, tried, is_last=not elsewhere)
                     return
                 except GatewayError as exc:
                     error = exc if error is None or not isinstance(exc, NoReadyBackend) else error
@@ -157,45 +153,140 @@ class Executor:
         raise error
 
     async def _attempt(
-        self,
-        infer: InferRequest,
-        plan: RoutingPlan,
-        target: Target,
-        catalog: Catalog,
-        sink: AnswerSink,
-        progress: Progress,
-        tried: list[Endpoint],
-        *,
-        is_last: bool,
+        self, run: _Run, position: int, tried: list[Endpoint], *, is_last: bool
     ) -> None:
-        pool = self._pools[target.pool]
-        slot = await self._slot(pool, plan.constraints.priority, tried, sink, progress)
+        target = run.plan.targets[position]
+        slot = await self._slot(run, target, tried)
         tried.append(slot.endpoint)
         try:
-            await self._dispatch(infer, plan, target, pool, slot, catalog, sink, progress, is_last)
+            if run.plan.hedge_after_s is None:
+                await self._dispatch(run, target, slot, is_last)
+            else:
+                await self._dispatch_hedged(run, position, slot, is_last)
         except BaseException:
             slot.release()  # an attempt does so when it ends; this is for one that never began
             raise
 
-    async def _dispatch(
+    async def _dispatch(self, run: _Run, target: Target, slot: Slot, is_last: bool) -> None:
+        record = self._begin(run, target, slot)
+        attempt = self._new_attempt(run, target, slot, run.sink, run.recorder, is_last)
+        run.progress.dispatched_s = attempt.times.dispatched_s
+        try:
+            attempt.start()
+            run.sink.attach(attempt, target.model)
+            await self._patiently(attempt.committed, run)
+            await self._to_the_end(run, attempt)
+        except GatewayError as exc:
+            self._lost(run, target, slot, record, exc)
+            raise
+        finally:
+            self._sum_up(run.progress, attempt)
+        self._note_fault(run.progress, record, attempt)
+
+    async def _dispatch_hedged(self, run: _Run, position: int, slot: Slot, is_last: bool) -> None:
+        """As `_dispatch`, with a second attempt beside the first where that is slow to begin. The first
+        content decides; who comes second is cancelled before the client sees anything of it."""
+        target = run.plan.targets[position]
+        race = Race(run.sink, run.recorder)
+        first = self._enter(run, race, target, slot, is_last)
+        try:
+            await self._run_race(run, race, first, position)
+            winner = race.winner
+            assert winner is not None
+            run.progress.target = winner.target
+            run.progress.dispatched_s = winner.attempt.times.dispatched_s
+            await self._to_the_end(run, winner.attempt)
+        except GatewayError as exc:
+            last = race.winner or race.entrants[-1]
+            self._lost(run, last.target, last.slot, last.record, exc)
+            raise
+        finally:
+            for entrant in race.entrants:
+                if entrant is not race.winner:
+                    entrant.attempt.cancel()
+            self._sum_up(run.progress, (race.winner or first).attempt)
+        self._note_fault(run.progress, winner.record, winner.attempt)
+
+    async def _run_race(self, run: _Run, race: Race, first: Entrant, position: int) -> None:
+        """Until some attempt has content. Raises the last error if none has."""
+        first.attempt.start()
+        run.sink.attach(first.attempt, first.target.model)
+        after_s = run.plan.hedge_after_s or 0.0
+        await asyncio.wait((first.attempt.committed,), timeout=after_s)
+        if not first.attempt.committed.done():
+            place = self._spare_place(run, position, first.slot)
+            if place is not None:
+                self._hedges.spend()
+                second = self._enter(run, race, *place, is_last=True)
+                second.attempt.start()
+        running = list(race.entrants)
+        while True:
+            futures = {entrant.attempt.committed: entrant for entrant in running}
+            if len(running) == 1:
+                await self._patiently(running[0].attempt.committed, run)
+                return
+            done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                entrant = futures[future]
+                error = None if future.cancelled() else future.exception()
+                if error is None and not future.cancelled():
+                    return
+                running.remove(entrant)
+                if isinstance(error, GatewayError):
+                    self._lost(run, entrant.target, entrant.slot, entrant.record, error)
+                if not running:
+                    raise error or NoReadyBackend("both attempts were given up")
+
+    def _enter(self, run: _Run, race: Race, target: Target, slot: Slot, is_last: bool) -> Entrant:
+        record = self._begin(run, target, slot)
+        gate = race.gate()
+        attempt = self._new_attempt(run, target, slot, gate, gate, is_last)
+        return race.enter(gate, Entrant(attempt=attempt, target=target, slot=slot, record=record))
+
+    def _spare_place(self, run: _Run, position: int, slot: Slot) -> tuple[Target, Slot] | None:
+        """A free place elsewhere, now: another endpoint of the pool, or the next target's pool. Nobody
+        waits for a hedge."""
+        if not self._hedges.allowed():
+            return None
+        for target in run.plan.targets[position : position + 2]:
+            pool = self._pools[target.pool]
+            if not any(endpoint is not slot.endpoint for endpoint in pool.ready):
+                continue
+            entry = run.recorder.enter(pool, target, [slot.endpoint])
+            if entry.slot.done() and entry.slot.exception() is None:
+                place = entry.slot.result()
+                if place.endpoint is not slot.endpoint:
+                    return target, place
+            entry.leave()
+        return None
+
+    # -- what all attempts have in common -----------------------------------------------
+
+    def _begin(self, run: _Run, target: Target, slot: Slot) -> AttemptRecord:
+        record = _record(target, self._pools[target.pool], slot.endpoint)
+        run.progress.target = target
+        run.progress.attempts.append(record)
+        run.progress.ended_s = run.progress.first_token_s = None
+        run.recorder.dispatched(target, slot)
+        return record
+
+    def _new_attempt(
         self,
-        infer: InferRequest,
-        plan: RoutingPlan,
+        run: _Run,
         target: Target,
-        pool: Pool,
         slot: Slot,
-        catalog: Catalog,
-        sink: AnswerSink,
-        progress: Progress,
+        sink: EventSink,
+        watch: Watch,
         is_last: bool,
-    ) -> None:
-        progress.target = target
-        record = _record(target, pool, slot.endpoint)
-        progress.attempts.append(record)
-        waited_s = self._clock() - progress.accepted_s
-        attempt = Attempt(
-            infer,
-            attempt_context(plan, target, pool, slot.endpoint, catalog, waited_s),
+    ) -> Attempt:
+        pool = self._pools[target.pool]
+        waited_s = self._clock() - run.progress.accepted_s
+        prefill_s = run.recorder.prefill_s(pool, target)
+        return Attempt(
+            run.infer,
+            attempt_context(
+                run.plan, target, pool, slot.endpoint, run.catalog, waited_s, prefill_s
+            ),
             dialect=pool.dialect,
             slot=slot,
             sink=sink,
@@ -203,64 +294,60 @@ class Executor:
             is_last=is_last,
             new_id=self._new_id,
             clock=self._clock,
+            watch=watch,
         )
-        progress.dispatched_s = attempt.times.dispatched_s
-        progress.ended_s = progress.first_token_s = None
-        try:
-            attempt.start()
-            sink.attach(attempt, target.model)
-            await self._patiently(attempt.committed, sink, progress)
-            progress.first_token_s = attempt.times.first_token_s
-            await sink.open(progress)
-            await attempt.finished
-            if attempt.fault is not None and sink.keeps_back:
-                raise attempt.fault
-        except GatewayError as exc:
-            record.fault = exc.code
-            record.status = exc.upstream_status if isinstance(exc, UpstreamFault) else None
-            if isinstance(exc, ConnectFailed):
-                pool.lost(slot.endpoint)
-            raise
-        finally:
-            if attempt.times.ended_s is None:
-                attempt.cancel()  # the client is gone, by whichever exception that came
-            progress.usage = attempt.usage
-            progress.finish_reasons = attempt.finish_reasons
-            progress.ended_s = attempt.times.ended_s or self._clock()
-            progress.engine_s += progress.ended_s - progress.dispatched_s
+
+    async def _to_the_end(self, run: _Run, attempt: Attempt) -> None:
+        """From the first content on."""
+        run.progress.first_token_s = attempt.times.first_token_s
+        await run.sink.open(run.progress)
+        await attempt.finished
+        if attempt.fault is not None and run.sink.keeps_back:
+            raise attempt.fault
+
+    def _lost(
+        self, run: _Run, target: Target, slot: Slot, record: AttemptRecord, error: GatewayError
+    ) -> None:
+        record.fault = error.code
+        record.status = error.upstream_status if isinstance(error, UpstreamFault) else None
+        run.recorder.attempt_failed(error)
+        if isinstance(error, ConnectFailed):
+            self._pools[target.pool].lost(slot.endpoint)
+
+    def _sum_up(self, progress: Progress, attempt: Attempt) -> None:
+        if attempt.times.ended_s is None:
+            attempt.cancel()  # the client is gone, by whichever exception that came
+        progress.usage = attempt.usage
+        progress.finish_reasons = attempt.finish_reasons
+        progress.ended_s = attempt.times.ended_s or self._clock()
+        progress.engine_s += progress.ended_s - attempt.times.dispatched_s
+
+    def _note_fault(self, progress: Progress, record: AttemptRecord, attempt: Attempt) -> None:
         if attempt.fault is not None:
             record.fault = attempt.fault.code
             progress.fault = attempt.fault
 
-    async def _slot(
-        self,
-        pool: Pool,
-        priority: int,
-        tried: list[Endpoint],
-        sink: AnswerSink,
-        progress: Progress,
-    ) -> Slot:
-        entry = pool.enter(priority, avoid=tried)
+    async def _slot(self, run: _Run, target: Target, tried: list[Endpoint]) -> Slot:
+        entry = run.recorder.enter(self._pools[target.pool], target, tried)
         asked_s = self._clock()
         try:
-            slot = await self._patiently(entry.slot, sink, progress)
+            slot = await self._patiently(entry.slot, run)
         except BaseException:  # also what the sink raises when its client has gone
             entry.leave()
-            progress.queue_s += self._clock() - asked_s
+            run.progress.queue_s += self._clock() - asked_s
             raise
-        progress.queue_s += slot.waited_s
+        run.progress.queue_s += slot.waited_s
         return slot
 
-    async def _patiently(
-        self, future: "asyncio.Future[T]", sink: AnswerSink, progress: Progress
-    ) -> T:
+    async def _patiently(self, future: "asyncio.Future[T]", run: _Run) -> T:
         """Await `future`, telling the sink whenever it takes another `patience_s`."""
-        if sink.patience_s is None:
+        patience_s = run.sink.patience_s
+        if patience_s is None:
             return await future
         while not future.done():
-            done, _ = await asyncio.wait((future,), timeout=sink.patience_s)
+            done, _ = await asyncio.wait((future,), timeout=patience_s)
             if not done:
-                await sink.waiting(progress)
+                await run.sink.waiting(run.progress)
         return future.result()
 
     def _backoff_s(
@@ -287,6 +374,7 @@ def attempt_context(
     endpoint: Endpoint,
     catalog: Catalog,
     waited_s: float,
+    prefill_s: float | None = None,
 ) -> AttemptContext:
     """What the dialect needs to know beside the request itself."""
     card = catalog.models.get(target.model)
@@ -299,6 +387,9 @@ def attempt_context(
         constraints=plan.constraints,
         api_key=key.reveal() if key else None,
         context=endpoint.state.context or (card.context if card else None),
+        prefill_s=prefill_s,
+        priority_scheduling=pool.options.priority_scheduling,
+        inference_ttl=pool.options.inference_ttl,
     )
 
 

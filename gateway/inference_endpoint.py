@@ -20,14 +20,17 @@ from contracts.errors import (
     GatewayError,
     RejectedByPolicy,
     RequestTimeout,
+    Shed,
+    ShedByIntent,
 )
 from contracts.inference import InferRequest, Operation
 from gateway import logs
 from gateway.answers import Identity, StreamWriter
 from gateway.error_answers import ErrorAnswers
+from gateway.flight_recorder import CLIENT_GONE
 from gateway.intake import read_request
 from gateway.replies import FoldReply, StreamReply
-from gateway.request_record import CLIENT_GONE, REQUEST_ID, RequestRecord, record_undecided
+from gateway.request_record import REQUEST_ID, RequestRecord, record_undecided
 from gateway.runtime import Gateway, plan
 
 T = TypeVar("T")
@@ -76,7 +79,8 @@ class InferenceEndpoint:
             bug = GatewayError("internal error")
             record_undecided(gateway, request, operation, bug, accepted_s)
             raise
-        record = RequestRecord(gateway, request, infer, decision, catalog, accepted_s)
+        recorder = gateway.recorder(infer, decision, policy, catalog, accepted_s)
+        record = RequestRecord(gateway, request, infer, decision, catalog, accepted_s, recorder)
         try:
             if (reject := decision.shaping.reject) is not None:
                 raise _rejection(decision, reject.message, reject.retry_after_s, reject.status)
@@ -84,7 +88,9 @@ class InferenceEndpoint:
             answer = self._stream if infer.facts.stream else self._whole
             response = await answer(
                 record,
-                lambda sink: gateway.executor.infer(infer, routing, catalog, sink, record.progress),
+                lambda sink: gateway.executor.infer(
+                    infer, routing, catalog, sink, record.progress, record.recorder
+                ),
             )
         except (asyncio.CancelledError, ConnectionError):
             record.close(CLIENT_GONE, None)
@@ -200,11 +206,12 @@ class InferenceEndpoint:
         return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
 
 
-def _rejection(
-    decision: Decision, message: str, retry_after_s: float | None, status: int
-) -> RejectedByPolicy:
-    """The rule's refusal. The label names the rule, so that a client can tell one from another."""
+def _rejection(decision: Decision, message: str, retry_after_s: float | None, status: int) -> Shed:
+    """The rule's refusal, or the control loop's. The label names which, so that a client can tell one
+    from another."""
     rule = next((r.rule for r in reversed(decision.rules) if r.verdict == "applied"), None)
+    if decision.shed_for is not None:
+        return ShedByIntent(message, retry_after_s=retry_after_s, policy_label=rule)
     error = RejectedByPolicy(message, retry_after_s=retry_after_s, policy_label=rule)
     error.status = status
     return error

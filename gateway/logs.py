@@ -24,6 +24,8 @@ GATHER_S = 0.005
 line does: under load it wakes 100 to 200 times a second, and not once a request."""
 CLOSE_S = 5.0
 """How long `LogOutput.close` waits for a target that does not take its lines."""
+DECISION = "decision"
+"""The event of what the control loop decided: it also goes to the decision log, if there is one."""
 LIBRARY = "library_message"
 """The event of a line by somebody else's logger: what it says is text, and no event's name."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -166,6 +168,8 @@ class _Writer(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Without the lock that handlers have. So the bound may be missed by a line or two, when
         several threads log at the same moment."""
+        if not self.filter(record):
+            return False
         if self._lines.qsize() + self._in_hand >= QUEUE_LINES:
             self._on_drop()
         else:
@@ -234,10 +238,11 @@ class LogOutput:
         file: Path | None,
         redact: Redact,
         on_drop: Callable[[], None],
+        decisions: Path | None = None,
         stream: TextIO = sys.stderr,
     ) -> None:
-        """`on_drop` is called for each line that is lost, on any thread. Raises OSError if `file`
-        cannot be opened."""
+        """`on_drop` is called for each line that is lost, on any thread. `decisions` gets what the
+        control loop decided, as JSON Lines, beside the log. Raises OSError if a file cannot be opened."""
         self._file = file.open("a", encoding="utf-8") if file else None
         on_terminal = file is None and stream.isatty()
         readable = form == "text" or (form == "auto" and on_terminal)
@@ -245,14 +250,28 @@ class LogOutput:
         self._writer.setFormatter(
             Readable(redact, colour=on_terminal) if readable else JsonLines(redact)
         )
+        self._decisions: _Writer | None = None
+        self._decisions_file: TextIO | None = None
         root = logging.getLogger()
+        if decisions is not None:
+            self._decisions_file = decisions.open("a", encoding="utf-8")
+            self._decisions = _Writer(self._decisions_file, on_drop)
+            self._decisions.setFormatter(JsonLines(redact))
+            self._decisions.addFilter(lambda record: record.msg == DECISION)
+            root.addHandler(self._decisions)
         root.addHandler(self._writer)
         root.setLevel(level.upper())
 
     def close(self) -> None:
         """Write what is still queued, for at most `CLOSE_S`; then nothing more is written."""
-        logging.getLogger().removeHandler(self._writer)
-        written = self._writer.finish()
-        self._writer.close()
-        if self._file is not None and written:  # closing would wait for a write that hangs
-            self._file.close()
+        _finish(self._writer, self._file)
+        if self._decisions is not None:
+            _finish(self._decisions, self._decisions_file)
+
+
+def _finish(writer: _Writer, file: TextIO | None) -> None:
+    logging.getLogger().removeHandler(writer)
+    written = writer.finish()
+    writer.close()
+    if file is not None and written:  # closing would wait for a write that hangs
+        file.close()

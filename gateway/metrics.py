@@ -17,8 +17,8 @@ from contracts.decision import Decision
 from contracts.errors import GatewayError
 from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
-from gateway.executor import Progress
 from gateway.pools import Pool
+from gateway.progress import Progress
 
 Family = Counter | Gauge | Histogram
 Key = TypeVar("Key")
@@ -179,6 +179,10 @@ class Metrics:
         family = self._families[name]
         assert isinstance(family, Histogram)
         return family.labels(*labels) if labels else family
+
+    def clear(self, name: str) -> None:
+        """Forget the children of a family: what it shows is set anew."""
+        self._families[name].clear()
 
     def before_scrape(self, action: Callable[[], None]) -> None:
         """Set gauges only when somebody looks."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 import contracts
+from contracts.control import LoggedDecision
 from contracts.errors import ErrorEnvelope
 from contracts.openai_answers import ChatCompletion, ChatCompletionChunk, Completion, EmbeddingList
 from contracts.openai_api import (
@@ -23,7 +24,14 @@ from contracts.openai_api import (
     ModelEntry,
     ModelList,
 )
-from contracts.operator_answers import Liveness, Readiness, Reloaded, ReloadRefused
+from contracts.operator_answers import (
+    DecisionList,
+    IntentList,
+    Liveness,
+    Readiness,
+    Reloaded,
+    ReloadRefused,
+)
 from gateway.version import VERSION
 
 Object = dict[str, Any]
@@ -33,8 +41,10 @@ _ANSWERS = (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
+    DecisionList,
     EmbeddingList,
     ErrorEnvelope,
+    IntentList,
     Liveness,
     ModelEntry,
     ModelList,
@@ -192,6 +202,36 @@ def _paths() -> Object:
                 tag="inference",
             ),
         },
+        "/v1/intents": {
+            "get": _operation(
+                "listIntents",
+                "Is each promise kept?",
+                {200: _answer("Every intent, measured now.", _json(IntentList))},
+                _AUTHENTICATED,
+            )
+        },
+        "/v1/decisions": {
+            "parameters": [
+                _query("limit", "The most to return, newest last; 100 by default."),
+                _query("after", "Only those with a number above this one."),
+                _query("intent", "Only those about this intent.", "string"),
+            ],
+            "get": _operation(
+                "listDecisions",
+                "What the control loop decided, and whether it worked",
+                {
+                    200: _answer(
+                        "The newest decisions; as server-sent events, each as it comes, with "
+                        "`Accept: text/event-stream` (`Last-Event-ID` takes up where it ended).",
+                        {
+                            **_json(DecisionList),
+                            "text/event-stream": {"schema": _reference(LoggedDecision)},
+                        },
+                    )
+                },
+                _AUTHENTICATED,
+            ),
+        },
         "/livez": {
             "get": _operation(
                 "livez",
@@ -265,6 +305,10 @@ def _inference(
     operation["responses"]["default"] = refusal
     operation["requestBody"] = {"required": True, "content": _json(request)}
     return operation
+
+
+def _query(name: str, text: str, kind: str = "integer") -> Object:
+    return {"name": name, "in": "query", "description": text, "schema": {"type": kind}}
 
 
 def _readiness(identifier: str) -> Object:

@@ -12,11 +12,19 @@ from collections.abc import Callable, Collection
 
 from adapters.dialect import Dialect, EndpointState
 from adapters.transport import Transport
-from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout, Shed
+from contracts.errors import (
+    DeadlineUnreachable,
+    NobodyListens,
+    NoReadyBackend,
+    QueueFull,
+    QueueTimeout,
+    Shed,
+)
 from contracts.snapshot import PoolSignals
 from gateway import logs
 from gateway.settings import PoolOptions
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Refuse
+from policies.lines import Ticket
 
 SLOTS_UNKNOWN = 64
 """Requests at once for an endpoint that does not tell how many it works on."""
@@ -43,6 +51,8 @@ class Slot:
     def __init__(self, pool: "Pool", request: int, waited_s: float, endpoint: Endpoint) -> None:
         self._pool = pool
         self._request: int | None = request
+        self.ticket = request
+        """Its number in the pool's queue."""
         self.waited_s = waited_s
         self.endpoint = endpoint
 
@@ -54,8 +64,8 @@ class Slot:
 
 
 class Entry:
-    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, NoReadyBackend), or
-    `leave`."""
+    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, DeadlineUnreachable,
+    NoReadyBackend), or `leave`."""
 
     def __init__(self, pool: "Pool", request: int, slot: "asyncio.Future[Slot]") -> None:
         self._pool = pool
@@ -94,7 +104,11 @@ class Pool:
         self._waiters: dict[int, asyncio.Future[Slot]] = {}
         self._avoid: dict[int, tuple[Endpoint, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._queue = AdmissionQueue(self._settings())
+        self._armed_s = 0.0
+        self.queue = AdmissionQueue(self._settings())
+        """For the control loop to steer; `wake` it after that."""
+        self.on_bounds: Callable[[Pool], None] = lambda pool: None
+        """Called when more or fewer endpoints are ready than before."""
 
     # -- what it is like now ------------------------------------------------------------
 
@@ -116,9 +130,9 @@ class Pool:
 
     def signals(self) -> PoolSignals:
         return PoolSignals(
-            inflight=self._queue.inflight,
-            queued=self._queue.waiting,
-            limit=self._queue.settings.limit,
+            inflight=self.queue.inflight,
+            queued=self.queue.waiting,
+            limit=self.queue.settings.limit,
             endpoints=len(self.endpoints),
             ready_endpoints=len(self.ready),
         )
@@ -126,7 +140,8 @@ class Pool:
     def learn(self, endpoint: Endpoint, state: EndpointState) -> None:
         """A probe has answered; the limit follows what the backends can do."""
         endpoint.state = state
-        self._carry_out(self._queue.configure(self._settings(), self._clock()))
+        self.on_bounds(self)
+        self._carry_out(self.queue.configure(self._settings(), self._clock()))
 
     def lost(self, endpoint: Endpoint) -> None:
         """Nobody listens there any more: no work for it until a probe has found it well."""
@@ -145,9 +160,19 @@ class Pool:
 
     # -- slots --------------------------------------------------------------------------
 
-    def enter(self, priority: int, avoid: Collection[Endpoint] = ()) -> "Entry":
-        """Ask for a place; it may be there at once. Endpoints to `avoid` are taken only if no other is
-        ready.
+    def enter(
+        self,
+        priority: int = 0,
+        avoid: Collection[Endpoint] = (),
+        *,
+        lane: str = "",
+        caller: str = "",
+        weight: float = 1.0,
+        prompt_tokens: int = 0,
+        deadline_s: float | None = None,
+    ) -> "Entry":
+        """Ask for a place in the lane of a model; it may be there at once. `deadline_s`, on the pool's
+        clock, is when the first token is due. Endpoints to `avoid` are taken only if no other is ready.
 
         Raises NoReadyBackend when no endpoint is ready on arrival.
         """
@@ -158,17 +183,30 @@ class Pool:
         self._waiters[request] = entry.slot
         if avoid:
             self._avoid[request] = tuple(avoid)
-        self._carry_out(self._queue.offer(request, priority, self._clock()))
+        ticket = Ticket(
+            request=request,
+            lane=lane,
+            priority=priority,
+            caller=caller,
+            weight=weight,
+            prompt_tokens=prompt_tokens,
+            deadline_s=deadline_s,
+        )
+        self._carry_out(self.queue.offer(ticket, self._clock()))
         return entry
 
     def leave(self, request: int) -> None:
         """Whoever waited, or was just admitted, is gone."""
         self._waiters.pop(request, None)
         self._avoid.pop(request, None)
-        self._carry_out(self._queue.cancel(request, self._clock()))
+        self._carry_out(self.queue.cancel(request, self._clock()))
 
     def free(self, request: int) -> None:
-        self._carry_out(self._queue.done(request, self._clock()))
+        self._carry_out(self.queue.done(request, self._clock()))
+
+    def wake(self) -> None:
+        """The control loop has changed a limit: let in whom there is room for now."""
+        self._carry_out(self.queue.wake(self._clock()))
 
     def not_ready(self) -> NoReadyBackend:
         """Why nothing can be served, without addresses: NobodyListens if no endpoint answers at all."""
@@ -214,15 +252,21 @@ class Pool:
         endpoint = self._least_loaded(avoid)
         if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
             waiter.set_exception(self.not_ready())
-            return self._queue.cancel(effect.request, self._clock())
+            return self.queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
         waiter.set_result(Slot(self, effect.request, effect.waited_s, endpoint))
         return []
 
     def _refusal(self, effect: Refuse) -> Shed:
+        if effect.reason in ("deadline", "deadline_passed"):
+            return DeadlineUnreachable(
+                f"the first token could not come in time: pool {self.id!r} is busy "
+                f"({self.queue.waiting} waiting, waited {effect.waited_s:.3g} s)",
+                retry_after_s=effect.retry_after_s,
+            )
         if effect.reason == "queue_full":
             return QueueFull(
-                f"the queue of pool {self.id!r} is full ({self._queue.waiting} waiting)",
+                f"the queue of pool {self.id!r} is full ({self.queue.waiting} waiting)",
                 retry_after_s=effect.retry_after_s,
             )
         return QueueTimeout(
@@ -231,17 +275,22 @@ class Pool:
         )
 
     def _arm(self) -> None:
-        """Wake the queue at its next deadline. The timer is only moved when it fires, so a busy queue
-        does not make one timer a request."""
-        deadline_s = self._queue.next_deadline_s()
-        if self._timer is not None or deadline_s is None:
+        """Wake the queue at its next deadline. The timer is moved when it fires or when somebody is due
+        earlier, so a busy queue does not make one timer a request."""
+        deadline_s = self.queue.next_deadline_s()
+        if deadline_s is None:
             return
+        if self._timer is not None:
+            if deadline_s >= self._armed_s:
+                return
+            self._timer.cancel()
+        self._armed_s = deadline_s
         delay_s = max(0.0, deadline_s - self._clock())
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._carry_out(self._queue.wake(self._clock()))
+        self._carry_out(self.queue.wake(self._clock()))
 
     async def aclose(self) -> None:
         if self._timer is not None:

@@ -15,7 +15,7 @@ from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Event, Fault
 from gateway.answers import HEARTBEAT, Fold, Identity, StreamWriter, error_frame
 from gateway.attempt import Attempt
-from gateway.executor import Progress
+from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
 
 Headers = dict[str, str]

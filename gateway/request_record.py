@@ -9,13 +9,12 @@ from contracts.decision import Decision
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.inference import InferRequest, Operation
 from gateway import logs
-from gateway.executor import Progress
+from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
+from gateway.progress import Progress
 from gateway.runtime import Gateway
 
 Headers = dict[str, str]
 REQUEST_ID = web.RequestKey("request_id", str)
-CLIENT_GONE = 499
-"""Logged and counted, never sent: nobody is there to read it."""
 
 
 class RequestRecord:
@@ -29,11 +28,13 @@ class RequestRecord:
         decision: Decision,
         catalog: Catalog,
         accepted_s: float,
+        recorder: FlightRecorder,
     ) -> None:
         self.request = request
         self.infer = infer
         self.decision = decision
         self._catalog = catalog
+        self.recorder = recorder
         self.progress = Progress(accepted_s=accepted_s)
         self._gateway = gateway
 
@@ -78,6 +79,7 @@ class RequestRecord:
         ended_s = self._gateway.clock()
         if progress.ended_s is None:
             progress.ended_s = ended_s
+        self.recorder.close(status, error, progress)
         model = progress.target.model if progress.target else decision.shaping.model
         self._gateway.metrics.request(
             self.infer,

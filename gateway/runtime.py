@@ -6,6 +6,7 @@ whole, so requests in flight finish under the ones they began with.
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.fakellmd.fake_fleet import FakeFleet
 from adapters.fakellmd.service import FakeLlmd
 from adapters.fakellmd.settings import LlmdSettings
 from adapters.registry import dialect_for
@@ -23,12 +25,13 @@ from adapters.transport import Transport
 from contracts.catalog import Catalog, ModelCard
 from contracts.decision import Decision
 from contracts.errors import NoReadyBackend
-from contracts.inference import RequestFacts, RoutingPlan, Target
+from contracts.inference import InferRequest, RequestFacts, RoutingPlan, Target
 from contracts.problems import ProblemsFound
 from contracts.snapshot import Snapshot
 from gateway import logs
 from gateway.auth import Authenticator, AuthRules, Caller
 from gateway.executor import Executor
+from gateway.flight_recorder import FlightRecorder
 from gateway.health import Health
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
@@ -37,7 +40,11 @@ from gateway.settings import LoadedConfig, PoolSpec
 from gateway.upstream import HttpTransport
 from gateway.version import VERSION
 from policies.decide import decide
+from policies.held import CALM, NO_DRAWS, draws
+from policies.honour import Honour
+from policies.loop import Loop
 from policies.policy_set import PolicySet
+from policies.steering import PoolBounds
 
 MAX_CONNECTIONS_PER_ENDPOINT = 4096
 """Sockets to one backend; the pool's limit bounds requests long before this."""
@@ -75,6 +82,16 @@ class Gateway:
         self.health = Health(list(self.pools.values()), self._discover)
         self.draining = False
         self.metrics.watch_pools(self.pools.values())
+        self.loop = Loop(self.policy, self.catalog, self.clock())
+        self.honours = {
+            spec.id: Honour() for spec in loaded.pools if spec.engine in ("llmd", "embedded")
+        }
+        """Whether intents are honoured below, by pool."""
+        self._weights = {caller.name: caller.weight for caller in loaded.callers}
+        self._requests, self._turns = itertools.count(1), itertools.count(1)
+        for pool in self.pools.values():
+            pool.on_bounds = self._adopt
+            self._adopt(pool)
         self.metrics.gauge("setpoint_policy_info", self.policy.version).set(1)
 
     # -- deciding -----------------------------------------------------------------------
@@ -85,11 +102,40 @@ class Gateway:
     def decide(self, facts: RequestFacts, policy: PolicySet, catalog: Catalog) -> Decision:
         """The brain's word on one request; pools are looked at only if a rule asks about them."""
         snapshot = self.snapshot() if policy.asks_pools else Snapshot()
+        holding = self.loop.held_now(self.clock())
+        turn = NO_DRAWS if holding is CALM else draws(next(self._turns))
         try:
-            return decide(policy, catalog, facts, snapshot)
+            return decide(policy, catalog, facts, snapshot, holding=holding, draws=turn)
         except NoReadyBackend as exc:  # no backend has told its models; its pool knows why not
             silent = next((p for p in self.pools.values() if not p.ready), None)
             raise (silent.not_ready() if silent else exc) from exc
+
+    def recorder(
+        self,
+        infer: InferRequest,
+        decision: Decision,
+        policy: PolicySet,
+        catalog: Catalog,
+        accepted_s: float,
+    ) -> FlightRecorder:
+        """The control loop's eye on one request."""
+        return FlightRecorder(
+            self.loop,
+            self.honours,
+            self.clock,
+            number=next(self._requests),
+            infer=infer,
+            decision=decision,
+            intent=policy.intent(decision.intent),
+            card=catalog.models.get(decision.shaping.model),
+            weight=self._weights.get(infer.facts.key, 1.0),
+            accepted_s=accepted_s,
+        )
+
+    def _adopt(self, pool: Pool) -> None:
+        """The loop steers a pool within what its ready endpoints can do."""
+        bounds = PoolBounds(endpoints=len(pool.ready), ceiling=float(pool.limit))
+        self.loop.adopt(pool.id, pool.queue, bounds)
 
     async def reload_policies(self) -> PolicySet:
         """Read the policies again and put them in force; the old ones stay if they are broken.
@@ -130,6 +176,7 @@ class Gateway:
                 rules=len(policy.rules),
             )
             self.policy = policy
+            self.loop.replace(policy, self.catalog, self.clock())
         return policy
 
     # -- what is there ------------------------------------------------------------------
@@ -149,6 +196,7 @@ class Gateway:
                     models.setdefault(card.name, card)
         if models != self.catalog.models:
             self.catalog = msgspec.structs.replace(self.catalog, models=models)
+            self.loop.replace_catalog(self.catalog)
             logs.event(logging.INFO, "models", names=sorted(models))
 
     async def aclose(self) -> None:
@@ -170,6 +218,7 @@ def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
         overrides=decision.shaping.params,
         max_tokens=decision.shaping.max_tokens,
         constraints=decision.constraints,
+        hedge_after_s=decision.hedge_after_s,
     )
 
 
@@ -207,8 +256,10 @@ def _build_pool(spec: PoolSpec, clock: Callable[[], float]) -> Pool:
 
 
 def _transports(spec: PoolSpec) -> list[Transport]:
-    if spec.engine == "embedded":
+    if spec.engine == "embedded" and not spec.simulated:
         return [FakeLlmd(LlmdSettings())]
+    if not spec.endpoints:
+        return [FakeFleet({name: FakeLlmd(told) for name, told in spec.simulated.items()})]
     context = _tls(spec)
     return [
         HttpTransport(

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway import logs, policy_watch
 from gateway.banner import banner
+from gateway.control import Control
 from gateway.edge import make_app
 from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
 from gateway.runtime import Gateway
@@ -39,6 +40,7 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
         file=loaded.log_file,
         redact=loaded.redactor().redact,
         on_drop=gateway.metrics.counter("setpoint_log_lines_dropped_total").inc,
+        decisions=loaded.decisions_file,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -48,10 +50,11 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
         await gateway.health.first_look()
-        listener = await Listener.start(gateway, loaded.host, loaded.port)
+        control = Control(gateway)
+        listener = await Listener.start(gateway, loaded.host, loaded.port, control)
         try:
             say(banner(gateway, listener.url))
-            await _until(stop, hangup, gateway)
+            await _until(stop, hangup, gateway, control)
             await listener.drain()
         finally:
             await listener.close()
@@ -69,21 +72,26 @@ class Listener:
         runner: web.AppRunner,
         server: asyncio.Server,
         connections: Connections,
+        control: Control,
         url: str,
     ) -> None:
         self._gateway = gateway
         self._runner = runner
         self._server = server
         self._connections = connections
+        self._control = control
         self.url = url
 
     @classmethod
-    async def start(cls, gateway: Gateway, host: str, port: int) -> "Listener":
-        """Listen. Port 0 takes a free one. Raises PortInUse, OSError."""
+    async def start(
+        cls, gateway: Gateway, host: str, port: int, control: Control | None = None
+    ) -> "Listener":
+        """Listen. Port 0 takes a free one. `control` is run by the caller. Raises PortInUse, OSError."""
+        control = control or Control(gateway)
         limits = gateway.config.limits
         # A client that leaves must end its handler at once, or the engine goes on for nobody.
         runner = web.AppRunner(
-            make_app(gateway),
+            make_app(gateway, control),
             handler_cancellation=True,
             access_log=None,
             shutdown_timeout=FLUSH_S,  # `drain` has waited already
@@ -124,7 +132,8 @@ class Listener:
             raise
         bound_host, bound_port = server.sockets[0].getsockname()[:2]
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-        return cls(gateway, runner, server, connections, f"http://{shown}:{bound_port}")
+        url = f"http://{shown}:{bound_port}"
+        return cls(gateway, runner, server, connections, control, url)
 
     async def drain(self) -> None:
         """Take nothing new, let what runs end, for as long as the configuration allows.
@@ -133,6 +142,7 @@ class Listener:
         that asks `/readyz` is told too, where a closed port would look like a crash.
         """
         self._gateway.draining = True
+        self._control.decisions.close()
         limit_s = float(self._gateway.config.drain_timeout)
         serving = self._connections.serving
         logs.event(logging.INFO, "draining", running=len(serving), limit_s=limit_s)
@@ -152,11 +162,14 @@ class Listener:
         await self._runner.cleanup()
 
 
-async def _until(stop: asyncio.Event, hangup: asyncio.Event, gateway: Gateway) -> None:
+async def _until(
+    stop: asyncio.Event, hangup: asyncio.Event, gateway: Gateway, control: Control
+) -> None:
     """Run the background work until `stop` is set."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_supervised("health", gateway.health.watch)),
+            group.create_task(_supervised("control", control.run)),
             group.create_task(_supervised("policy_watch", lambda: policy_watch.watch(gateway))),
             group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
         ]

@@ -10,7 +10,7 @@ from contracts.decision import Decision, RuleOutcome, RuleVerdict, Shaping
 from contracts.inference import Constraints
 
 pytestmark = pytest.mark.req("INT-7", "INT-3")
-SHOWN = {"applied", "dry_run", "held_by_floor"}
+SHOWN = {"applied", "dry_run", "held_by_floor", "spared"}
 
 
 def decision(*rules: RuleOutcome, intent: str = "interactive") -> Decision:

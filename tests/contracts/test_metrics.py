@@ -23,6 +23,10 @@ LABELS = {
     "rule",
     "verdict",
     "version",
+    "standing",
+    "objective",
+    "rung",
+    "kind",
 }
 """Every label is a closed set or the operator's own names. What clients write must not be one."""
 UNITS = {"counter": ("_total",), "histogram": ("_seconds",), "gauge": ()}

@@ -19,9 +19,11 @@ from contracts.errors import (
 from contracts.events import Delta, End, Event, Fault
 from contracts.inference import InferRequest, RoutingPlan, Target, Timeouts
 from gateway.attempt import LINGER_S, Attempt
-from gateway.executor import Executor, Progress
+from gateway.executor import Executor
 from gateway.intake import read_request
 from gateway.pools import Pool
+from gateway.progress import Progress
+from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import (
     DONE,
     USAGE,
@@ -100,7 +102,9 @@ async def run(
         clock=loop.time,
     )
     progress = Progress(accepted_s=loop.time())
-    await executor.infer(infer or request(), plan(*pools), Catalog(), sink, progress)
+    await executor.infer(
+        infer or request(), plan(*pools), Catalog(), sink, progress, Remembering()
+    )
     return sink, progress
 
 
@@ -312,7 +316,9 @@ async def test_waiting_in_vain_is_queue_time_too(make_pool: MakePool) -> None:
     executor = Executor({"a": pool}, draw=lambda: 1.0, new_id=str, clock=loop.time)
     progress = Progress(accepted_s=loop.time())
     with pytest.raises(QueueTimeout):
-        await executor.infer(request(), plan(pool), Catalog(), Listening(), progress)
+        await executor.infer(
+            request(), plan(pool), Catalog(), Listening(), progress, Remembering()
+        )
     assert progress.queue_s == pytest.approx(2.0)
 
 

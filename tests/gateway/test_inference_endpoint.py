@@ -309,7 +309,7 @@ async def test_an_unreachable_backend_is_named_by_pool_and_number_only(
 async def test_a_bug_is_a_500_without_its_text(
     make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("inner secret")
 
     edge = await make_edge()
@@ -326,8 +326,8 @@ async def test_a_bug_during_a_stream_is_its_last_event(
     engine.plays(is_silent)
     edge = await make_edge("streams: {heartbeat: 50ms}")
 
-    async def broken(self: object, future: object, sink: object, progress: object) -> None:
-        await sink.open(progress)
+    async def broken(self: object, future: object, run: object) -> None:
+        await run.sink.open(run.progress)
         raise RuntimeError("inner secret")
 
     monkeypatch.setattr(type(edge.gateway.executor), "_patiently", broken)

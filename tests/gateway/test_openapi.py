@@ -18,6 +18,7 @@ import contracts
 from contracts import errors
 from gateway import openapi
 from gateway.configuration import load
+from gateway.control import Control
 from gateway.edge import make_app
 from gateway.runtime import Gateway
 from gateway.serve import Listener
@@ -100,7 +101,7 @@ def test_the_description_is_valid_openapi() -> None:
 async def test_the_described_operations_are_the_routes_of_the_application(
     gateway: Gateway,
 ) -> None:
-    app = make_app(gateway)
+    app = make_app(gateway, Control(gateway))
     routes = {
         (resource.canonical, route.method.lower())
         for resource in app.router.resources()

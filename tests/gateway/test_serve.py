@@ -18,6 +18,7 @@ import pytest
 
 from adapters.dialect import EndpointState
 from gateway import serve
+from gateway.control import Control
 from gateway.logs import JsonLines
 from tests.fakes.edge import Edge, chat_body, eventually, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
@@ -341,7 +342,7 @@ async def test_probes_and_reloads_outlive_their_bugs_until_the_gateway_stops(
     monkeypatch.setattr(gateway, "reload_policies", fails_once("reload", gateway.reload_policies))
     stop, hangup = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve._until(stop, hangup, gateway))
+        group.create_task(serve._until(stop, hangup, gateway, Control(gateway)))
         pool.endpoints[0].state = EndpointState()
         await eventually(lambda: pool.ready)
         (tmp_path / "policies.yaml").write_text(POLICIES % 2)

@@ -1,0 +1,144 @@
+"""What one request tells the control loop: each step at the moment it happens, and its one fate.
+
+Between the executor and `policies.loop`; it holds a clock, and decides nothing. A request's fate is told
+once, whatever else happens to it.
+"""
+
+from collections.abc import Callable
+
+from contracts.catalog import ModelCard
+from contracts.decision import Decision
+from contracts.errors import ClientFault, GatewayError, Shed, UpstreamFault
+from contracts.inference import InferRequest, Target
+from contracts.policy import Intent
+from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.progress import Progress
+from policies.capacity_refusal import capacity_refusal
+from policies.flight import Flight
+from policies.honour import Honour
+from policies.loop import Loop
+
+CLIENT_GONE = 499
+"""Logged and counted, never sent: nobody is there to read it."""
+_REQUESTS_OWN = frozenset({"client", "content", "context_length"})
+"""Faults that say something about the request, and nothing about whether a promise was kept."""
+
+
+class FlightRecorder:
+    """One request's. `card` None: its model is not in the catalogue; nothing will be dispatched."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        honours: dict[str, Honour],
+        clock: Callable[[], float],
+        *,
+        number: int,
+        infer: InferRequest,
+        decision: Decision,
+        intent: Intent,
+        card: ModelCard | None,
+        weight: float,
+        accepted_s: float,
+    ) -> None:
+        wants, facts = decision.constraints, infer.facts
+        self._loop, self._honours, self._clock = loop, honours, clock
+        self._decision = decision
+        self._over = False
+        late = intent.late == "refuse" and not intent.dry_run and wants.ttft_s is not None
+        self._deadline_s = accepted_s + (wants.ttft_s or 0.0) if late else None
+        self.flight = Flight(
+            number,
+            intent=decision.intent,
+            model=card.name if card else decision.shaping.model,
+            lane=(card.pool, card.upstream) if card else ("", ""),
+            caller=wants.fairness_id or "",
+            priority=wants.priority,
+            weight=weight,
+            prompt_tokens=facts.prompt_tokens,
+            arrived_s=accepted_s,
+            max_tokens=decision.shaping.max_tokens or facts.max_tokens,
+            ttft_objective_s=wants.ttft_s,
+            tpot_objective_s=wants.tpot_s,
+            e2e_objective_s=intent.objectives.e2e_s,
+            input_usd=((card.input_price if card else None) or 0.0) / 1e6,
+            output_usd=((card.output_price if card else None) or 0.0) / 1e6,
+            treated=decision.treated,
+            held_out=decision.held_out,
+        )
+        if card is not None:
+            loop.offered(self.flight)
+
+    # -- on its way ---------------------------------------------------------------------
+
+    def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
+        """Ask for a place, with all that the queue orders by."""
+        flight = self.flight
+        return pool.enter(
+            flight.priority,
+            avoid,
+            lane=target.upstream,
+            caller=flight.caller,
+            weight=flight.weight,
+            prompt_tokens=flight.prompt_tokens,
+            deadline_s=self._deadline_s,
+        )
+
+    def prefill_s(self, pool: Pool, target: Target) -> float | None:
+        """How long its first token will take there, as far as that was measured."""
+        return pool.queue.lane(target.upstream).prefill.predict(self.flight.prompt_tokens)
+
+    def dispatched(self, target: Target, slot: Slot) -> None:
+        self.flight.ticket = slot.ticket
+        lane = (target.pool, target.upstream)
+        self._loop.dispatched(self.flight, lane, slot.waited_s, self._clock())
+
+    def head(self, queue_s: float | None) -> None:
+        """A good answer has begun; `queue_s` is what the backend says of its own queue."""
+        flight, now_s = self.flight, self._clock()
+        if queue_s is not None:
+            self._loop.flow_queued(flight, queue_s, now_s)
+        honour = self._honours.get(flight.lane[0])
+        objective = self._decision.constraints.objective
+        if honour is not None and objective is not None:
+            sent_s = flight.dispatched_s
+            honour.answered(objective, flight.priority, queue_s, now_s, sent_s=sent_s)
+
+    def first_token(self, at_s: float) -> None:
+        self._loop.first_token(self.flight, at_s)
+
+    def attempt_failed(self, error: GatewayError) -> None:
+        """Before any content; another attempt may follow."""
+        if isinstance(error, UpstreamFault):
+            signal = capacity_refusal(error.fault, error.code)
+            self._loop.attempt_failed(self.flight, signal, self._clock())
+
+    # -- its fate -----------------------------------------------------------------------
+
+    def close(self, status: int, error: GatewayError | None, progress: Progress) -> None:
+        """However it ended. Only the first call counts."""
+        if self._over:
+            return
+        self._over = True
+        flight, now_s = self.flight, self._clock()
+        usage = progress.usage
+        if status == CLIENT_GONE or _is_its_own(error):
+            self._loop.cancelled(flight, now_s)
+        elif self._decision.shaping.reject is not None:
+            self._loop.refused(flight, now_s, shed=True)
+        elif isinstance(error, Shed) and flight.dispatched_s is None:
+            self._loop.refused(flight, now_s)
+        else:
+            self._loop.ended(
+                flight,
+                now_s,
+                failed=error is not None,
+                output_tokens=usage.completion_tokens if usage and not usage.estimated else None,
+                finish_reason=progress.finish_reasons[0] if progress.finish_reasons else "",
+            )
+
+
+def _is_its_own(error: GatewayError | None) -> bool:
+    if isinstance(error, UpstreamFault):
+        return error.fault in _REQUESTS_OWN
+    return isinstance(error, ClientFault)

@@ -1,0 +1,110 @@
+"""Two attempts at one answer: the first content decides, and the other one never existed for the client.
+
+What must stay true: events reach the client from one attempt only; the loser is cancelled in the very
+call that brought the winner's first content; hedges are a bounded share of requests, so that a slow
+backend is never answered with twice the load.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from contracts.events import Event
+from contracts.inference import Target
+from gateway.attempt import Attempt, EventSink, Watch
+from gateway.pools import Slot
+from gateway.progress import AttemptRecord
+from policies.flight import Flight
+
+MAX_SHARE = 0.1
+"""Of requests that may be hedged; a burst of as many hedges as `BURST` may come at once."""
+BURST = 5.0
+
+
+class Attached(EventSink, Protocol):
+    """Where the answer goes."""
+
+    def attach(self, attempt: Attempt, model: str) -> None: ...
+
+
+class Told(Watch, Protocol):
+    """Who keeps the request's record."""
+
+    def dispatched(self, target: Target, slot: Slot) -> None: ...
+
+
+class HedgeBudget:
+    """How many more hedges there may be: each request earns a part of one."""
+
+    def __init__(self) -> None:
+        self._left = BURST
+
+    def request(self) -> None:
+        self._left = min(self._left + MAX_SHARE, BURST)
+
+    def allowed(self) -> bool:
+        return self._left >= 1.0
+
+    def spend(self) -> None:
+        self._left -= 1.0
+
+
+class Entrant(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One attempt of a race."""
+
+    attempt: Attempt
+    target: Target
+    slot: Slot
+    record: AttemptRecord
+
+
+class Gate:
+    """One attempt's sink and watch: shut for all but the winner."""
+
+    def __init__(self, race: "Race") -> None:
+        self._race = race
+        self.entrant: Entrant | None = None
+        self.flight: Flight = race.recorder.flight
+
+    def head(self, queue_s: float | None) -> None:
+        self._race.recorder.head(queue_s)
+
+    def first_token(self, at_s: float) -> None:
+        if self._race.won_by(self):
+            self._race.recorder.first_token(at_s)
+
+    def events(self, events: list[Event]) -> None:
+        if self._race.won_by(self):
+            self._race.sink.events(events)
+
+
+class Race:
+    """The attempts at one answer, in the order they began."""
+
+    def __init__(self, sink: Attached, recorder: Told) -> None:
+        self.sink = sink
+        self.recorder = recorder
+        self.entrants: list[Entrant] = []
+        self.winner: Entrant | None = None
+
+    def gate(self) -> Gate:
+        return Gate(self)
+
+    def enter(self, gate: Gate, entrant: Entrant) -> Entrant:
+        gate.entrant = entrant
+        self.entrants.append(entrant)
+        return entrant
+
+    def won_by(self, gate: Gate) -> bool:
+        """Whether this attempt is the one; the first that asks wins, and the others are cancelled."""
+        if self.winner is None and gate.entrant is not None:
+            self.winner = gate.entrant
+            for entrant in self.entrants:
+                if entrant is not self.winner:
+                    entrant.record.fault = "hedge_lost"
+                    entrant.attempt.cancel()
+            if self.winner is not self.entrants[0] or len(self.entrants) > 1:
+                self.recorder.dispatched(self.winner.target, self.winner.slot)
+                self.recorder.flight.dispatched_s = self.winner.attempt.times.dispatched_s
+                self.sink.attach(self.winner.attempt, self.winner.target.model)
+        return self.winner is gate.entrant

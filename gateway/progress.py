@@ -1,0 +1,48 @@
+"""How one inference goes: what its attempts were, when what happened, how it ended. Plain values."""
+
+import msgspec
+
+from contracts.errors import GatewayError
+from contracts.events import Usage
+from contracts.inference import Target
+
+
+class AttemptRecord(msgspec.Struct, kw_only=True):
+    """One attempt, for the log."""
+
+    target: Target
+    engine: str
+    replica: str
+    version: str | None
+    model_digest: str | None
+    fault: str | None = None
+    status: int | None = None
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How an inference goes; complete when `infer` has returned. Times are on the gateway's clock."""
+
+    accepted_s: float
+    target: Target | None = None
+    queue_s: float = 0.0
+    """In the queues of all pools that were asked, also where no place came of it."""
+    engine_s: float = 0.0
+    """In attempts that have ended."""
+    backoff_s: float = 0.0
+    attempts: list[AttemptRecord] = []
+    dispatched_s: float | None = None
+    """The last attempt's start."""
+    first_token_s: float | None = None
+    ended_s: float | None = None
+    usage: Usage | None = None
+    finish_reasons: list[str] = []
+    fault: GatewayError | None = None
+    """A fault after the first content: the client has seen it as an event."""
+
+    @property
+    def tpot_s(self) -> float | None:
+        """(e2e - TTFT) / (output tokens - 1); undefined below two tokens."""
+        if self.first_token_s is None or self.ended_s is None or self.usage is None:
+            return None
+        gaps = self.usage.completion_tokens - 1
+        return (self.ended_s - self.first_token_s) / gaps if gaps > 0 else None

@@ -1,0 +1,211 @@
+"""A second attempt beside a slow first one: who wins, what the client sees, what it may cost."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from contracts.catalog import Catalog
+from contracts.errors import GatewayError
+from contracts.events import Delta, End, Event
+from contracts.inference import InferRequest, RoutingPlan, Target
+from gateway.attempt import Attempt
+from gateway.executor import Executor
+from gateway.hedge import BURST, MAX_SHARE, HedgeBudget
+from gateway.intake import read_request
+from gateway.pools import Pool
+from gateway.progress import Progress
+from tests.fakes.recorder import Remembering
+from tests.fakes.scripted import ScriptedTransport, answer, refusal
+
+MakePool = Callable[..., Pool]
+pytestmark = [pytest.mark.looptime, pytest.mark.req("INT-5", "RUN-5")]
+
+
+class Listening:
+    """A sink that remembers, and what was attached to it."""
+
+    patience_s: float | None = None
+    keeps_back = False
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self.served_by = ""
+
+    async def open(self, progress: Progress) -> None: ...
+
+    async def waiting(self, progress: Progress) -> None: ...
+
+    def events(self, events: list[Event]) -> None:
+        self.seen += events
+
+    def attach(self, attempt: Attempt, model: str) -> None:
+        self.served_by = model
+
+    @property
+    def text(self) -> str:
+        return "".join(event.content for event in self.seen if isinstance(event, Delta))
+
+
+def request() -> InferRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    return read_request(msgspec.json.encode(body), "chat", request_id="r", key="", headers={})
+
+
+class Race:
+    """An executor over pools, and one request that may be hedged after a second."""
+
+    def __init__(self, *pools: Pool) -> None:
+        self.sink, self.recorder = Listening(), Remembering()
+        loop = asyncio.get_running_loop()
+        self.executor = Executor(
+            {pool.id: pool for pool in pools}, draw=lambda: 1.0, new_id=str, clock=loop.time
+        )
+        self.plan = RoutingPlan(
+            targets=tuple(
+                Target(model=f"m{n}", pool=pool.id, upstream=f"up{n}")
+                for n, pool in enumerate(pools)
+            ),
+            hedge_after_s=1.0,
+        )
+
+    async def run(self) -> Progress:
+        progress = Progress(accepted_s=asyncio.get_running_loop().time())
+        await self.executor.infer(
+            request(), self.plan, Catalog(), self.sink, progress, self.recorder
+        )
+        return progress
+
+
+def slow(text: str = "late", start_s: float = 5.0) -> ScriptedTransport:
+    return ScriptedTransport(answer((text,), start_s=start_s))
+
+
+def quick(text: str = "soon") -> ScriptedTransport:
+    return ScriptedTransport(answer((text,), start_s=0.1))
+
+
+async def settled(*pools: Pool) -> None:
+    await asyncio.sleep(2)
+    for pool in pools:
+        assert pool.signals().inflight == 0
+        assert all(endpoint.inflight == 0 for endpoint in pool.endpoints)
+
+
+async def test_a_slow_first_attempt_is_overtaken_by_another_endpoint(make_pool: MakePool) -> None:
+    late, soon = slow(), quick()
+    pool = make_pool("a", late, soon)
+    race = Race(pool)
+    progress = await race.run()
+    assert race.sink.text == "soon"
+    assert isinstance(race.sink.seen[-1], End)
+    assert progress.first_token_s == pytest.approx(1.1)
+    assert [a.fault for a in progress.attempts] == ["hedge_lost", None]
+    assert late.exchanges[0].cancelled_at_s == pytest.approx(1.1), "at the winner's first content"
+    await settled(pool)
+
+
+async def test_a_first_attempt_that_is_quick_enough_runs_alone(make_pool: MakePool) -> None:
+    other = quick("other")
+    pool = make_pool("a", ScriptedTransport(answer(("first",), start_s=0.9)), other)
+    race = Race(pool)
+    progress = await race.run()
+    assert (race.sink.text, other.requests) == ("first", [])
+    assert len(progress.attempts) == 1
+    await settled(pool)
+
+
+async def test_the_first_attempt_may_still_win(make_pool: MakePool) -> None:
+    late = slow("second", 9.0)
+    pool = make_pool("a", ScriptedTransport(answer(("first",), start_s=2.0)), late)
+    race = Race(pool)
+    progress = await race.run()
+    assert race.sink.text == "first"
+    assert late.exchanges[0].cancelled_at_s == pytest.approx(2.0)
+    assert [a.fault for a in progress.attempts] == [None, "hedge_lost"]
+    assert progress.target is not None
+    await settled(pool)
+
+
+async def test_a_hedge_goes_to_the_next_target_where_the_pool_has_one_endpoint(
+    make_pool: MakePool,
+) -> None:
+    first, second = make_pool("a", slow()), make_pool("b", quick())
+    race = Race(first, second)
+    progress = await race.run()
+    assert (race.sink.text, race.sink.served_by) == ("soon", "m1")
+    assert progress.target is not None
+    assert progress.target.pool == "b"
+    await settled(first, second)
+
+
+async def test_nobody_waits_for_a_place_to_hedge_in(make_pool: MakePool) -> None:
+    busy = make_pool("b", quick(), slots=1)
+    held = await busy.enter().slot
+    first = make_pool("a", slow("first", 3.0))
+    race = Race(first, busy)
+    await race.run()
+    assert race.sink.text == "first"
+    assert busy.signals().queued == 0
+    held.release()
+    await settled(first, busy)
+
+
+async def test_one_attempt_failing_leaves_the_other_running(make_pool: MakePool) -> None:
+    failing = ScriptedTransport([(0.5, lambda sink: None), *_shifted(refusal(500), 1.5)])
+    pool = make_pool("a", slow("first", 4.0), failing)
+    race = Race(pool)
+    await race.run()
+    assert race.sink.text == "first"
+    await settled(pool)
+
+
+async def test_both_failing_is_the_engines_error(make_pool: MakePool) -> None:
+    failing = [ScriptedTransport(_shifted(refusal(500), at_s)) for at_s in (3.0, 0.5)]
+    pool = make_pool("a", *failing, retries=0)
+    race = Race(pool)
+    with pytest.raises(GatewayError):
+        await race.run()
+    assert race.sink.seen == []
+    await settled(pool)
+
+
+async def test_a_client_that_leaves_takes_both_attempts_with_it(make_pool: MakePool) -> None:
+    transports = slow(), slow()
+    pool = make_pool("a", *transports)
+    task = asyncio.get_running_loop().create_task(Race(pool).run())
+    await asyncio.sleep(2.0)
+    assert all(transport.exchanges for transport in transports)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert all(t.exchanges[0].cancelled_at_s == pytest.approx(2.0) for t in transports)
+    await settled(pool)
+
+
+async def test_hedges_are_a_bounded_share_of_requests(make_pool: MakePool) -> None:
+    late = slow("first", 2.0)
+    second = slow("second", 2.0)
+    pool = make_pool("a", late, second, max_inflight=500)
+    race = Race(pool)
+    for _ in range(100):
+        race.recorder = Remembering()
+        await race.run()
+    hedged = len(late.requests) + len(second.requests) - 100
+    assert BURST <= hedged <= BURST + 100 * MAX_SHARE + 1
+
+
+def test_a_budget_is_earned_and_spent() -> None:
+    budget = HedgeBudget()
+    spent = 0
+    while budget.allowed():
+        budget.spend()
+        spent += 1
+    assert spent == BURST
+    for _ in range(round(1 / MAX_SHARE) + 1):
+        budget.request()
+    assert budget.allowed()
+
+
+def _shifted(script: object, by_s: float) -> list:
+    return [(at_s + by_s, action) for at_s, action in script]
