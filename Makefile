@@ -62,7 +62,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null
 
 lock: $(VENV)/.installed-dev ## write requirements.lock and requirements-dev.lock from pyproject.toml
 	$(COMPILE) --extra build --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra build,load,test,check,lock --constraint requirements.lock \
+	$(COMPILE) --extra build,load,report,test,check,lock --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 clean: ## remove .venv and all caches
