@@ -30,6 +30,8 @@ class Fleet:
         }
         self._all = [engine for replicas in self.engines.values() for engine in replicas]
         self._home: dict[int, EngineModel] = {}
+        self._down: set[tuple[str, int]] = set()
+        self._lose_pods(started_s, settings)
 
     def submit(
         self, now_s: float, model: str, job: Job, *, replica: int | None = None
@@ -58,10 +60,16 @@ class Fleet:
         engine = self._home.pop(job_id, None)
         return engine is not None and engine.cancel(job_id, now_s)
 
+    def progress(self, job_id: int, now_s: float) -> tuple[int, float]:
+        """As `EngineModel.progress`, wherever the job is."""
+        engine = self._home.get(job_id)
+        return (0, now_s) if engine is None else engine.progress(job_id, now_s)
+
     def reconfigure(self, now_s: float, settings: LlmdSettings) -> None:
         """New settings for every engine. The models and the number of replicas must be the same."""
         for engine in self._all:
             engine.reconfigure(now_s, settings)
+        self._lose_pods(now_s, settings)
 
     def advance(self, now_s: float) -> list[EngineEvent]:
         """Everything that happened in any engine up to `now_s`, in time order."""
@@ -79,6 +87,19 @@ class Fleet:
         """When something happens next in any engine. None: never."""
         times = [at_s for engine in self._all if (at_s := engine.next_event_s()) is not None]
         return min(times, default=None)
+
+    def _lose_pods(self, now_s: float, settings: LlmdSettings) -> None:
+        """Those that are newly listed as down fail, those that are listed no more come back."""
+        down = {
+            (model, replica)
+            for model, replicas in settings.pods_down.items()
+            for replica in replicas
+        }
+        for model, replica in sorted(down - self._down):
+            self.engines[model][replica].fail(now_s)
+        for model, replica in sorted(self._down - down):
+            self.engines[model][replica].recover()
+        self._down = down
 
     def _least_loaded(self, replicas: list[EngineModel]) -> int | None:
         alive = [number for number, engine in enumerate(replicas) if engine.alive]

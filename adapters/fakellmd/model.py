@@ -13,6 +13,7 @@ A token costs one heap operation. Only a change of the batch *size* touches all 
 so a saturated engine, where each end is at once followed by a start, never does.
 """
 
+from bisect import bisect_left
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Literal
@@ -271,6 +272,15 @@ class EngineModel:
         sequence = self._running.get(job_id)
         return 0 if sequence is None else self._generated(sequence, now_s)
 
+    def progress(self, job_id: int, now_s: float) -> tuple[int, float]:
+        """Tokens that a running job has by `now_s`, and when the newest of them came; (0, now_s) for
+        any other job, and for one without a token."""
+        sequence = self._running.get(job_id)
+        tokens = 0 if sequence is None else self._generated(sequence, now_s)
+        if sequence is None or tokens == 0:
+            return 0, now_s
+        return tokens, min(self._token_s(sequence, tokens), now_s)
+
     def kv_usage(self, now_s: float) -> float:
         """Resident tokens (prompts and answers of running sequences) as a share of the cache, at most 1."""
         resident = sum(
@@ -333,17 +343,17 @@ class EngineModel:
     def _replan(self, at_s: float) -> None:
         """Gaps that begin at `at_s` or later follow the batch as it is now; the one under way stays."""
         self._gap_s = self._batch_gap_s()
+        gap_s = self._gap_s
+        agenda: list[tuple[float, int, _Sequence]] = []
         for sequence in self._running.values():
             if sequence.anchor_s < at_s:
                 token = self._first_token_at_or_after(sequence, at_s)
                 sequence.anchor_s = self._token_s(sequence, token)
                 sequence.anchor = token
-            sequence.gap_s = self._gap_s
-        self._agenda = [
-            (self._next_report_s(sequence), sequence.order, sequence)
-            for sequence in self._running.values()
-        ]
-        heapify(self._agenda)
+            sequence.gap_s = gap_s
+            agenda.append((self._next_report_s(sequence), sequence.order, sequence))
+        heapify(agenda)
+        self._agenda = agenda
 
     def _next_report_s(self, sequence: _Sequence) -> float:
         if sequence.emitted == 0:
@@ -354,18 +364,27 @@ class EngineModel:
         )
 
     def _token_s(self, sequence: _Sequence, token: int) -> float:
-        up_to, offset = self._tape.up_to, sequence.offset
-        factors = up_to(offset + token) - up_to(offset + sequence.anchor)
+        offset = sequence.offset
+        sums, place = self._tape.sums, offset + token
+        if place < len(sums):
+            factors = sums[place] - sums[offset + sequence.anchor]
+        else:
+            up_to = self._tape.up_to
+            factors = up_to(place) - up_to(offset + sequence.anchor)
         return sequence.anchor_s + factors * sequence.gap_s
 
     def _first_token_at_or_after(self, sequence: _Sequence, at_s: float) -> int:
         """The first token from the anchor on that does not come before `at_s`."""
-        sum_before = self._tape.up_to(sequence.offset + sequence.anchor)
+        offset, anchor, sums = sequence.offset, sequence.anchor, self._tape.sums
         steps = (at_s - sequence.anchor_s) / sequence.gap_s
-        guess = self._tape.place_of(sum_before + steps) - sequence.offset
-        token = max(guess, sequence.anchor)
+        if offset + anchor < len(sums):
+            reached = sums[offset + anchor] + steps
+            token = bisect_left(sums, reached, offset + anchor) - offset
+        else:
+            reached = self._tape.up_to(offset + anchor) + steps
+            token = max(self._tape.place_of(reached) - offset, anchor)
         # The guess divides where `_token_s` multiplies: the last bit is settled here.
-        while token > sequence.anchor and self._token_s(sequence, token - 1) >= at_s:
+        while token > anchor and self._token_s(sequence, token - 1) >= at_s:
             token -= 1
         while self._token_s(sequence, token) < at_s:
             token += 1

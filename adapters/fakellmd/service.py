@@ -1,55 +1,36 @@
-"""A fake llm-d in process: the pure engines, driven by the event loop's clock, speaking vLLM's wire.
+"""A fake llm-d in process: the pure engines behind their pure endpoint pickers, speaking vLLM's wire.
 
-This is the thin body. One timer waits for the engines' next event; when it fires, what happened is
-written to the sinks. No coroutine runs, and no callback is called from within `start`. Latencies are
-decided by `model`, words by `text`, bytes by `answers`.
+This is the thin body. One timer of the event loop waits for their next event; when it fires, what
+happened is written to the sinks. No coroutine runs, and no callback is called from within `start`.
+Latencies are decided by `model`, who may go to an engine by `endpoint_picker`, words by `text`,
+bytes by `answers`.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from adapters.dialect import WireRequest
-from adapters.fakellmd import answers, bodies, failures
-from adapters.fakellmd.bodies import Generation
+from adapters.fakellmd import answers, bodies, epp_drops, epp_headers, failures
 from adapters.fakellmd.draws import mix
+from adapters.fakellmd.endpoint_picker import Effect, Evict, Forward, Refuse
+from adapters.fakellmd.epp_metrics import EppMetrics
 from adapters.fakellmd.exchange import LocalExchange
 from adapters.fakellmd.failures import ApiError
 from adapters.fakellmd.fleet import Fleet
+from adapters.fakellmd.intake import INFERENCE, Answer, Intake
 from adapters.fakellmd.metrics import CONTENT_TYPE, EngineMetrics, LlmdMetrics
 from adapters.fakellmd.model import Done, Job, Lost, Token
+from adapters.fakellmd.pickers import Pickers
 from adapters.fakellmd.settings import LlmdSettings, patched
 from adapters.transport import ResponseSink
-from contracts.errors import ConnectFailed, UpstreamFault
+from contracts.errors import ConnectFailed, StreamBroken, UpstreamFault
 
-VERSION = "fake-llm-d 0.1"
+VERSION = "fake-llm-d 0.2"
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": "text/event-stream; charset=utf-8"}
-
-Headers = dict[str, str]
-
-
-class _Answer:
-    """An answer under way: its sequences, and how many of them still run.
-
-    `writer` None: it is not a stream, and `whole` makes it when the last sequence is done.
-    """
-
-    def __init__(
-        self,
-        exchange: LocalExchange,
-        headers: Headers,
-        writer: answers.StreamWriter | None,
-        whole: Callable[[], bytes],
-    ) -> None:
-        self.exchange = exchange
-        self.headers = headers
-        self.writer = writer
-        self.whole = whole
-        self.jobs: list[int] = []
-        self.left = 0
 
 
 class _Live:
@@ -59,7 +40,7 @@ class _Live:
 
     def __init__(
         self,
-        answer: _Answer,
+        answer: Answer,
         number: int,
         choice: bodies.Choice,
         metrics: EngineMetrics,
@@ -89,11 +70,12 @@ class FakeLlmd:
         self._wall_clock = wall_clock
         self._loop: asyncio.AbstractEventLoop
         self._booted = False
-        self._exchanges: dict[LocalExchange, _Answer | None] = {}
+        self._exchanges: dict[LocalExchange, Answer | None] = {}
+        self._answers: dict[int, Answer] = {}
         self._live: dict[int, _Live] = {}
         self._timer: asyncio.Handle | None = None
         self._armed_s = 0.0
-        self._requests = 0
+        self._intake = Intake(lambda: self.settings, wall_clock)
         self._job_ids = 0
         self._closed = False
 
@@ -107,6 +89,11 @@ class FakeLlmd:
         self._created = int(self._wall_clock())
         self._fleet = Fleet(self.settings, started_s=self._started_s)
         self._metrics = LlmdMetrics(self._fleet, self._loop.time, lambda: self.settings)
+        self._epp_metrics = EppMetrics(self.settings.epp.fairness_label_limit)
+        self._pickers = Pickers(
+            self._fleet, self.settings, self._epp_metrics, started_s=self._started_s
+        )
+        self._epp_metrics.watch(self._pickers.pools, self._loop.time)
 
     def start(self, request: WireRequest, sink: ResponseSink) -> LocalExchange:
         self.boot()
@@ -116,8 +103,10 @@ class FakeLlmd:
         return exchange
 
     async def aclose(self) -> None:
-        """Break off what still runs, and refuse what comes."""
+        """Refuse what waits, break off what still runs, and refuse what comes."""
         self._closed = True
+        if self._booted:
+            self._carry_out(self._pickers.shutdown(self._now_s()))
         for exchange in list(self._exchanges):
             exchange.error(UpstreamFault("the fake llm-d was closed", fault="unavailable"))
         if self._timer is not None:
@@ -128,19 +117,26 @@ class FakeLlmd:
         self.boot()
         settings = patched(self.settings, patch)
         self.settings = settings
-        self._fleet.reconfigure(self._now_s(), settings)
+        now_s = self._now_s()
+        self._fleet.reconfigure(now_s, settings)
+        self._carry_out(self._pickers.configure(now_s, settings))
         self._arm()
 
     def fail(self, model: str, replica: int) -> None:
         """Lose one pod: what it works on breaks off, what comes goes to the others. Raises LookupError."""
         self.boot()
-        self._fleet.engines[model][replica].fail(self._now_s())
+        now_s = self._now_s()
+        self._pickers.look(now_s)
+        self._fleet.engines[model][replica].fail(now_s)
+        self._pickers.poke(now_s)
         self._arm()
 
     def recover(self, model: str, replica: int) -> None:
         """A lost pod comes back, empty. Raises LookupError."""
         self.boot()
         self._fleet.engines[model][replica].recover()
+        self._pickers.poke(self._now_s())
+        self._arm()
 
     # -- a request ----------------------------------------------------------------------
 
@@ -153,26 +149,18 @@ class FakeLlmd:
         try:
             self._route(request, exchange)
         except ApiError as error:
-            exchange.answer(error.status, _JSON, error.encode())
+            exchange.answer(error.status, _JSON | _seen(request), error.encode())
         except RecursionError:
             too_deep = ApiError(400, "the body is nested too deeply")
-            exchange.answer(too_deep.status, _JSON, too_deep.encode())
+            exchange.answer(too_deep.status, _JSON | _seen(request), too_deep.encode())
 
     def _route(self, request: WireRequest, exchange: LocalExchange) -> None:
         path = request.path.partition("?")[0]
         match request.method, path:
-            case "POST", "/v1/chat/completions":
-                headers = self._inference(request)
-                self._generate(bodies.parse_chat(request.body, self.settings), headers, exchange)
-            case "POST", "/v1/completions":
-                headers = self._inference(request)
-                asked = bodies.parse_completion(request.body, self.settings)
-                self._generate(asked, headers, exchange)
-            case "POST", "/v1/embeddings":
-                headers = self._inference(request)
-                self._embed(bodies.parse_embedding(request.body, self.settings), headers, exchange)
+            case "POST", path if path in INFERENCE:
+                self._arrive(self._intake.answer(path, request, exchange, self._now_s()))
             case "POST", "/tokenize":
-                self._check_body(request)
+                self._intake.headers(request)
                 ids = bodies.parse_tokenize(request.body, self.settings)
                 exchange.answer(200, _JSON, answers.tokens(ids, self.settings))
             case "GET", "/v1/models":
@@ -186,39 +174,18 @@ class FakeLlmd:
             case "GET", "/metrics":
                 self._fleet_to_now()
                 headers = {"content-type": CONTENT_TYPE}
-                exchange.answer(200, headers, self._metrics.render())
+                text = self._metrics.render() + self._epp_metrics.render()
+                exchange.answer(200, headers, text)
             case "GET", "/admin/config":
                 exchange.answer(200, _JSON, msgspec.json.encode(self.settings))
             case "POST", "/admin/config":
-                self._check_body(request)
+                self._intake.headers(request)
                 self._configure(request, exchange)
             case _, path if path in _METHODS:
                 headers = {**_JSON, "allow": _METHODS[path]}
                 exchange.answer(405, headers, b'{"detail":"Method Not Allowed"}')
             case _:
                 exchange.answer(404, _JSON, b'{"detail":"Not Found"}')
-
-    def _check_body(self, request: WireRequest) -> Headers:
-        """The request's headers by lower-case name. Raises ApiError for a body that is not read."""
-        headers = {name.lower(): value for name, value in request.headers}
-        if len(request.body) > self.settings.max_body_bytes:
-            limit = self.settings.max_body_bytes
-            raise ApiError(413, f"the body is longer than {limit} bytes")
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise ApiError(400, "Unsupported Media Type: Only 'application/json' is allowed")
-        return headers
-
-    def _inference(self, request: WireRequest) -> Headers:
-        """Count an inference request, and let it fail if a header or the injection rate says so."""
-        headers = self._check_body(request)
-        self._requests += 1
-        if "x-return-error" in headers:
-            raise failures.asked_for(headers["x-return-error"])
-        failure = failures.injected(self.settings, self._requests)
-        if failure is not None:
-            raise failure
-        return headers
 
     def _configure(self, request: WireRequest, exchange: LocalExchange) -> None:
         try:
@@ -227,63 +194,89 @@ class FakeLlmd:
             raise ApiError(400, f"the configuration was not changed: {exc}") from exc
         exchange.answer(200, _JSON, msgspec.json.encode(self.settings))
 
-    def _generate(self, asked: Generation, headers: Headers, exchange: LocalExchange) -> None:
-        answer_id = self._answer_id(headers)
-        created = int(self._wall_clock())
-        writer = answers.StreamWriter(asked, answer_id, created) if asked.stream else None
-        answer = _Answer(exchange, {}, writer, lambda: answers.document(asked, answer_id, created))
-        self._submit(answer, asked.model, asked.choices, asked.priority)
-        if writer is not None:
-            exchange.head(200, _STREAM | answer.headers)
+    # -- the endpoint picker ------------------------------------------------------------
 
-    def _embed(self, asked: bodies.Embedding, headers: Headers, exchange: LocalExchange) -> None:
-        answer_id = self._answer_id(headers)
-        created = int(self._wall_clock())
-        answer = _Answer(exchange, {}, None, lambda: answers.embeddings(asked, answer_id, created))
-        self._submit(answer, asked.model, (bodies.prefill_only(asked.prompt_tokens),), 0)
-
-    def _submit(
-        self, answer: _Answer, model: str, choices: tuple[bodies.Choice, ...], priority: int
-    ) -> None:
-        """All sequences of an answer go to one replica, or none goes anywhere. Raises ApiError."""
-        now_s = self._now_s()
-        replica: int | None = None
+    def _arrive(self, answer: Answer) -> None:
         self._exchanges[answer.exchange] = answer
-        for number, choice in enumerate(choices):
-            self._job_ids += 1
-            job = Job(
-                id=self._job_ids,
-                prompt_tokens=choice.prompt_tokens,
-                output_tokens=len(choice.script.pieces),
-                priority=priority,
-                seed=mix(self.settings.seed, self._job_ids),
-            )
-            placed = self._fleet.submit(now_s, model, job, replica=replica)
-            if placed.replica is None or placed.admission in ("full", "down"):
-                self._withdraw(answer)
-                if placed.replica is None or placed.admission == "down":
-                    raise ApiError(503, "no engine of this model is alive")
-                self._metrics.engines[model][placed.replica].refused()
-                raise ApiError(429, failures.QUEUE_FULL)
-            replica = placed.replica
-            metrics = self._metrics.engines[model][replica]
-            self._live[job.id] = _Live(answer, number, choice, metrics, now_s)
-            answer.jobs.append(job.id)
-            answer.left += 1
-        answer.headers = {"x-inference-pod": f"{model}-{replica}"}
+        self._answers[answer.call.id] = answer
+        self._pickers.look(answer.call.received_s)
+        self._carry_out(self._pickers.arrive(answer.call.received_s, answer.call))
         self._arm()
 
-    def _answer_id(self, headers: Headers) -> str:
-        own = f"{mix(self.settings.seed, 13, self._requests):016x}"
-        # A server hands on bytes that are not UTF-8 as lone surrogates, which no JSON can carry.
-        told = headers.get("x-request-id", "").encode(errors="replace").decode()
-        return told or own
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            answer = self._answers.get(effect.call)
+            if answer is None:
+                continue  # its client left while the effects before were carried out
+            match effect:
+                case Forward():
+                    self._forward(answer, effect)
+                case Refuse(drop=drop):
+                    self._epp_metrics.refused(answer.call, drop)
+                    answer.exchange.answer(drop.status, drop.headers, drop.text.encode())
+                case Evict():
+                    self._evict(answer)
+
+    def _forward(self, answer: Answer, forward: Forward) -> None:
+        answer.headers = {**forward.headers}
+        answer.metrics = self._epp_metrics.forwarded(answer.call)
+        try:
+            self._submit(answer, forward.pod)
+        except ApiError as error:
+            self._epp_metrics.failed(answer.call)
+            answer.exchange.answer(error.status, _JSON | answer.headers, error.encode())
+            return
+        if answer.writer is not None:
+            answer.exchange.head(200, _STREAM | answer.headers)
+
+    def _evict(self, answer: Answer) -> None:
+        """A status, if nothing was sent yet; after the head, only a broken stream tells."""
+        drop = epp_drops.EVICTED
+        if answer.exchange.headed:
+            answer.exchange.error(StreamBroken(drop.text))
+        else:
+            answer.exchange.answer(drop.status, drop.headers, drop.text.encode())
+
+    def _submit(self, answer: Answer, replica: int | None) -> None:
+        """All sequences of an answer go to one replica, or none goes anywhere. Raises ApiError."""
+        for number, choice in enumerate(answer.choices):
+            replica = self._place(answer, number, choice, replica)
+            if number == 0:
+                self._pickers.placed(answer.call, replica)
+        answer.headers["x-inference-pod"] = f"{answer.call.target}-{replica}"
+
+    def _place(
+        self, answer: Answer, number: int, choice: bodies.Choice, replica: int | None
+    ) -> int:
+        now_s, model = self._now_s(), answer.call.target
+        self._job_ids += 1
+        job = Job(
+            id=self._job_ids,
+            prompt_tokens=choice.prompt_tokens,
+            output_tokens=len(choice.script.pieces),
+            priority=answer.priority,
+            seed=mix(self.settings.seed, self._job_ids),
+        )
+        placed = self._fleet.submit(now_s, model, job, replica=replica)
+        assert placed.replica is not None  # the picker has found a pod that is alive
+        metrics = self._metrics.engines[model][placed.replica]
+        if placed.admission == "full":
+            self._withdraw(answer)
+            metrics.refused()
+            raise ApiError(429, failures.QUEUE_FULL)
+        self._live[job.id] = _Live(answer, number, choice, metrics, now_s)
+        answer.jobs.append(job.id)
+        answer.left += 1
+        return placed.replica
 
     # -- the engines --------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Have one timer, for the engines' next event."""
+        """Have one timer, for the next event of an engine or a queue."""
         next_s = self._fleet.next_event_s()
+        queue_s = self._pickers.next_event_s()
+        if queue_s is not None and (next_s is None or queue_s < next_s):
+            next_s = queue_s
         if self._timer is not None:
             # Remembered here: uvloop gives a plain handle, without `when`, for what is due at once.
             if self._armed_s == next_s:
@@ -297,10 +290,13 @@ class FakeLlmd:
     def _wake(self, armed_s: float) -> None:
         """A timer may fire a clock tick early; the time it was armed for has come all the same."""
         self._timer = None
-        self._deliver(max(armed_s, self._now_s()))
+        now_s = max(armed_s, self._now_s())
+        self._deliver(now_s)
+        self._carry_out(self._pickers.wake(now_s))
         self._arm()
 
     def _deliver(self, now_s: float) -> None:
+        self._pickers.look(now_s)
         for event in self._fleet.advance(now_s):
             live = self._live.get(event.job_id)
             if live is None:
@@ -311,6 +307,7 @@ class FakeLlmd:
                 case Done():
                     del self._live[event.job_id]
                     live.metrics.done(event, live.choice.script.finish_reason)
+                    self._pickers.poke(now_s)
                     self._done(live.answer)
                 case Lost():
                     live.metrics.lost()
@@ -323,22 +320,31 @@ class FakeLlmd:
             live.metrics.token(token.at_s - live.last_s)
         live.last_s = token.at_s
         answer = live.answer
+        if not answer.spoke and answer.writer is not None:
+            answer.spoke = True
+            answer.metrics.first_token(token.at_s - answer.call.received_s)
         if answer.writer is not None:
             answer.exchange.data(answer.writer.token(live.number, token.index))
 
-    def _done(self, answer: _Answer) -> None:
+    def _done(self, answer: Answer) -> None:
         answer.left -= 1
         if answer.left:
             return
+        call, now_s = answer.call, self._now_s()
+        self._pickers.completed(now_s, call, answers.completion_tokens(answer.choices))
+        answer.jobs.clear()
+        answer.metrics.completed(now_s - call.received_s)
         if answer.writer is None:
+            answer.metrics.first_token(now_s - call.received_s)
             answer.exchange.answer(200, _JSON | answer.headers, answer.whole())
         else:
             answer.exchange.data(answer.writer.usage() + answers.DONE)
             answer.exchange.end()
 
-    def _lost(self, answer: _Answer) -> None:
+    def _lost(self, answer: Answer) -> None:
         """As vLLM says it: an error object, in the stream where that has begun."""
         self._withdraw(answer)
+        self._epp_metrics.failed(answer.call)
         error = ApiError(500, failures.ENGINE_LOST)
         if answer.exchange.headed:
             answer.exchange.data(b"data: " + error.encode() + b"\n\n" + answers.DONE)
@@ -346,9 +352,10 @@ class FakeLlmd:
         else:
             answer.exchange.answer(500, _JSON | answer.headers, error.encode())
 
-    def _withdraw(self, answer: _Answer) -> None:
+    def _withdraw(self, answer: Answer) -> None:
         """Take the answer's sequences out of their engine, wherever they are."""
         now_s = self._now_s()
+        self._pickers.look(now_s)
         for job_id in answer.jobs:
             if self._live.pop(job_id, None) is not None:
                 self._fleet.cancel(job_id, now_s)
@@ -356,9 +363,13 @@ class FakeLlmd:
         self._arm()
 
     def _forget(self, exchange: LocalExchange) -> None:
-        """An exchange is over. If its client gave up, its places in the batch are free now."""
+        """An exchange is over. If its client gave up, its places in queue and batch are free now."""
         answer = self._exchanges.pop(exchange, None)
-        if answer is not None and answer.jobs:
+        if answer is None:
+            return
+        del self._answers[answer.call.id]
+        self._pickers.release(self._now_s(), answer.call)
+        if answer.jobs:
             self._withdraw(answer)
 
     def _now_s(self) -> float:
@@ -376,6 +387,12 @@ class FakeLlmd:
         """Deliver what is due before its timer fires, so that a scrape is never behind."""
         self._deliver(self._now_s())
         self._arm()
+
+
+def _seen(request: WireRequest) -> dict[str, str]:
+    """The mark that the endpoint picker leaves on what an engine answers."""
+    path = request.path.partition("?")[0]
+    return {epp_headers.WENT: "true"} if path in INFERENCE else {}
 
 
 _METHODS = {

@@ -1,4 +1,4 @@
-"""What a fake llm-d is told: its models, their latencies, its limits and its faults.
+"""What a fake llm-d is told: its models, their latencies, its limits, its faults, its endpoint picker.
 
 Strict: an unknown field is an error. Durations are seconds. The latency parameters carry the
 names of llm-d-inference-sim's flags. No law is computed here; see `adapters.fakellmd.law`.
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+from adapters.fakellmd.epp_settings import EppSettings, Name, Seconds
+
 Gap = Annotated[float, Meta(ge=1e-6, le=86_400)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$")]
 FailureType = Literal[
     "rate_limit",
     "invalid_api_key",
@@ -108,6 +108,10 @@ class LlmdSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     startup_duration_s: Seconds = 0.0
     """How long `/health/ready` says 503 after the start."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 * 1024 * 1024
+    pods_down: dict[Name, tuple[Annotated[int, Meta(ge=0)], ...]] = {}
+    """Replicas of each model that are lost: they break off what they work on and get nothing more."""
+    epp: EppSettings = EppSettings()
+    """The endpoint picker in front of each model's replicas."""
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -116,6 +120,11 @@ class LlmdSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for drift in self.drift:
             if drift.model is not None and drift.model not in names:
                 raise ValueError(f"drift names an unknown model {drift.model!r}")
+        for name, replicas in self.pods_down.items():
+            if name not in names:
+                raise ValueError(f"pods_down names an unknown model {name!r}")
+            if any(replica >= self.replicas for replica in replicas):
+                raise ValueError(f"pods_down names a replica that {name!r} does not have")
         shortest, longest = self.natural_output_tokens
         if shortest > longest or longest > 1_048_576:
             raise ValueError("natural_output_tokens must be [shortest, longest], at most 1048576")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from adapters.dialect import WireHead, WireRequest
+from adapters.fakellmd.epp_headers import Wants
+from adapters.fakellmd.inflight import Call
 from adapters.fakellmd.service import FakeLlmd
 from adapters.fakellmd.settings import Latency, LlmdSettings, ServedModel
 from contracts.errors import UpstreamFault
@@ -137,3 +139,19 @@ def ask() -> Callable[..., Any]:
         return sink
 
     return send
+
+
+@pytest.fixture
+def make_call() -> Callable[..., Call]:
+    """A call as the endpoint picker sees it; keywords that are members of `Wants` go there."""
+
+    def build(number: int = 1, **members: Any) -> Call:
+        told = {
+            name: members.pop(name) for name in list(members) if name in Wants.__struct_fields__
+        }
+        told.setdefault("request_id", f"r{number}")
+        defaults: dict[str, Any] = {"model": "m", "target": "m", "priority": 0, "received_s": 0.0}
+        defaults |= {"prompt_tokens": 4, "body_bytes": 10}
+        return Call(id=number, wants=Wants(**told), **(defaults | members))
+
+    return build

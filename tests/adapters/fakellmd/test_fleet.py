@@ -60,3 +60,16 @@ def test_lost_replicas_get_nothing(exact: Build) -> None:
     assert [fleet.submit(0.5, "m", job(n)).replica for n in (2, 3)] == [1, 1]
     fleet.engines["m"][1].fail(0.5)
     assert fleet.submit(0.5, "m", job(4)) == Placement(None, "down")
+
+
+def test_pods_that_are_listed_as_down_are_lost_until_they_are_listed_no_more(exact: Build) -> None:
+    fleet = Fleet(exact(replicas=3, pods_down={"m": (0,)}))
+    placed = [fleet.submit(0.0, "m", job(number, 100)).replica for number in range(3)]
+    assert placed == [1, 2, 1]
+    fleet.reconfigure(0.25, exact(replicas=3, pods_down={"m": (0, 2)}))
+    assert [e for e in fleet.advance(0.25) if isinstance(e, Lost)] == [Lost(1, 0.25)]
+    fleet.reconfigure(0.5, exact(replicas=3))
+    assert fleet.submit(0.5, "m", job(7)).replica == 0
+    fleet.engines["m"][1].fail(0.5)  # by hand: other settings do not bring it back
+    fleet.reconfigure(0.75, exact(replicas=3, max_num_seqs=9))
+    assert [engine.alive for engine in fleet.engines["m"]] == [True, False, True]

@@ -120,6 +120,27 @@ async def test_closing_breaks_the_connection_of_an_unfinished_answer(
             await answer.read()
 
 
+async def test_the_pickers_refusals_are_plain_text_on_the_wire_too(
+    fake: FakeLlmd, address: str
+) -> None:
+    async with aiohttp.ClientSession() as client:
+        admin, ask = f"{address}/admin/config", f"{address}/v1/completions"
+        async with client.post(admin, json={"pods_down": {"quick": [0]}}) as answer:
+            assert (await answer.json())["pods_down"] == {"quick": [0]}
+        async with client.post(ask, json={"model": "quick", "prompt": "x"}) as answer:
+            assert answer.status == 503
+            assert answer.headers["content-type"] == "text/plain"
+            assert answer.headers["x-llm-d-request-dropped-reason"] == "rejected-no-endpoints"
+            assert await answer.text() == (
+                "inference error: ServiceUnavailable - failed to find endpoint candidates for "
+                "serving the request"
+            )
+        fake.recover("quick", 0)
+        body = {"model": "quick", "prompt": "x", "max_tokens": 2}
+        async with client.post(ask, json=body) as answer:
+            assert (answer.status, answer.headers["x-went-into-resp-headers"]) == (200, "true")
+
+
 async def test_a_slow_reader_gets_the_whole_answer(address: str) -> None:
     body = {"model": "quick", "prompt": "x", "stream": True, "max_tokens": 200, "n": 8}
     body["ignore_eos"] = True
