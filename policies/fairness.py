@@ -57,7 +57,11 @@ class TokenCounters:
 
     def charge(self, caller: str, tokens: float, weight: float = 1.0) -> None:
         """It was served `tokens`, already weighted by their kind."""
-        self._set(caller, self.of(caller) + tokens / weight)
+        counter = self._counters.get(caller)
+        if counter is None:
+            self._set(caller, self._level + tokens / weight)
+        else:
+            self._counters[caller] = counter + tokens / weight
 
     def _set(self, caller: str, counter: float) -> None:
         if caller not in self._counters and len(self._counters) >= MAX_CALLERS:

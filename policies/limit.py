@@ -1,7 +1,7 @@
 """How many requests one (pool, model) works on at once: steered to the TPOT objective. A pure step.
 
 The target is the objective and not a learned baseline: a batching engine gets slower as it fills, and
-that is normal. `error = ln(THETA * objective / measured)`, and the limit moves by a part of it:
+that is normal. `error = ln(theta * objective / measured)`, and the limit moves by a part of it:
 
 * steady: error near 0, the limit breathes by a percent or two;
 * into overload: error below 0, the limit shrinks, quicker than it grew. While more runs than the
@@ -82,6 +82,8 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
     inflight: int
     upstream_late: bool = False
     tokens_per_s: float = 0.0
+    theta: float = THETA
+    """Of the objective, what is steered to."""
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +113,7 @@ def step(
         return _by_throughput(state, seen, bounds, now_s)
     if seen.tpot_s is None or not 0.0 < seen.tpot_s < math.inf:
         return _at(state, state.limit, bounds), "no_data"
-    ratio = THETA * seen.tpot_objective_s / seen.tpot_s
+    ratio = seen.theta * seen.tpot_objective_s / seen.tpot_s
     error = math.log(ratio) if ratio > 0.0 else -math.inf
     if error < 0.0:
         return _shrunk(state, seen, error, bounds, now_s)

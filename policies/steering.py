@@ -14,7 +14,10 @@ from policies.lane import Lane
 from policies.limit import LimitBounds, LimitReading, LimitState
 from policies.reach import LaneKey, Reach
 from policies.signals import Signals
+from policies.trim import Trim
 
+TPOT_ALLOWED = 0.05
+"""The share of slow requests that a lane is trimmed for: a p95's."""
 START_PER_ENDPOINT = 16.0
 """What a model begins with: more than most need, and doubled within a second if it holds back."""
 FULL = 0.9
@@ -40,6 +43,7 @@ class Steering:
         self._queues: dict[str, AdmissionQueue] = {}
         self._bounds: dict[str, PoolBounds] = {}
         self._states: dict[LaneKey, LimitState] = {}
+        self._trims: dict[LaneKey, Trim] = {}
         self.reasons: dict[LaneKey, limit.Reason] = {}
 
     def bound(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
@@ -80,6 +84,7 @@ class Steering:
         for key, lane in self.lanes():
             state = self._states.get(key) or LimitState(limit=lane.limit)
             bounds = self._lane_bounds(key)
+            self.trim(key).step(TPOT_ALLOWED, now_s)
             reading = self._read(key, lane, now_s, signals, reach)
             state, reason = limit.step(state, reading, bounds, now_s)
             if reason == "unattainable":
@@ -88,6 +93,13 @@ class Steering:
             lane.limit = state.limit
             lane.turned_away = 0
         return told
+
+    def trim(self, key: LaneKey) -> Trim:
+        """How close to its objective a lane is steered. Tell it what became of requests."""
+        found = self._trims.get(key)
+        if found is None:
+            found = self._trims[key] = Trim()
+        return found
 
     def refused(
         self,
@@ -126,6 +138,7 @@ class Steering:
             inflight=lane.inflight,
             upstream_late=late,
             tokens_per_s=seen.tokens.per_second(now_s, 5),
+            theta=self.trim(key).theta,
         )
 
 
