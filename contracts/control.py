@@ -70,10 +70,42 @@ class IntentStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
 
 
+class TrialNumbers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a verdict follows from: what was expected of an action, and what came since.
+
+    Shares are of requests. `before` is what things were like when the action was taken. Of those
+    that arrived since it had settled, `bad` of `samples` missed the objective, `spared_bad` of
+    `spared` among those it spared to compare with; `ended` met their end.
+    """
+
+    expected_share: float
+    otherwise_share: float
+    """What is left of late ones if the action has no effect."""
+    late_share_before: float = 0.0
+    error_share_before: float = 0.0
+    usd_per_request_before: float = 0.0
+    load_before_rps: float = 0.0
+    load_rps: float = 0.0
+    served_share: float = 1.0
+    """Of what comes now, what is served."""
+    samples: int = 0
+    bad: int = 0
+    spared: int = 0
+    spared_bad: int = 0
+    ended: int = 0
+    errors: int = 0
+    cut_short: int = 0
+    usd: float = 0.0
+    """All that the ended ones cost."""
+    overdue: bool = False
+    """The time to say something is over."""
+
+
 class LoopDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the decision log: `words` is what a person reads, the rest is the numbers behind it.
 
     `action` numbers an action; its verdict carries the same number. `at_s` is on the loop's clock.
+    `policies.replay` makes each of them again from these numbers.
     """
 
     seq: int
@@ -89,9 +121,19 @@ class LoopDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     target: float | None = None
     samples: int | None = None
     bad: int | None = None
+    allowed: float | None = None
+    """The share of `samples` that may miss the target; None for a rate of money."""
+    escalates: int | None = None
+    """The action that had no effect: `samples` and `bad` are those of its own trial."""
+    passed_over: tuple[str, ...] = ()
+    """Gentler rungs that were not taken, each with its reason."""
     expected_share: float | None = None
     expected_within_s: float | None = None
     load_rps: float | None = None
+    for_s: float | None = None
+    """How long there was calm, before a `descend`; how long nobody had renewed it, before a `lapse`."""
+    trial: TrialNumbers | None = None
+    """What a verdict follows from."""
     verdict: Verdict | None = None
     dry_run: bool = False
 

@@ -169,6 +169,12 @@ METRICS: tuple[Metric, ...] = (
         labels=("intent",),
     ),
     Metric(
+        name="setpoint_intent_honoured",
+        kind="gauge",
+        help="1 if llm-d does what an intent asks of it, 0 if it does not; absent while that is not known.",
+        labels=("pool", "intent"),
+    ),
+    Metric(
         name="setpoint_lane_limit_requests",
         kind="gauge",
         help="Requests that a model of a pool is given at once: the control loop's limit.",

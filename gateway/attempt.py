@@ -237,13 +237,12 @@ class Attempt:
 
     def _note(self, events: list[Event]) -> None:
         flight = self._flight
-        if flight is not None:
-            flight.last_s = self._progress_s
         for event in events:
             match event:
                 case Delta():
                     if flight is not None:
                         flight.tokens += 1
+                        flight.last_s = self._progress_s
                 case UsageReport():
                     self.usage = event.usage
                 case Finish():

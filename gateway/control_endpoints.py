@@ -1,17 +1,23 @@
 """`GET /v1/intents` and `GET /v1/decisions`: is each promise kept, what was decided, and did it work."""
 
+import logging
+
 import msgspec
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
-from contracts.control import IntentStatus
-from contracts.errors import InvalidField, TooManyConnections
+from contracts.control import IntentStatus, LoggedDecision
+from contracts.errors import InvalidField
 from contracts.operator_answers import DecisionList, IntentHonour, IntentList, IntentReport
+from gateway import logs
 from gateway.control import Control, when
+from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway
 from policies.loop import RECENT_DECISIONS
 
 PING_S = 15.0
+SLOW_S = 10.0
+"""How long a listener may take nothing before it is cut; so long it can hold up the way down."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,15 +52,16 @@ class ControlEndpoints:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Each decision as an event with its number as id; `Last-Event-ID` takes up where it ended."""
-        decisions = self._control.decisions
-        if decisions.full:
-            raise TooManyConnections("too many listen for decisions", retry_after_s=5.0)
         last = request.headers.get("last-event-id")
         after = None if last is None else _whole(last, "last-event-id", 2**53)
-        async with sse_response(request, ping_interval=PING_S) as response:
-            async for decision in decisions.listen(after):
-                data = _encode(decision).decode()
-                await response.send(data, id=str(decision.seq), event="decision")
+        told = {"x-request-id": request[REQUEST_ID]}
+        # Listens before the head goes out: whoever has seen it misses nothing that comes then.
+        with self._control.decisions.listen(after) as decisions:
+            async with sse_response(
+                request, headers=told, ping_interval=PING_S, send_timeout=SLOW_S
+            ) as response:
+                async for decision in decisions:
+                    await _send(response, decision)
         return response
 
     def _report(self, status: IntentStatus, now_s: float) -> IntentReport:
@@ -67,12 +74,20 @@ class ControlEndpoints:
 
     def _honours(self, name: str) -> list[IntentHonour]:
         """Whether the backends that know of intents keep this one, as far as it can be seen."""
-        objective = self._gateway.loop.intent(name).llmd_objective or name
-        states = {pool: honour.state(objective) for pool, honour in self._gateway.honours.items()}
         return [
             IntentHonour(pool=pool, verdict=state.verdict, why=state.why)
-            for pool, state in states.items()
+            for pool, state in self._gateway.honour_watch.states(name).items()
         ]
+
+
+async def _send(response: EventSourceResponse, decision: LoggedDecision) -> None:
+    """Raises ConnectionError where nobody reads any more."""
+    try:
+        data = _encode(decision).decode()
+        await response.send(data, id=str(decision.seq), event="decision")
+    except TimeoutError as exc:
+        logs.event(logging.WARNING, "slow_reader", seconds=SLOW_S)
+        raise ConnectionResetError("the listener takes nothing") from exc
 
 
 def _whole(text: str, name: str, most: int) -> int:

@@ -197,8 +197,9 @@ class Executor:
             run.progress.dispatched_s = winner.attempt.times.dispatched_s
             await self._to_the_end(run, winner.attempt)
         except GatewayError as exc:
-            last = race.winner or race.entrants[-1]
-            self._lost(run, last.target, last.slot, last.record, exc)
+            run.recorder.attempt_failed(exc)
+            if race.winner is not None:
+                self._mark(race.winner.target, race.winner.slot, race.winner.record, exc)
             raise
         finally:
             for entrant in race.entrants:
@@ -223,7 +224,11 @@ class Executor:
         while True:
             futures = {entrant.attempt.committed: entrant for entrant in running}
             if len(running) == 1:
-                await self._patiently(running[0].attempt.committed, run)
+                try:
+                    await self._patiently(running[0].attempt.committed, run)
+                except GatewayError as exc:
+                    self._mark(running[0].target, running[0].slot, running[0].record, exc)
+                    raise
                 return
             done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             for future in done:
@@ -232,8 +237,10 @@ class Executor:
                 if error is None and not future.cancelled():
                     return
                 running.remove(entrant)
-                if isinstance(error, GatewayError):
-                    self._lost(run, entrant.target, entrant.slot, entrant.record, error)
+                if isinstance(
+                    error, GatewayError
+                ):  # the other one still runs: no end of the request
+                    self._mark(entrant.target, entrant.slot, entrant.record, error)
                 if not running:
                     raise error or NoReadyBackend("both attempts were given up")
 
@@ -308,9 +315,12 @@ class Executor:
     def _lost(
         self, run: _Run, target: Target, slot: Slot, record: AttemptRecord, error: GatewayError
     ) -> None:
+        self._mark(target, slot, record, error)
+        run.recorder.attempt_failed(error)
+
+    def _mark(self, target: Target, slot: Slot, record: AttemptRecord, error: GatewayError) -> None:
         record.fault = error.code
         record.status = error.upstream_status if isinstance(error, UpstreamFault) else None
-        run.recorder.attempt_failed(error)
         if isinstance(error, ConnectFailed):
             self._pools[target.pool].lost(slot.endpoint)
 

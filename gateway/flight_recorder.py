@@ -4,7 +4,7 @@ Between the executor and `policies.loop`; it holds a clock, and decides nothing.
 once, whatever else happens to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from contracts.catalog import ModelCard
 from contracts.decision import Decision
@@ -25,7 +25,7 @@ _REQUESTS_OWN = frozenset({"client", "content", "context_length"})
 
 
 class FlightRecorder:
-    """One request's. `card` None: its model is not in the catalogue; nothing will be dispatched."""
+    """One request's. `cards` are the catalogue's models; of one that is not there nothing is dispatched."""
 
     def __init__(
         self,
@@ -37,14 +37,15 @@ class FlightRecorder:
         infer: InferRequest,
         decision: Decision,
         intent: Intent,
-        card: ModelCard | None,
+        cards: Mapping[str, ModelCard],
         weight: float,
         accepted_s: float,
     ) -> None:
         wants, facts = decision.constraints, infer.facts
         self._loop, self._honours, self._clock = loop, honours, clock
-        self._decision = decision
+        self._decision, self._cards = decision, cards
         self._over = False
+        card = cards.get(decision.shaping.model)
         late = intent.late == "refuse" and not intent.dry_run and wants.ttft_s is not None
         self._deadline_s = accepted_s + (wants.ttft_s or 0.0) if late else None
         self.flight = Flight(
@@ -61,8 +62,6 @@ class FlightRecorder:
             ttft_objective_s=wants.ttft_s,
             tpot_objective_s=wants.tpot_s,
             e2e_objective_s=intent.objectives.e2e_s,
-            input_usd=((card.input_price if card else None) or 0.0) / 1e6,
-            output_usd=((card.output_price if card else None) or 0.0) / 1e6,
             treated=decision.treated,
             held_out=decision.held_out,
         )
@@ -89,9 +88,11 @@ class FlightRecorder:
         return pool.queue.lane(target.upstream).prefill.predict(self.flight.prompt_tokens)
 
     def dispatched(self, target: Target, slot: Slot) -> None:
-        self.flight.ticket = slot.ticket
+        flight = self.flight
+        flight.ticket = slot.ticket
+        flight.input_usd, flight.output_usd = _prices(self._cards.get(target.model))
         lane = (target.pool, target.upstream)
-        self._loop.dispatched(self.flight, lane, slot.waited_s, self._clock())
+        self._loop.dispatched(flight, lane, slot.waited_s, self._clock())
 
     def head(self, queue_s: float | None) -> None:
         """A good answer has begun; `queue_s` is what the backend says of its own queue."""
@@ -106,12 +107,14 @@ class FlightRecorder:
 
     def first_token(self, at_s: float) -> None:
         self._loop.first_token(self.flight, at_s)
+        self.flight.tokens -= 1  # the attempt counts each piece of content, and so this one
 
     def attempt_failed(self, error: GatewayError) -> None:
-        """Before any content; another attempt may follow."""
+        """Nothing of it was sent on; another attempt may follow, and counts from nought."""
         if isinstance(error, UpstreamFault):
             signal = capacity_refusal(error.fault, error.code)
             self._loop.attempt_failed(self.flight, signal, self._clock())
+            self.flight.tokens = self.flight.reported_tokens = 0
 
     # -- its fate -----------------------------------------------------------------------
 
@@ -136,6 +139,13 @@ class FlightRecorder:
                 output_tokens=usage.completion_tokens if usage and not usage.estimated else None,
                 finish_reason=progress.finish_reasons[0] if progress.finish_reasons else "",
             )
+
+
+def _prices(card: ModelCard | None) -> tuple[float, float]:
+    """USD for a prompt token and for a generated one, of the model that now answers."""
+    if card is None:
+        return 0.0, 0.0
+    return (card.input_price or 0.0) / 1e6, (card.output_price or 0.0) / 1e6
 
 
 def _is_its_own(error: GatewayError | None) -> bool:

@@ -27,12 +27,6 @@ class Attached(EventSink, Protocol):
     def attach(self, attempt: Attempt, model: str) -> None: ...
 
 
-class Told(Watch, Protocol):
-    """Who keeps the request's record."""
-
-    def dispatched(self, target: Target, slot: Slot) -> None: ...
-
-
 class HedgeBudget:
     """How many more hedges there may be: each request earns a part of one."""
 
@@ -81,7 +75,7 @@ class Gate:
 class Race:
     """The attempts at one answer, in the order they began."""
 
-    def __init__(self, sink: Attached, recorder: Told) -> None:
+    def __init__(self, sink: Attached, recorder: Watch) -> None:
         self.sink = sink
         self.recorder = recorder
         self.entrants: list[Entrant] = []
@@ -103,8 +97,9 @@ class Race:
                 if entrant is not self.winner:
                     entrant.record.fault = "hedge_lost"
                     entrant.attempt.cancel()
-            if self.winner is not self.entrants[0] or len(self.entrants) > 1:
-                self.recorder.dispatched(self.winner.target, self.winner.slot)
-                self.recorder.flight.dispatched_s = self.winner.attempt.times.dispatched_s
-                self.sink.attach(self.winner.attempt, self.winner.target.model)
+            if len(self.entrants) > 1:  # the second is what the flight was told of last
+                flight, target = self.recorder.flight, self.winner.target
+                flight.ticket, flight.lane = self.winner.slot.ticket, (target.pool, target.upstream)
+                flight.dispatched_s = self.winner.attempt.times.dispatched_s
+                self.sink.attach(self.winner.attempt, target.model)
         return self.winner is gate.entrant

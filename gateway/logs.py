@@ -25,7 +25,7 @@ line does: under load it wakes 100 to 200 times a second, and not once a request
 CLOSE_S = 5.0
 """How long `LogOutput.close` waits for a target that does not take its lines."""
 DECISION = "decision"
-"""The event of what the control loop decided: it also goes to the decision log, if there is one."""
+"""The event of what the control loop decided."""
 LIBRARY = "library_message"
 """The event of a line by somebody else's logger: what it says is text, and no event's name."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -50,6 +50,11 @@ def event(level: int, name: str, **fields: Any) -> None:
     must not change afterwards."""
     if _logger.isEnabledFor(level):
         _logger.handle(_Event(level, name, fields))
+
+
+def decision(**fields: Any) -> None:
+    """Log what the control loop decided. It reaches the decision log whatever the level of the log."""
+    _logger.handle(_Event(logging.INFO, DECISION, fields))
 
 
 def failure(name: str, exc: BaseException, **fields: Any) -> None:
@@ -242,22 +247,28 @@ class LogOutput:
         stream: TextIO = sys.stderr,
     ) -> None:
         """`on_drop` is called for each line that is lost, on any thread. `decisions` gets what the
-        control loop decided, as JSON Lines, beside the log. Raises OSError if a file cannot be opened."""
-        self._file = file.open("a", encoding="utf-8") if file else None
+        control loop decided, as JSON Lines: all of it, whatever `level` is. Raises OSError if a file
+        cannot be opened."""
+        self._decisions_file = decisions.open("a", encoding="utf-8") if decisions else None
+        try:
+            self._file = file.open("a", encoding="utf-8") if file else None
+        except OSError:
+            if self._decisions_file is not None:
+                self._decisions_file.close()
+            raise
         on_terminal = file is None and stream.isatty()
         readable = form == "text" or (form == "auto" and on_terminal)
         self._writer = _Writer(self._file or stream, on_drop)
         self._writer.setFormatter(
             Readable(redact, colour=on_terminal) if readable else JsonLines(redact)
         )
+        self._writer.setLevel(level.upper())
         self._decisions: _Writer | None = None
-        self._decisions_file: TextIO | None = None
         root = logging.getLogger()
-        if decisions is not None:
-            self._decisions_file = decisions.open("a", encoding="utf-8")
+        if self._decisions_file is not None:
             self._decisions = _Writer(self._decisions_file, on_drop)
             self._decisions.setFormatter(JsonLines(redact))
-            self._decisions.addFilter(lambda record: record.msg == DECISION)
+            self._decisions.addFilter(_is_decision)
             root.addHandler(self._decisions)
         root.addHandler(self._writer)
         root.setLevel(level.upper())
@@ -267,6 +278,10 @@ class LogOutput:
         _finish(self._writer, self._file)
         if self._decisions is not None:
             _finish(self._decisions, self._decisions_file)
+
+
+def _is_decision(record: logging.LogRecord) -> bool:
+    return record.name == _logger.name and record.msg == DECISION
 
 
 def _finish(writer: _Writer, file: TextIO | None) -> None:

@@ -14,6 +14,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -33,6 +34,7 @@ from gateway.auth import Authenticator, AuthRules, Caller
 from gateway.executor import Executor
 from gateway.flight_recorder import FlightRecorder
 from gateway.health import Health
+from gateway.honour_watch import SCRAPE_TIMEOUT_S, HonourWatch
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
 from gateway.pools import Pool
@@ -60,13 +62,15 @@ class Gateway:
     Raises ProblemsFound if the policies do not load.
     """
 
-    def __init__(self, loaded: LoadedConfig) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.loaded = loaded
         self.config = loaded.config
         self.started_s = int(time.time())
         self.metrics = Metrics(VERSION)
         self.auth = Authenticator(_auth_rules(loaded))
-        self.clock = time.monotonic
+        self.clock = clock
         self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
         self.catalog = loaded.catalog
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
@@ -87,6 +91,13 @@ class Gateway:
             spec.id: Honour() for spec in loaded.pools if spec.engine in ("llmd", "embedded")
         }
         """Whether intents are honoured below, by pool."""
+        self.honour_watch = HonourWatch(
+            self.loop,
+            self.honours,
+            intents=lambda: self.policy.intents,
+            sources={s.id: _metrics_source(s, s.metrics) for s in loaded.pools if s.metrics},
+            clock=self.clock,
+        )
         self._weights = {caller.name: caller.weight for caller in loaded.callers}
         self._requests, self._turns = itertools.count(1), itertools.count(1)
         for pool in self.pools.values():
@@ -127,7 +138,7 @@ class Gateway:
             infer=infer,
             decision=decision,
             intent=policy.intent(decision.intent),
-            card=catalog.models.get(decision.shaping.model),
+            cards=catalog.models,
             weight=self._weights.get(infer.facts.key, 1.0),
             accepted_s=accepted_s,
         )
@@ -200,6 +211,7 @@ class Gateway:
             logs.event(logging.INFO, "models", names=sorted(models))
 
     async def aclose(self) -> None:
+        await self.honour_watch.aclose()
         for pool in self.pools.values():
             await pool.aclose()
 
@@ -271,6 +283,19 @@ def _transports(spec: PoolSpec) -> list[Transport]:
         )
         for number, url in enumerate(spec.endpoints, 1)
     ]
+
+
+def _metrics_source(spec: PoolSpec, url: str) -> tuple[Transport, str]:
+    """How to reach the metrics of a pool's endpoint picker, and their path there."""
+    parts = urlsplit(url)
+    transport = HttpTransport(
+        f"{parts.scheme}://{parts.netloc}",
+        connect_timeout_s=SCRAPE_TIMEOUT_S,
+        max_connections=2,
+        ssl=_tls(spec) if parts.scheme == "https" else None,
+        where=f"metrics of pool {spec.id}",
+    )
+    return transport, parts.path.rstrip("/") or "/metrics"
 
 
 def _tls(spec: PoolSpec) -> ssl.SSLContext | None:

@@ -170,6 +170,7 @@ async def _until(
         tasks = [
             group.create_task(_supervised("health", gateway.health.watch)),
             group.create_task(_supervised("control", control.run)),
+            group.create_task(_supervised("honour", gateway.honour_watch.run)),
             group.create_task(_supervised("policy_watch", lambda: policy_watch.watch(gateway))),
             group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
         ]

@@ -17,6 +17,7 @@ from contracts.inference import InferRequest, Operation, Timeouts
 from gateway.attempt import ERROR_BODY_BYTES, LINGER_S, Attempt, expected_choices
 from gateway.intake import read_request
 from gateway.pools import Pool
+from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import (
     DONE,
     USAGE,
@@ -464,3 +465,76 @@ def test_the_sink_sees_a_stream_or_nothing_and_the_slot_is_free_in_the_end(
         assert attempt._timers == []
 
     in_virtual_time(main)
+
+
+# -- who watches ----------------------------------------------------------------------------
+
+
+class Watching:
+    """A watch that notes what it is told, and counts nothing itself."""
+
+    def __init__(self) -> None:
+        self.flight = Remembering().flight
+        self.told: list[tuple[str, float | None, int]] = []
+
+    def head(self, queue_s: float | None) -> None:
+        self.told.append(("head", queue_s, self.flight.tokens))
+
+    def first_token(self, at_s: float) -> None:
+        self.told.append(("first token", at_s, self.flight.tokens))
+
+
+def watched(make_pool: MakePool, script: Script) -> tuple[Scene, Watching]:
+    scene, watch = Scene(make_pool, script), Watching()
+    scene.attempt._watch, scene.attempt._flight = watch, watch.flight
+    return scene, watch
+
+
+@pytest.mark.req("INT-4")
+async def test_a_watch_is_told_each_step_once_and_before_the_content_is_counted(
+    make_pool: MakePool,
+) -> None:
+    scene, watch = watched(make_pool, answer(("a", "b", "c"), start_s=0.5, gap_s=0.25))
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert watch.told == [("head", None, 0), ("first token", pytest.approx(0.5), 0)]
+    assert watch.flight.tokens == 3
+    assert 1.0 <= watch.flight.last_s <= 1.25
+
+
+async def test_a_refusal_is_no_head_and_nothing_is_counted(make_pool: MakePool) -> None:
+    scene, watch = watched(make_pool, refusal(500))
+    scene.attempt.start()
+    await scene.fault()
+    assert (watch.told, watch.flight.tokens, watch.flight.last_s) == ([], 0, 0.0)
+
+
+async def test_a_stream_that_dies_before_content_had_a_head_and_no_first_token(
+    make_pool: MakePool,
+) -> None:
+    scene, watch = watched(
+        make_pool, [head(0.1), data(0.1, chunk({"role": "assistant"})), end(0.2)]
+    )
+    scene.attempt.start()
+    await scene.fault()
+    assert watch.told == [("head", None, 0)]
+    assert watch.flight.tokens == 0
+
+
+async def test_an_empty_answer_has_a_first_token_and_none_is_counted(make_pool: MakePool) -> None:
+    scene, watch = watched(make_pool, [head(0.1), data(0.2, chunk({}, finish="stop") + DONE)])
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert [step for step, _, _ in watch.told] == ["head", "first token"]
+    assert watch.flight.tokens == 0
+
+
+async def test_what_comes_after_a_cancel_is_not_counted(make_pool: MakePool) -> None:
+    scene, watch = watched(make_pool, answer(("a",) * 20))
+    scene.attempt.start()
+    await asyncio.sleep(0.35)
+    scene.cancel()
+    counted = watch.flight.tokens
+    assert counted == 3
+    await asyncio.sleep(10)
+    assert watch.flight.tokens == counted

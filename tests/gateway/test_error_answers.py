@@ -5,10 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import (
+    DeadlineUnreachable,
     GatewayError,
     MissingToken,
     QueueFull,
     RejectedByPolicy,
+    ShedByIntent,
+    TooManyConnections,
     UpstreamFault,
 )
 from gateway.error_answers import BACKEND, Discretion, headers_of, new_request_id
@@ -65,6 +68,10 @@ def test_a_fault_of_the_client_names_no_backend() -> None:
         (QueueFull("full", retry_after_s=2.1), ("3", "2100", None)),
         (QueueFull("full", retry_after_s=9e9), ("120", "120000", None)),
         (RejectedByPolicy("no"), ("1", "1000", None)),
+        (DeadlineUnreachable("late"), ("1", "1000", None)),
+        (DeadlineUnreachable("late", retry_after_s=2.5), ("3", "2500", None)),
+        (ShedByIntent("shed", retry_after_s=10.0), ("10", "10000", None)),
+        (TooManyConnections("full", retry_after_s=5.0), ("5", "5000", None)),
         (UpstreamFault("x", status=503), ("1", "1000", None)),
         (UpstreamFault("x", status=503, retry_after_s=4), ("4", "4000", None)),
         (UpstreamFault("x", status=429, fault="rate_limit"), ("1", "1000", None)),
@@ -82,6 +89,23 @@ def test_headers_say_whether_and_when_to_come_back(
     assert headers["x-request-id"] == "req_1"
     told_ms = error.envelope().error.retry_after_ms
     assert (told_ms is None) == (wanted[0] is None)
+
+
+@pytest.mark.req("ADM-2", "RUN-6")
+@pytest.mark.parametrize(
+    ("error", "status", "code", "kind", "label"),
+    [
+        (DeadlineUnreachable("x"), 429, "deadline_unreachable", "rate_limit_error", None),
+        (ShedByIntent("x", policy_label="rung shed"), 503, "shed_by_intent", "overloaded_error", 1),
+    ],
+)
+def test_what_the_loop_declines_may_be_repeated_and_says_why(
+    error: GatewayError, status: int, code: str, kind: str, label: object
+) -> None:
+    told = error.envelope("req_1").error
+    assert (error.status, told.code, told.type) == (status, code, kind)
+    assert told.policy_label == ("rung shed" if label else code)
+    assert (told.retriable, told.source) == (True, "gateway")
 
 
 def test_a_401_names_its_scheme() -> None:

@@ -1,7 +1,8 @@
 """Attempts one after the other: retries, fallback, timeouts, and who gets to see what. Virtual time."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from contracts.inference import InferRequest, RoutingPlan, Target, Timeouts
 from gateway.attempt import LINGER_S, Attempt
 from gateway.executor import Executor
 from gateway.intake import read_request
-from gateway.pools import Pool
+from gateway.pools import Endpoint, Entry, Pool
 from gateway.progress import Progress
 from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import (
@@ -102,9 +103,7 @@ async def run(
         clock=loop.time,
     )
     progress = Progress(accepted_s=loop.time())
-    await executor.infer(
-        infer or request(), plan(*pools), Catalog(), sink, progress, Remembering()
-    )
+    await executor.infer(infer or request(), plan(*pools), Catalog(), sink, progress, Remembering())
     return sink, progress
 
 
@@ -316,9 +315,7 @@ async def test_waiting_in_vain_is_queue_time_too(make_pool: MakePool) -> None:
     executor = Executor({"a": pool}, draw=lambda: 1.0, new_id=str, clock=loop.time)
     progress = Progress(accepted_s=loop.time())
     with pytest.raises(QueueTimeout):
-        await executor.infer(
-            request(), plan(pool), Catalog(), Listening(), progress, Remembering()
-        )
+        await executor.infer(request(), plan(pool), Catalog(), Listening(), progress, Remembering())
     assert progress.queue_s == pytest.approx(2.0)
 
 
@@ -520,3 +517,67 @@ async def test_faults_name_the_endpoint_by_number_only(make_pool: MakePool) -> N
     assert isinstance(error, ConnectFailed)
     assert isinstance(error, UpstreamFault)
     assert error.where == "pool a, endpoint 1"
+
+
+# -- who records ----------------------------------------------------------------------------
+
+
+async def recorded(*pools: Pool, sink: Listening | None = None) -> list[str]:
+    """What the recorder of one request was told, until the end or the error."""
+    loop, recorder = asyncio.get_running_loop(), Remembering()
+    executor = Executor(
+        {pool.id: pool for pool in pools}, draw=lambda: 0.0, new_id=str, clock=loop.time
+    )
+    progress = Progress(accepted_s=loop.time())
+    with contextlib.suppress(GatewayError):
+        await executor.infer(
+            request(), plan(*pools), Catalog(), sink or Listening(), progress, recorder
+        )
+    return recorder.told
+
+
+@pytest.mark.req("INT-4")
+async def test_a_recorder_hears_of_every_step_of_every_attempt(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(refusal(500)), ScriptedTransport(answer()))
+    assert await recorded(pool) == [
+        "dispatched to pool a, endpoint 1",
+        "failed: upstream_error",
+        "dispatched to pool a, endpoint 2",
+        "head",
+        "first token",
+    ]
+
+
+async def test_a_fault_after_content_is_no_failed_attempt_for_a_client_that_has_seen_it(
+    make_pool: MakePool,
+) -> None:
+    dying = [head(0.1), data(0.2, chunk({"content": "Hel"})), end(0.3)]
+    for keeps_back, last in ((False, "first token"), (True, "failed: upstream_stream_broken")):
+        pool = make_pool("a", ScriptedTransport(dying), retries=0)
+        told = await recorded(pool, sink=Listening(keeps_back=keeps_back))
+        assert told[-1] == last
+
+
+async def test_who_finds_no_place_was_never_dispatched(make_pool: MakePool) -> None:
+    full = make_pool("a", ScriptedTransport(answer()), slots=1, max_waiting=0)
+    await full.enter().slot
+    assert await recorded(full) == []
+    assert await recorded(make_pool("b", ScriptedTransport(answer()), ready=False)) == []
+
+
+async def test_the_queue_is_asked_by_the_recorder_and_told_whom_to_avoid(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("a", ScriptedTransport(unreachable()), ScriptedTransport(answer()))
+    asked: list[tuple[str, list[str]]] = []
+
+    class Asking(Remembering):
+        def enter(self, pool: Pool, target: Target, avoid: Sequence[Endpoint]) -> Entry:
+            asked.append((target.upstream, [endpoint.where for endpoint in avoid]))
+            return super().enter(pool, target, avoid)
+
+    loop = asyncio.get_running_loop()
+    executor = Executor({"a": pool}, draw=lambda: 0.0, new_id=str, clock=loop.time)
+    progress = Progress(accepted_s=loop.time())
+    await executor.infer(request(), plan(pool), Catalog(), Listening(), progress, Asking())
+    assert asked == [("up0", []), ("up0", ["pool a, endpoint 1"])]

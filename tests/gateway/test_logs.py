@@ -270,3 +270,88 @@ def test_a_log_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None
             redact=redact,
             on_drop=lambda: None,
         )
+
+
+# -- the decision log ---------------------------------------------------------------------
+
+
+def both(tmp_path: Path, level: str = "info") -> tuple[LogOutput, io.StringIO, Path]:
+    """A log, what is written to it, and the decision log beside it."""
+    stream, file = io.StringIO(), tmp_path / "decisions.jsonl"
+    made = LogOutput(
+        level=level,
+        form="json",
+        file=None,
+        redact=redact,
+        on_drop=lambda: None,
+        decisions=file,
+        stream=stream,
+    )
+    return made, stream, file
+
+
+def lines_of(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.req("INT-7")
+def test_the_decision_log_has_each_decision_on_a_line_and_nothing_else(tmp_path: Path) -> None:
+    made, stream, file = both(tmp_path)
+    logs.event(logging.WARNING, "request", status=500)
+    logs.decision(seq=1, words="switched\nmodel")
+    logging.getLogger("elsewhere").warning("decision")
+    logging.getLogger("elsewhere").error("other")
+    logs.decision(seq=2, words="confirmed", trial={"samples": 3}, rung=None)
+    made.close()
+    told = lines_of(file.read_text())
+    assert [(line["event"], line["seq"], line["words"]) for line in told] == [
+        ("decision", 1, "switched\nmodel"),
+        ("decision", 2, "confirmed"),
+    ]
+    assert told[1]["trial"] == {"samples": 3}
+    assert "rung" not in told[1]
+    assert len(lines_of(stream.getvalue())) == 5, "the log has them too"
+
+
+@pytest.mark.req("INT-7")
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_the_decision_log_has_every_decision_whatever_the_level_of_the_log(
+    tmp_path: Path, level: str
+) -> None:
+    made, stream, file = both(tmp_path, level)
+    logs.decision(seq=1)
+    logs.event(logging.ERROR, "seen")
+    made.close()
+    assert [line["event"] for line in lines_of(file.read_text())] == ["decision"]
+    quiet = level in ("warning", "error")
+    shown = [line["event"] for line in lines_of(stream.getvalue())]
+    assert shown == (["seen"] if quiet else ["decision", "seen"])
+
+
+@pytest.mark.req("SEC-3")
+def test_the_decision_log_is_redacted(tmp_path: Path) -> None:
+    made, _, file = both(tmp_path)
+    logs.decision(seq=1, words=f"it says {SECRET}")
+    made.close()
+    assert SECRET not in json.loads(file.read_text())["words"]
+    assert "***" in file.read_text()
+
+
+def test_the_decision_log_goes_on_where_an_earlier_start_ended(tmp_path: Path) -> None:
+    for number in (1, 2):
+        made, _, file = both(tmp_path)
+        logs.decision(seq=number)
+        made.close()
+    assert [line["seq"] for line in lines_of(file.read_text())] == [1, 2]
+
+
+@pytest.mark.parametrize("missing", ["file", "decisions"])
+def test_where_one_file_cannot_be_opened_nothing_is_left_behind(
+    tmp_path: Path, missing: str
+) -> None:
+    before = list(logging.getLogger().handlers), threading.active_count()
+    places = {"file": tmp_path / "log", "decisions": tmp_path / "decided"}
+    places[missing] = tmp_path / "nowhere" / "x"
+    with pytest.raises(OSError, match="No such file"):
+        LogOutput(level="info", form="json", redact=redact, on_drop=lambda: None, **places)
+    assert (list(logging.getLogger().handlers), threading.active_count()) == before

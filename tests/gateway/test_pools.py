@@ -6,7 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from adapters.dialect import EndpointState
-from contracts.errors import NobodyListens, NoReadyBackend, QueueFull, QueueTimeout
+from contracts.errors import (
+    DeadlineUnreachable,
+    NobodyListens,
+    NoReadyBackend,
+    QueueFull,
+    QueueTimeout,
+)
 from gateway.pools import SLOTS_UNKNOWN, Pool
 from tests.fakes.scripted import ScriptedTransport, answer
 
@@ -119,3 +125,90 @@ async def test_a_slot_is_released_once(make_pool: MakePool) -> None:
     first.release()
     assert pool.signals().inflight == 1
     assert pool.endpoints[0].inflight == 1
+
+
+# -- lanes, limits and deadlines -----------------------------------------------------------
+
+
+@pytest.mark.req("INT-5")
+async def test_each_model_of_a_pool_has_a_limit_of_its_own(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), max_inflight=10)
+    pool.queue.lane("big").limit = 1.0
+    first, waiting = pool.enter(lane="big"), pool.enter(lane="big")
+    other = pool.enter(lane="small")
+    assert (first.slot.done(), waiting.slot.done(), other.slot.done()) == (True, False, True)
+
+
+@pytest.mark.req("INT-5")
+async def test_a_limit_that_was_raised_counts_from_the_next_wake_on(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), max_inflight=10)
+    lane = pool.queue.lane("big")
+    lane.limit = 1.0
+    entries = [pool.enter(lane="big") for _ in range(4)]
+    lane.limit = 3.0
+    pool.wake()
+    assert [entry.slot.done() for entry in entries] == [True, True, True, False]
+
+
+async def test_a_limit_that_was_lowered_takes_nobodys_place(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), max_inflight=10)
+    held = [await pool.enter(lane="big").slot for _ in range(3)]
+    pool.queue.lane("big").limit = 1.0
+    waiting = pool.enter(lane="big")
+    for slot in held:
+        assert not waiting.slot.done()
+        slot.release()
+    assert waiting.slot.done()
+
+
+@pytest.mark.req("ADM-2")
+async def test_who_waits_past_its_deadline_is_told_at_that_moment(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=1, queue_timeout_s=60)
+    await pool.enter().slot
+    await asyncio.sleep(1)
+    patient, hurried = pool.enter(), pool.enter(deadline_s=3.5)
+    with pytest.raises(DeadlineUnreachable) as caught:
+        await hurried.slot
+    assert asyncio.get_running_loop().time() == pytest.approx(3.5)
+    assert caught.value.status == 429
+    assert caught.value.retry_after_s is not None
+    assert "pool 'local' is busy" in caught.value.message
+    assert not patient.slot.done()
+    assert pool.signals().queued == 1
+
+
+async def test_the_timeout_of_the_queue_goes_before_a_deadline_that_is_later(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), slots=1, queue_timeout_s=2)
+    await pool.enter().slot
+    with pytest.raises(QueueTimeout):
+        await pool.enter(deadline_s=100.0).slot
+    assert asyncio.get_running_loop().time() == pytest.approx(2.0)
+
+
+async def test_a_deadline_is_no_matter_where_there_is_room(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=1)
+    await asyncio.sleep(5)
+    assert (await pool.enter(deadline_s=1.0).slot).waited_s == 0.0
+
+
+async def test_a_slot_knows_its_number_in_the_queue(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=2)
+    first, second = await pool.enter(lane="m").slot, await pool.enter(lane="m").slot
+    assert first.ticket != second.ticket
+    lane = pool.queue.lane("m")
+    pool.queue.first_token(first.ticket, 0.5, 1.0)
+    assert lane.prefill.samples == 1
+    first.release()
+    pool.queue.first_token(first.ticket, 0.5, 1.0)
+    assert lane.prefill.samples == 1, "it runs no more"
+
+
+async def test_whoever_steers_hears_of_endpoints_that_come_and_go(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), idle())
+    heard: list[tuple[int, int]] = []
+    pool.on_bounds = lambda told: heard.append((len(told.ready), told.limit))
+    pool.lost(pool.endpoints[0])
+    pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", slots=3))
+    assert heard == [(1, SLOTS_UNKNOWN), (2, SLOTS_UNKNOWN + 3)]

@@ -15,8 +15,10 @@ from contracts.errors import NoReadyBackend
 from contracts.inference import Constraints
 from contracts.problems import ProblemsFound
 from gateway.runtime import plan
+from policies.held import CALM
 from tests.fakes.edge import Edge, eventually
 from tests.fakes.scripted_engine import ScriptedEngine
+from tests.fakes.virtual_gateway import breach
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 RULE = "rules: [{name: cap, then: {max_tokens: %d}}]\n"
@@ -196,3 +198,117 @@ def test_a_plan_without_a_model_that_is_left_is_a_503() -> None:
     )
     with pytest.raises(NoReadyBackend):
         plan(decision, Catalog())
+
+
+# -- what the loop is given -----------------------------------------------------------------
+
+
+@pytest.mark.req("INT-3")
+async def test_the_loop_steers_within_what_the_ready_endpoints_can_do(make_edge: MakeEdge) -> None:
+    edge = await make_edge(pool="max_inflight: 40")
+    pool, steering = edge.gateway.pools["main"], edge.gateway.loop.steering
+    assert (steering.bounds_of("main").endpoints, steering.bounds_of("main").ceiling) == (1, 40.0)
+    ready = EndpointState(live=True, ready=True, why="ok", slots=6)
+    pool.learn(pool.endpoints[0], ready)
+    assert steering.bounds_of("main").ceiling == 6.0, "slots that were told are hard"
+    pool.lost(pool.endpoints[0])
+    assert steering.bounds_of("main").endpoints == 0
+    pool.learn(pool.endpoints[0], ready)
+    assert (await edge.chat()).status == 200
+
+
+async def test_new_policies_and_models_reach_the_loop(
+    make_edge: MakeEdge, discovering: Edge
+) -> None:
+    gateway = discovering.gateway
+    (pool,) = gateway.pools.values()
+    pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=("new",)))
+    gateway._discover()
+    assert gateway.loop._catalog is gateway.catalog
+    edge = await make_edge(policies=RULE % 1)
+    assert edge.gateway.loop.statuses(0.0) == []
+    edge.gateway.loaded.policies_path.write_text("intents: [{name: chat, match: {default: true}}]")
+    await edge.gateway.reload_policies()
+    assert [status.intent for status in edge.gateway.loop.statuses(0.0)] == ["chat"]
+    assert (await edge.chat()).headers["x-setpoint-intent"] == "chat"
+
+
+@pytest.mark.req("INT-3")
+async def test_what_the_loop_holds_shapes_the_very_next_request(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    edge = await make_edge(
+        policies="intents: [{name: chat, match: {default: true}, "
+        "objectives: {ttft_p95: 1s}, ladder: [{cap_tokens: 7}]}]"
+    )
+    breach(edge.gateway, "chat", pool="main", lane="real")
+    for _ in range(4):
+        edge.gateway.loop.tick(edge.gateway.clock())
+    asked = [await edge.chat(max_tokens=50) for _ in range(10)]
+    decisions = [one.headers["x-setpoint-decision"] for one in asked]
+    assert all("cap_tokens" in line for line in decisions)
+    bodies = [msgspec.json.decode(one.body) for one in engine.asked]
+    limits = [body.get("max_completion_tokens", body.get("max_tokens")) for body in bodies]
+    spared = sum("spared" in line for line in decisions)
+    assert limits.count(7) == 10 - spared
+    assert limits.count(50) == spared <= 2, "a few are left alone, to compare with"
+
+
+async def test_a_request_is_decided_at_the_price_of_a_look_up_while_nothing_is_held(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(policies="intents: [{name: chat, match: {default: true}}]")
+    for _ in range(3):
+        await edge.chat()
+    assert edge.gateway.loop.held_now(edge.gateway.clock()) is CALM
+    assert next(edge.gateway._turns) == 1, "no draw was taken"
+
+
+@pytest.mark.req("INT-8")
+async def test_only_backends_that_know_of_intents_are_asked_whether_they_honour_them(
+    make_edge: MakeEdge,
+) -> None:
+    assert (await make_edge()).gateway.honours == {}
+    assert list((await make_edge(embedded=True)).gateway.honours) == ["sim"]
+
+
+# -- pools that are simulated in process ----------------------------------------------------
+
+SIMULATED = """
+pools:
+  - {id: sim, engine: llmd, simulate: {prefill_overhead: 1ms, inter_token_latency: 1ms}}
+  - {id: far, engine: vllm, simulate: {prefill_overhead: 1ms, inter_token_latency: 1ms}}
+models:
+  - {name: big, pool: sim, upstream: Big-70B}
+  - {name: small, pool: sim, upstream: Small-8B}
+  - {name: other, pool: far}
+routes: {big: [big, other]}
+"""
+
+
+@pytest.mark.req("INT-9")
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["big", "small", "other"])
+async def test_a_pool_without_endpoints_is_served_by_the_engines_it_describes(
+    make_edge: MakeEdge, model: str, stream: bool
+) -> None:
+    edge = await make_edge(SIMULATED, embedded=True)
+    assert edge.gateway.ready()
+    answer = await edge.chat(model=model, max_tokens=3, stream=stream, ignore_eos=True)
+    assert answer.status == 200
+    assert answer.headers["x-setpoint-model"] == model
+    if not stream:
+        assert answer.json["model"] == model
+        assert answer.json["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.req("INT-9")
+async def test_each_of_its_models_has_engines_of_its_own(make_edge: MakeEdge) -> None:
+    edge = await make_edge(SIMULATED, embedded=True)
+    (endpoint,) = edge.gateway.pools["sim"].endpoints
+    fleet = endpoint.transport
+    assert sorted(fleet.fakes) == ["Big-70B", "Small-8B"]
+    await edge.chat(model="small", max_tokens=1)
+    lanes = dict(edge.gateway.loop.steering.lanes())
+    assert ("sim", "Small-8B") in lanes
+    assert ("sim", "Big-70B") not in lanes

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from adapters.dialect import EndpointState
-from gateway import serve
+from gateway import control, honour_watch, serve
 from gateway.control import Control
 from gateway.logs import JsonLines
 from tests.fakes.edge import Edge, chat_body, eventually, request
@@ -351,6 +351,39 @@ async def test_probes_and_reloads_outlive_their_bugs_until_the_gateway_stops(
         await eventually(lambda: gateway.policy.rules[0].then.max_tokens == 2)
         stop.set()
     assert min(failed.values()) > 1
+
+
+@pytest.mark.req("INT-3")
+async def test_the_loop_and_the_watch_over_llmd_run_as_long_as_the_gateway(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve, "RESTART_S", 0.01)
+    monkeypatch.setattr(control, "TICK_S", 0.01)
+    monkeypatch.setattr(honour_watch, "LOOK_S", 0.01)
+    edge = await make_edge()
+    gateway = edge.gateway
+    worked = {"tick": 0, "look": 0}
+
+    def breaks_once(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def tried(*given: object) -> object:
+            worked[name] += 1
+            if worked[name] == 1:
+                raise RuntimeError("out of luck")
+            return real(*given)
+
+        return tried
+
+    monkeypatch.setattr(gateway.loop, "tick", breaks_once("tick", gateway.loop.tick))
+    watch = gateway.honour_watch
+    monkeypatch.setattr(watch, "tell", breaks_once("look", watch.tell))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve._until(stop, asyncio.Event(), gateway, Control(gateway)))
+        await eventually(lambda: min(worked.values()) > 2)
+        assert (await edge.chat()).status == 200
+        stop.set()
+    failed = [r.fields["task"] for r in caplog.records if r.msg == "background_task_failed"]
+    assert sorted(failed) == ["control", "honour"]
 
 
 async def test_background_work_that_breaks_is_logged_and_started_again(

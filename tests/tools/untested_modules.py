@@ -15,6 +15,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "contracts/config.py": "Structs without behaviour; that they are read is test_yaml_document's",
     "contracts/inference.py": "Structs without behaviour",
     "contracts/openai_answers.py": "Structs for the published OpenAPI; test_openapi holds answers to it",
+    "contracts/control.py": "Structs without behaviour",
     "contracts/operator_answers.py": "Structs without behaviour",
     "contracts/snapshot.py": "Structs without behaviour",
     "adapters/dialect.py": "Structs and Protocols without behaviour",

@@ -88,8 +88,11 @@ async def test_the_first_one_decides_about_health(fleet: FakeFleet, ask: Ask) ->
     assert (await ask(fleet, "/health")).status == 200
     fleet.fakes["two"].fail("two", 0)
     assert (await ask(fleet, "/health")).status == 200
+    fleet.fakes["two"].recover("two", 0)
     fleet.fakes["one"].fail("one", 0)
     assert (await ask(fleet, "/health")).status == 503
+    named = WireRequest(method="GET", path="/health", headers=(), body=b'{"model": "two"}')
+    assert (await ask(fleet, named)).status == 503, "a GET names no model, whatever it carries"
 
 
 async def test_a_lost_engine_takes_no_other_model_with_it(
