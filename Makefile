@@ -18,10 +18,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench load requirements lock clean
+.PHONY: help install run test check format bench bench-control demo load requirements lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
 
 install: $(VENV)/.installed-dev ## .venv with all that tests, checks and benchmarks need
 
@@ -45,6 +45,12 @@ format: $(VENV)/.installed-dev ## make the source look as `make check` wants it
 
 bench: $(VENV)/.installed-dev ## CPU per request and per streamed token, side by side; ARGS go to the script
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-control: $(VENV)/.installed-dev ## what the loop reaches in simulated traffic; ARGS: parts of names, --traces FOLDER
+	$(BIN)/python tests/bench/control.py $(ARGS)
+
+demo: $(VENV)/.installed-dev ## a spike with the loop off and on, about two minutes; ARGS go to `setpoint demo`
+	$(BIN)/setpoint demo $(ARGS)
 
 load: $(VENV)/.installed-dev ## locust against BASE_URL; USERS, DURATION, and MODEL, TOKEN, MAX_TOKENS in the environment
 	$(BIN)/locust -f tests/load/locustfile.py --headless --only-summary \

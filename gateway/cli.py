@@ -1,24 +1,26 @@
-"""The command line: `setpoint serve | check | explain | llmd`. Each shows an example with `--help`."""
+"""The command line: `setpoint serve | check | explain | simulate | demo | llmd`. Each shows an example with `--help`."""
 
 import argparse
 import asyncio
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from adapters.fakellmd.settings import LlmdSettings
+from adapters.fakellmd.settings import LlmdSettings, patched
 from contracts import problems
 from contracts.problems import ProblemsFound
 from contracts.quantities import Duration
+from gateway.simulation import command
 from gateway.version import VERSION
 
 CONFIG_VARIABLE = "SETPOINT_CONFIG"
-OK, FAILED, REFUSED = 0, 1, 2
-"""Exit codes: done; it could not be done; what the operator wrote is wrong."""
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; it could not be done; what the operator wrote is wrong; a signal ended it early."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_check(commands)
     _add_explain(commands)
+    _add_simulate(commands)
+    _add_demo(commands)
     _add_llmd(commands)
     return parser
 
@@ -212,10 +216,90 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> bytes:
-    try:
+    with _naming_the_file():
         return Path(path).read_bytes()
+
+
+@contextmanager
+def _naming_the_file() -> Iterator[None]:
+    """An error says which file it is about."""
+    try:
+        yield
     except OSError as exc:
-        raise OSError(exc.errno, f"{path}: {exc.strerror}") from exc
+        raise OSError(exc.errno, f"{exc.filename}: {exc.strerror}") from exc
+
+
+# -- simulate ---------------------------------------------------------------------------
+
+
+def _add_simulate(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "simulate",
+        "replay a trace against simulated engines: what would be decided, and what came of it",
+        "setpoint simulate --config setpoint.yaml --trace trace.csv.gz --load 1.6 "
+        "--drift at=180s,itl=1.5x --json result.json",
+    )
+    _add_config(parser)
+    command.add_flags(parser)
+    parser.set_defaults(run=_simulate)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    with _naming_the_file():
+        undone = command.simulate(arguments, _config_path(arguments), os.environ, sys.stdout)
+    if undone:
+        _complain(f"setpoint simulate: {undone}")
+    return FAILED if undone else OK
+
+
+# -- demo -------------------------------------------------------------------------------
+
+
+def _add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "a real gateway in front of two simulated llm-d clusters, under a real load: calm, a spike, "
+        "calm; once with the loop off, once with it on. Exits 0 if the promise was broken with the "
+        "loop off and kept with it on, 1 if not",
+        "setpoint demo --seconds 20 --report demo.html --png demo.png --decisions demo.jsonl",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of each of the three phases; default 20"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=Path("demo.html"),
+        metavar="FILE",
+        help="the result as HTML; default demo.html",
+    )
+    parser.add_argument("--png", type=Path, metavar="FILE", help="its picture")
+    parser.add_argument(
+        "--decisions", type=Path, metavar="FILE", help="the decision logs as JSON Lines"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the load; default 1")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from gateway.demo import run as demo
+    from gateway.demo.outcome import Files
+    from gateway.demo.scenario import scenario
+
+    files = Files(report=arguments.report, png=arguments.png, decisions=arguments.decisions)
+    try:
+        plan = scenario(arguments.seconds, arguments.seed)
+        files.check()
+    except ValueError as exc:
+        _complain(f"setpoint demo: {exc}")
+        return REFUSED
+    try:
+        verdict = demo.run(plan, files, sys.stdout)
+    except (demo.Interrupted, KeyboardInterrupt):
+        return INTERRUPTED
+    return OK if verdict.shown else FAILED
 
 
 # -- llmd -------------------------------------------------------------------------------
@@ -245,6 +329,17 @@ def _add_llmd(commands: "Commands[argparse.ArgumentParser]") -> None:
     parser.add_argument("--failure-injection-rate", type=float, help="percent")
     parser.add_argument("--startup-duration", metavar="DURATION")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--flow-control", action="store_true", help="the endpoint picker's queue")
+    parser.add_argument(
+        "--objective",
+        action="append",
+        default=[],
+        metavar="NAME=PRIORITY",
+        help="an InferenceObjective; may be repeated. A name that is not here has priority 0",
+    )
+    parser.add_argument(
+        "--settings", metavar="FILE", help="JSON as for POST /admin/config, for all the rest"
+    )
     parser.set_defaults(run=_llmd)
 
 
@@ -321,7 +416,21 @@ def _llmd_settings(arguments: argparse.Namespace) -> LlmdSettings:
         fields["models"] = [{"name": name} for name in given["model"]]
     elif latency:
         fields["models"] = [{"name": "sim-large"}, {"name": "sim-small"}]
-    return msgspec.convert(fields, LlmdSettings)
+    fields["epp"] = {
+        "flow_control": given["flow_control"],
+        "objectives": dict(map(_objective, given["objective"])),
+    }
+    settings = msgspec.convert(fields, LlmdSettings)
+    return (
+        patched(settings, Path(given["settings"]).read_bytes()) if given["settings"] else settings
+    )
+
+
+def _objective(text: str) -> tuple[str, int]:
+    name, _, priority = text.rpartition("=")
+    if not name or not priority.lstrip("-").isdecimal():
+        raise ValueError(f"--objective: expected NAME=PRIORITY such as batch=-10, got {text!r}")
+    return name, int(priority)
 
 
 def _duration_s(flag: str, text: str) -> float:

@@ -377,11 +377,10 @@ class EngineModel:
         """The first token from the anchor on that does not come before `at_s`."""
         offset, anchor, sums = sequence.offset, sequence.anchor, self._tape.sums
         steps = (at_s - sequence.anchor_s) / sequence.gap_s
-        if offset + anchor < len(sums):
-            reached = sums[offset + anchor] + steps
+        reached = self._tape.up_to(offset + anchor) + steps
+        if reached < sums[-1]:
             token = bisect_left(sums, reached, offset + anchor) - offset
-        else:
-            reached = self._tape.up_to(offset + anchor) + steps
+        else:  # an answer longer than the table: the tape knows every place
             token = max(self._tape.place_of(reached) - offset, anchor)
         # The guess divides where `_token_s` multiplies: the last bit is settled here.
         while token > anchor and self._token_s(sequence, token - 1) >= at_s:
