@@ -15,30 +15,28 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from contracts.control import MeasuredObjective, Verdict
+from contracts.control import MeasuredObjective, TrialNumbers, Verdict
 from contracts.policy import Rung
-from policies.evidence import proves_violation
 from policies.objectives import Objective
-from policies.rungs import KINDS
-from policies.trial import Now, Trial
+from policies.rung_memory import RungMemory
+from policies.rung_rules import (
+    BREACHED_CONFIDENCE,
+    CLIMB_CONFIDENCE,
+    broken,
+    cheap_enough,
+    is_kept,
+    own_reason,
+)
+from policies.rungs import label
+from policies.trial import Now, Trial, verdict_of
 
 LEASE_S = 60.0
 CONFIRM_TICKS = 2
-CLIMB_CONFIDENCE = 0.995
-"""One look at 95% is right 19 times of 20; four looks a second at a sliding window are not. This, on
-two ticks, keeps a promise that is just kept from being taken for a broken one about once an hour."""
 CALM = 0.6
 """Severity below which a promise is kept with room to spare."""
-CALM_S = 30.0
+CALM_TPOT = 0.85
+"""... for TPOT, which the limit steers to its objective: it is far below only where nearly nothing runs."""
 AT_RISK = 0.85
-RELIEF = 0.8
-"""A rung may be given back when the load is below this share of what it was taken at."""
-MEMORY_S = 1800.0
-QUARANTINE_S = 600.0
-KEPT_UNJUDGED = 2
-"""An action that could not be judged is kept if it is one of the first so many rungs."""
-FLAP_FACTOR = 2.0
-BACKOFF_MAX = 6
 
 
 class Action:
@@ -67,21 +65,13 @@ class Action:
         return self.rung.dry_run
 
     @property
+    def cuts(self) -> bool:
+        """Whether it ends answers before their time."""
+        return self.rung.action == "cap_tokens"
+
+    @property
     def unjudged(self) -> bool:
         return self.verdict is None and not self.dry_run
-
-
-class Memory(msgspec.Struct):
-    """What is known of a rung that was held before."""
-
-    load_rps: float = 0.0
-    trusted_until_s: float = 0.0
-    left_s: float = float("-inf")
-    dwell_s: float = 0.0
-    again: int = 0
-    """How often it was taken again soon after it had been given back."""
-    banned_until_s: float = float("-inf")
-    bans: int = 0
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +82,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     served_share: float
     why_not: Callable[[Rung, Objective], str]
     """"" if a rung has something to act on for an objective now, else why it has not."""
-    enough_without: Callable[[Action], bool]
-    """Whether the promise would hold without an action, as far as can be predicted."""
+    cost_without: Callable[[Action], float | None]
+    """What a promise of cost would measure without an action; None: it is no promise of cost."""
 
 
 class Climb(msgspec.Struct, frozen=True):
+    """`passed_over`: gentler rungs, each with the reason why it was not taken. `escalates`: the action
+    that had no effect, whose trial is the evidence."""
+
     action: Action
     seen: MeasuredObjective
+    passed_over: tuple[str, ...] = ()
+    escalates: int | None = None
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -107,10 +102,16 @@ class Judged(msgspec.Struct, frozen=True):
     action: Action
     verdict: Verdict
     rolled_back: bool
+    numbers: TrialNumbers
 
 
 class Descend(msgspec.Struct, frozen=True):
+    """After `calm_s` of calm. `usd` is what a promise of cost would measure without it."""
+
     action: Action
+    calm_s: float
+    load_rps: float
+    usd: float | None
 
 
 class Stuck(msgspec.Struct, frozen=True):
@@ -118,6 +119,7 @@ class Stuck(msgspec.Struct, frozen=True):
 
     seen: MeasuredObjective
     reasons: tuple[str, ...]
+    escalates: int | None = None
 
 
 Move = Climb | Judged | Descend | Stuck
@@ -134,10 +136,9 @@ class Ladder:
         self.held: list[Action] = []
         self.flaps = 0
         self._number = number
-        self._memory: dict[int, Memory] = {}
+        self._memory: dict[int, RungMemory] = {}
         self._proven: dict[str, int] = {}
         self._calm_since_s: float | None = None
-        self._changed_s = float("-inf")
         self._stuck = False
 
     @property
@@ -145,12 +146,11 @@ class Ladder:
         """The action that is still to be judged."""
         return next((action for action in self.held if action.unjudged), None)
 
-    def breached(self, measured: MeasuredObjective, confidence: float = 0.95) -> bool:
+    def breached(
+        self, measured: MeasuredObjective, confidence: float = BREACHED_CONFIDENCE
+    ) -> bool:
         """Whether a violation is proven. A rate of money is compared, a share of requests is tested."""
-        objective = self.objectives[measured.objective]
-        if objective.allowed is None:
-            return measured.value is not None and measured.value > objective.target
-        return proves_violation(measured.samples, measured.bad, objective.allowed, confidence)
+        return broken(measured, self.objectives[measured.objective], confidence)
 
     def renew(self, now_s: float) -> None:
         for action in self.held:
@@ -172,9 +172,11 @@ class Ladder:
             return self._judge(pending, now_s, view)
         if worst is not None:
             return self._climb(worst, now_s, view)
-        self._stuck = False
+        known = [one.severity for one in view.measured if one.severity is not None]
+        if known and max(known) <= 1.0:
+            self._stuck = False
         if self.held and self._may_leave(self.held[-1], now_s, view):
-            return [self._descend(now_s)]
+            return [self._descend(now_s, view)]
         return []
 
     # -- up -----------------------------------------------------------------------------
@@ -191,45 +193,37 @@ class Ladder:
                 worst = measured
         return worst
 
-    def _climb(self, seen: MeasuredObjective, now_s: float, view: View) -> list[Move]:
+    def _climb(
+        self, seen: MeasuredObjective, now_s: float, view: View, escalates: int | None = None
+    ) -> list[Move]:
         objective = self.objectives[seen.objective]
         reasons = []
         for index, rung in enumerate(self.rungs):
             why_not = self._why_not(index, rung, objective, now_s, view)
             if why_not:
-                reasons.append(f"{rung.action}: {why_not}")
+                reasons.append(f"{label(rung)}: {why_not}")
                 continue
             action = Action(self._number(), index, rung, objective, now_s)
             self._enter(action, now_s, view)
-            return [Climb(action, seen)]
+            return [Climb(action, seen, tuple(reasons), escalates)]
         if self._stuck:
             return []
         self._stuck = True
-        return [Stuck(seen, tuple(reasons))]
+        return [Stuck(seen, tuple(reasons), escalates)]
 
     def _why_not(
         self, index: int, rung: Rung, objective: Objective, now_s: float, view: View
     ) -> str:
-        if any(action.index == index for action in self.held):
-            return "held already"
-        if objective.signal not in KINDS[rung.action].helps:
-            return f"cannot help {objective.signal}"
-        memory = self._memory.get(index)
-        if memory is not None and now_s < memory.banned_until_s:
-            return "did not help lately"
-        return view.why_not(rung, objective)
+        held = any(action.index == index for action in self.held)
+        mine = own_reason(rung, objective, self._memory.get(index), held=held, now_s=now_s)
+        return mine or view.why_not(rung, objective)
 
     def _enter(self, action: Action, now_s: float, view: View) -> None:
-        memory = self._memory.setdefault(action.index, Memory())
-        away_s = now_s - memory.left_s
-        if memory.dwell_s and away_s < FLAP_FACTOR * max(memory.dwell_s, CALM_S):
-            self.flaps += 1
-            memory.again = min(memory.again + 1, BACKOFF_MAX)
-        memory.load_rps = view.load_rps
-        memory.trusted_until_s = now_s + MEMORY_S * 2**memory.again
+        memory = self._memory.setdefault(action.index, RungMemory())
+        self.flaps += memory.entered(view.load_rps, now_s)
         self.held.append(action)
         self.held.sort(key=lambda held: held.since_s)
-        self._changed(now_s)
+        self._changed()
 
     # -- judged -------------------------------------------------------------------------
 
@@ -237,69 +231,73 @@ class Ladder:
         if action.trial is None:
             return []
         now = Now(load_rps=view.load_rps, served_share=view.served_share)
-        verdict = action.trial.verdict(now, now_s)
+        numbers = action.trial.numbers(now, now_s)
+        verdict = verdict_of(numbers, action.objective)
         if verdict is None:
             return []
         action.verdict = verdict
-        keep = verdict in ("confirmed", "confounded") or (
-            verdict == "inconclusive" and action.index < KEPT_UNJUDGED
-        )
-        if keep:
-            return [Judged(action, verdict, rolled_back=False)]
-        self._leave(action, now_s)
         memory = self._memory[action.index]
-        memory.banned_until_s = now_s + QUARANTINE_S * 2**memory.bans
-        memory.bans = min(memory.bans + 1, BACKOFF_MAX)
-        moves: list[Move] = [Judged(action, verdict, rolled_back=True)]
-        still = self._still_broken(action, view)
+        if is_kept(verdict, action.index):
+            if verdict == "confirmed":
+                memory.proved()
+            return [Judged(action, verdict, False, numbers)]
+        self._leave(action, now_s)
+        memory.ban(now_s)
+        moves: list[Move] = [Judged(action, verdict, True, numbers)]
+        still = self._still_broken(action, numbers, view)
         if verdict == "no_effect" and still is not None:
-            moves += self._climb(still, now_s, view)
+            moves += self._climb(still, now_s, view, escalates=action.number)
         return moves
 
-    def _still_broken(self, action: Action, view: View) -> MeasuredObjective | None:
+    def _still_broken(
+        self, action: Action, numbers: TrialNumbers, view: View
+    ) -> MeasuredObjective | None:
         """What the action was to mend, if its own trial says that it is still broken."""
-        trial = action.trial
         for measured in view.measured:
-            if measured.objective == action.objective.name and trial is not None:
-                allowed = action.objective.allowed
-                if allowed is None:
-                    return measured if self.breached(measured) else None
-                return measured if proves_violation(trial.n, trial.bad, allowed) else None
+            if measured.objective == action.objective.name:
+                if action.objective.allowed is not None:
+                    measured = msgspec.structs.replace(
+                        measured, samples=numbers.samples, bad=numbers.bad
+                    )
+                return measured if self.breached(measured) else None
         return None
 
     # -- down ---------------------------------------------------------------------------
 
     def _note_calm(self, now_s: float, view: View) -> None:
-        severities = [m.severity for m in view.measured if m.severity is not None]
-        if any(severity > CALM for severity in severities):
+        """Calm is a matter of what the newest action was taken for: that something else is only just
+        kept is no reason to hold it."""
+        mine = self.held[-1].objective if self.held else None
+        severity = next(
+            (m.severity for m in view.measured if mine and m.objective == mine.name), None
+        )
+        bound = CALM_TPOT if mine is not None and mine.signal == "tpot" else CALM
+        if severity is not None and severity > bound:
             self._calm_since_s = None
         elif self._calm_since_s is None:
             self._calm_since_s = now_s
 
     def _may_leave(self, action: Action, now_s: float, view: View) -> bool:
         memory = self._memory[action.index]
-        patience_s = CALM_S * 2**memory.again
-        if self._calm_since_s is None or now_s - self._calm_since_s < patience_s:
+        if self._calm_since_s is None or now_s - self._calm_since_s < memory.patience_s:
             return False
-        if now_s - self._changed_s < CALM_S:
+        usd = view.cost_without(action)
+        if usd is not None and not cheap_enough(usd, action.objective):
             return False
-        if not view.enough_without(action):
-            return False
-        relieved = view.load_rps < RELIEF * memory.load_rps
-        return relieved or now_s >= memory.trusted_until_s or action.dry_run
+        return memory.relieved(view.load_rps, now_s) or action.dry_run
 
-    def _descend(self, now_s: float) -> Move:
-        action = self.held[-1]
+    def _descend(self, now_s: float, view: View) -> Move:
+        action, since_s = self.held[-1], self._calm_since_s
+        calm_s = 0.0 if since_s is None else now_s - since_s
         self._leave(action, now_s)
-        return Descend(action)
+        return Descend(action, calm_s, view.load_rps, view.cost_without(action))
 
     def _leave(self, action: Action, now_s: float) -> None:
         self.held.remove(action)
-        memory = self._memory[action.index]
-        memory.left_s, memory.dwell_s = now_s, now_s - action.since_s
-        self._changed(now_s)
+        self._memory[action.index].left(action.since_s, now_s)
+        self._changed()
 
-    def _changed(self, now_s: float) -> None:
-        self._changed_s = now_s
+    def _changed(self) -> None:
+        """What was proven, and the calm there was, were those of before."""
         self._proven.clear()
         self._calm_since_s = None

@@ -37,12 +37,16 @@ UPSTREAM_QUEUE_FACTOR = 0.95
 REFUSED_FACTOR = 0.5
 EXPIRED_FACTOR = 0.9
 PROBE_FACTOR = 1.1
-PROBE_AGAIN_S = 30.0
+PROBE_AGAIN_S = 55.0
 FOLDS = 15
 """Seconds over which concurrency and throughput are held against each other."""
-MIN_FOLDS = 8
-SPREAD = 1.1
-STOP_CORRELATION = 0.3
+GAIN_FOLDS = 10
+SPREAD = 1.4
+"""How much concurrency must have varied: less, and noise decides."""
+STOP_GAIN = 0.3
+"""Percent more tokens per percent more concurrency, below which growing is over."""
+CAREFUL_FACTOR = 1.03
+EFFECTIVE = 1.05
 KNEE_SHARE = 0.95
 """Of the most tokens per second: the least concurrency that gave so much is where the gain ended."""
 HOPELESS_S = 10.0
@@ -84,6 +88,9 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float = 0.0
     theta: float = THETA
     """Of the objective, what is steered to."""
+    mean_inflight: float | None = None
+    """Over the same seconds as `tokens_per_s`: a moment's concurrency held against an average throughput
+    shows a gain, or its end, where there is none. None: `inflight` stands for it."""
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +126,8 @@ def step(
         return _shrunk(state, seen, error, bounds, now_s)
     state = msgspec.structs.replace(state, hopeless_since_s=None)
     if seen.upstream_late:
-        return _at(state, state.limit * UPSTREAM_QUEUE_FACTOR, bounds), "upstream_queue"
+        factor = UPSTREAM_QUEUE_FACTOR if _is_effective(state, seen) else 1.0
+        return _at(state, state.limit * factor, bounds), "upstream_queue"
     if not seen.binding:
         return _at(state, state.limit, bounds), "not_binding"
     if state.starting and now_s - state.doubled_s < SLOW_START_S:
@@ -166,49 +174,63 @@ def _shrunk(
 def _by_throughput(
     state: LimitState, seen: LimitReading, bounds: LimitBounds, now_s: float
 ) -> tuple[LimitState, Reason]:
-    """One decision a second. Growing is what makes concurrency vary, so that the gain can be seen."""
+    """One decision a second. Growing is what makes concurrency vary, so that the gain can be seen: by a
+    tenth a second at first, later carefully, for what it overshoots waits in the engine."""
+    if now_s - state.doubled_s < SLOW_START_S:
+        return _at(state, state.limit, bounds), "not_binding"
     if seen.upstream_late:
-        state = msgspec.structs.replace(state, stopped_s=now_s)
-        return _at(state, state.limit * UPSTREAM_QUEUE_FACTOR, bounds), "upstream_queue"
-    if not seen.binding or now_s - state.doubled_s < SLOW_START_S:
+        if not _is_effective(state, seen):
+            return _at(state, state.limit, bounds), "upstream_queue"
+        state = msgspec.structs.replace(state, doubled_s=now_s, stopped_s=now_s, starting=False)
+        smaller = max(state.limit * UPSTREAM_QUEUE_FACTOR, min(_knee(state.folds), state.limit))
+        return _at(state, smaller, bounds), "upstream_queue"
+    if not seen.binding:
         return _at(state, state.limit, bounds), "not_binding"
     if now_s - state.stopped_s < PROBE_AGAIN_S:
         return _at(state, state.limit, bounds), "throughput_flat"
     state = msgspec.structs.replace(state, doubled_s=now_s)
-    gain = _correlation(state.folds)
-    if gain is not None and gain < STOP_CORRELATION:
+    gain = _gain(state.folds)
+    if gain is not None and gain < STOP_GAIN:
         knee = _knee(state.folds)
-        state = msgspec.structs.replace(state, stopped_s=now_s, folds=())
+        state = msgspec.structs.replace(state, stopped_s=now_s, folds=(), starting=False)
         return _at(state, min(state.limit, knee), bounds), "throughput_flat"
-    return _at(state, state.limit * PROBE_FACTOR, bounds), "probe"
+    factor = PROBE_FACTOR if state.starting else CAREFUL_FACTOR
+    return _at(state, state.limit * factor, bounds), "probe"
+
+
+def _is_effective(state: LimitState, seen: LimitReading) -> bool:
+    """Whether what runs is down to the limit: before that, another cut would be one too many."""
+    return seen.inflight <= EFFECTIVE * state.limit + 1.0
 
 
 def _folded(state: LimitState, seen: LimitReading, now_s: float) -> LimitState:
     if now_s - state.folded_s < 1.0:
         return state
-    folds = (*state.folds, (float(seen.inflight), seen.tokens_per_s))[-FOLDS:]
+    inflight = seen.inflight if seen.mean_inflight is None else seen.mean_inflight
+    folds = (*state.folds, (float(inflight), seen.tokens_per_s))[-FOLDS:]
     return msgspec.structs.replace(state, folds=folds, folded_s=now_s)
 
 
-def _correlation(folds: tuple[tuple[float, float], ...]) -> float | None:
-    """Of concurrency and throughput; None where concurrency hardly varied."""
-    if len(folds) < MIN_FOLDS:
+def _gain(folds: tuple[tuple[float, float], ...]) -> float | None:
+    """By how many percent the throughput rose for each percent of concurrency, over all that is
+    remembered (least squares of the logarithms); None where concurrency hardly varied."""
+    points = [(math.log(n), math.log(x)) for n, x in folds if n > 0.0 and x > 0.0]
+    if len(points) < GAIN_FOLDS:
         return None
-    xs, ys = [x for x, _ in folds], [y for _, y in folds]
-    if max(xs) < SPREAD * max(min(xs), 1.0):
+    ns = [n for n, _ in points]
+    if max(ns) - min(ns) < math.log(SPREAD):
         return None
-    mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
-    sxx = sum((x - mx) ** 2 for x in xs)
-    syy = sum((y - my) ** 2 for y in ys)
-    if syy <= 1e-12:
-        return 0.0
-    return sum((x - mx) * (y - my) for x, y in folds) / math.sqrt(sxx * syy)
+    mean_n, mean_x = sum(ns) / len(ns), sum(x for _, x in points) / len(points)
+    spread = sum((n - mean_n) ** 2 for n in ns)
+    return sum((n - mean_n) * (x - mean_x) for n, x in points) / spread
 
 
 def _knee(folds: tuple[tuple[float, float], ...]) -> float:
     """The least concurrency that gave nearly the most tokens per second: growing overshoots it for as long
     as the correlation remembers what came before."""
-    most = max(y for _, y in folds)
+    most = max((y for _, y in folds), default=0.0)
+    if most <= 0.0:
+        return 1.0
     return min(x for x, y in folds if y >= KNEE_SHARE * most)
 
 

@@ -64,6 +64,7 @@ class Loop:
         self._standings = Standings(now_s)
         self._looked: dict[str, float] = {}
         self._pool_actions = PoolActions()
+        self.reach = Reach(policy, self.signals)
         self.replace(policy, catalog, now_s)
 
     def replace(self, policy: PolicySet, catalog: Catalog, now_s: float) -> None:
@@ -87,8 +88,11 @@ class Loop:
                 if old is not None and same
                 else Ladder(intent.ladder, promised[name], lambda: next(self._actions))
             )
+        for name, old in self._ladders.items():
+            if ladders.get(name) is not old:
+                self._say(narrate.replaced(name, old.held, now_s))
         self._ladders = ladders
-        self.reach = Reach(policy, self.signals)
+        self.reach.follow(policy)
         self._hold(now_s)
 
     def replace_catalog(self, catalog: Catalog) -> None:
@@ -121,7 +125,9 @@ class Loop:
         self, flight: Flight, lane: tuple[str, str], waited_s: float, now_s: float
     ) -> None:
         """An attempt begins. `waited_s` is what it waited for its place."""
-        flight.lane = lane
+        if lane != flight.lane:  # a fallback: its limit is to keep this promise too
+            flight.lane = lane
+            self.reach.went(flight.intent, lane, flight.model, flight.priority, now_s)
         flight.dispatched_s = now_s
         self.signals.intent(flight.intent).queue.add(now_s, waited_s)
         self.signals.lane(lane).dispatched.add(now_s, 1.0)
@@ -151,6 +157,7 @@ class Loop:
         """An attempt ended without content; another may follow. `refusal` is what it says of the
         backend's capacity."""
         self._live.pop(flight.request, None)
+        self._settle(flight, now_s)
         if refusal != "none" and flight.dispatched_s is not None:
             self.steering.refused(flight.lane, refusal, flight.dispatched_s, now_s)
         flight.dispatched_s = None
@@ -199,7 +206,7 @@ class Loop:
                 action.trial.ended(
                     arrived_s=flight.arrived_s,
                     failed=failed,
-                    cut_short=cut_short and action.rung.action == "cap_tokens",
+                    cut_short=cut_short and action.number in flight.treated and action.cuts,
                     usd=flight.cost_usd,
                     held_out=action.number in flight.held_out,
                 )
@@ -215,10 +222,18 @@ class Loop:
         if flight.dispatched_s is not None:
             self.signals.lane(flight.lane).service.add(now_s, now_s - flight.dispatched_s)
         first_s = flight.first_token_s
-        if first_s is not None and flight.tokens > 1 and flight.judged_tpot_s < first_s:
-            tpot_s = (now_s - first_s) / (flight.tokens - 1)
+        if first_s is None or flight.tokens < 2:
+            return
+        tpot_s = (now_s - first_s) / (flight.tokens - 1)
+        promised_s = flight.tpot_objective_s
+        if promised_s is not None and flight.dispatched_s is not None:
+            trim = self.steering.trim(flight.lane)
+            trim.ended(tpot_s > promised_s, flight.dispatched_s)
+            if flight.tokens <= LIVE_SPAN_TOKENS:  # too short to be seen while it lived
+                self.signals.lane(flight.lane).pace(now_s, tpot_s)
+        if flight.judged_tpot_s < first_s:
             seen.tpot.add(now_s, tpot_s)
-            self._judge(flight, "tpot", tpot_s, flight.tpot_objective_s, now_s)
+            self._judge(flight, "tpot", tpot_s, promised_s, now_s)
 
     # -- the tick -----------------------------------------------------------------------
 
@@ -277,21 +292,19 @@ class Loop:
         if not ladder.held and not seen.any_bad(now_s) and now_s < self._looked.get(name, 0.0):
             return  # nothing can be proven against it; how it stands is looked at once a second
         self._looked[name] = now_s + STANDING_S
-        measured = tuple(seen.measured(now_s))
+        measured = tuple(seen.evidence(now_s))
         self._standings.note(name, ladder, measured, now_s)
         if self._policy.intents[name].dry_run and not ladder.rungs:
             return
         ladder.renew(now_s)
         view = View(
             measured=measured,
-            load_rps=self.reach.load_rps(name, now_s),
+            load_rps=round(self.reach.load_rps(name, now_s), 3),
             served_share=self.reach.served_share(name, now_s),
             why_not=lambda rung, objective: self.reach.why_not(
                 name, rung, objective, self._catalog, self._ladders, self._pools, now_s
             ),
-            enough_without=lambda action: self.reach.enough_without(
-                name, action, self._catalog, now_s
-            ),
+            cost_without=lambda action: self.reach.cost_without(name, action, now_s),
         )
         for move in ladder.step(now_s, view):
             self._carry(name, ladder, move, view, now_s)
@@ -305,9 +318,10 @@ class Loop:
             case Judged():
                 self._say(narrate.judged(name, move, now_s))
             case Descend():
-                self._say(narrate.descend(name, move.action, now_s))
+                self._say(narrate.descend(name, move, now_s))
             case Stuck():
-                self._say(narrate.stuck(name, move, now_s))
+                allowed = ladder.objectives[move.seen.objective].allowed
+                self._say(narrate.stuck(name, move, allowed, now_s))
         if not isinstance(move, Stuck):
             self.signals.intent(name).forget_evidence()
 
@@ -329,6 +343,10 @@ class Loop:
             self._act(now_s)
             self._hold(now_s)
         return self.holding
+
+    def note(self, decision: LoopDecision) -> LoopDecision:
+        """What the shell has found out, numbered among the loop's own and told with the next tick."""
+        return self._say(decision)
 
     @property
     def flaps(self) -> int:
@@ -360,7 +378,8 @@ class Loop:
         for action in self._ladder_of(flight.intent).held:
             if action.trial is not None and action.unjudged and action.objective.signal == signal:
                 held_out = action.number in flight.held_out
-                action.trial.saw(missed, arrived_s=flight.arrived_s, held_out=held_out)
+                bad = action.objective.name in missed
+                action.trial.saw(bad, arrived_s=flight.arrived_s, held_out=held_out)
 
     def _settle(self, flight: Flight, now_s: float) -> None:
         """Count, charge and price the tokens since the last time."""
@@ -379,7 +398,7 @@ class Loop:
     def _pay(self, flight: Flight, usd: float, now_s: float) -> None:
         if usd:
             flight.cost_usd += usd
-            self.signals.intent(flight.intent).cost.add(now_s, usd)
+            self.signals.intent(flight.intent).pay(now_s, usd)
 
     def _forget(self, flight: Flight) -> None:
         flight.over = True
@@ -397,10 +416,11 @@ class Loop:
             self._ladders, self._policy, self.reach, self.signals, now_s
         )
 
-    def _say(self, decision: LoopDecision) -> None:
+    def _say(self, decision: LoopDecision) -> LoopDecision:
         decision = narrate.numbered(decision, next(self._seq))
         self.decisions.append(decision)
         self._said.append(decision)
+        return decision
 
 
 _NO_LADDER = Ladder((), (), lambda: 0)

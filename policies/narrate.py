@@ -4,12 +4,15 @@
 expect ttft_p95 < 0.8 s within 20 s`, and later `confirmed: 3 of 160 late`.
 """
 
+from collections.abc import Sequence
+
 from msgspec import structs
 
 from contracts.catalog import Catalog
-from contracts.control import LoopDecision, MeasuredObjective
+from contracts.control import DecisionKind, LoopDecision, MeasuredObjective
 from policies import rungs
-from policies.ladder import Action, Climb, Judged, Stuck
+from policies.ladder import LEASE_S, Action, Climb, Descend, Judged, Stuck
+from policies.trial import harm_of
 
 _VERDICTS = {
     "confirmed": "confirmed",
@@ -53,25 +56,20 @@ def climb(
         target=seen.target,
         samples=seen.samples or None,
         bad=seen.bad if seen.samples else None,
-        expected_share=round(trial.expected_share, 4) if trial is not None else None,
+        allowed=action.objective.allowed,
+        escalates=move.escalates,
+        passed_over=move.passed_over,
+        expected_share=None if trial is None else trial.expected_share,
         expected_within_s=None if within_s is None else round(within_s, 3),
-        load_rps=round(load_rps, 3),
+        load_rps=load_rps,
         dry_run=action.dry_run,
     )
 
 
 def judged(name: str, move: Judged, now_s: float) -> LoopDecision:
     """A verdict, and what became of the action."""
-    action, trial = move.action, move.action.trial
-    assert trial is not None
-    if action.objective.signal.startswith("cost"):
-        now_usd = trial.usd_per_request or 0.0
-        proof = f"{now_usd:.3g} USD a request, {trial.before.usd_per_request:.3g} before"
-    else:
-        proof = f"{trial.bad} of {trial.n} late"
-        if trial.held_n:
-            proof += f", {trial.held_bad} of {trial.held_n} of those spared"
-    said = f"{_VERDICTS[move.verdict]}: {proof} since: {action.words}"
+    action, numbers = move.action, move.numbers
+    said = f"{_VERDICTS[move.verdict]}: {_proof(move)} since: {action.words}"
     if move.rolled_back:
         said = f"rolled back, {said}"
     return LoopDecision(
@@ -84,24 +82,49 @@ def judged(name: str, move: Judged, now_s: float) -> LoopDecision:
         rung=rungs.label(action.rung),
         objective=action.objective.name,
         target=action.objective.target,
-        samples=trial.n,
-        bad=trial.bad,
+        samples=numbers.samples,
+        bad=numbers.bad,
         verdict=move.verdict,
+        trial=numbers,
     )
 
 
-def descend(name: str, action: Action, now_s: float) -> LoopDecision:
-    held_s = now_s - action.since_s
-    return _plain(
-        name, "descend", f"no longer needed after {held_s:.0f} s: {action.words}", action, now_s
+def descend(name: str, move: Descend, now_s: float) -> LoopDecision:
+    """An action was given back: there was calm for long enough, at a load that does not need it."""
+    action = move.action
+    said = f"no longer needed after {now_s - action.since_s:.0f} s: {action.words}"
+    told = _ended(name, "descend", said, action, now_s)
+    return structs.replace(
+        told,
+        objective=action.objective.name,
+        target=action.objective.target,
+        measured=move.usd,
+        load_rps=move.load_rps,
+        for_s=move.calm_s,
     )
 
 
 def lapse(name: str, action: Action, now_s: float) -> LoopDecision:
-    return _plain(name, "lapse", f"lapsed, nobody renewed it: {action.words}", action, now_s)
+    """An action's lease ran out."""
+    said = f"lapsed, nobody renewed it: {action.words}"
+    told = _ended(name, "lapse", said, action, now_s)
+    return structs.replace(told, for_s=now_s - (action.lease_until_s - LEASE_S))
 
 
-def stuck(name: str, move: Stuck, now_s: float) -> LoopDecision:
+def replaced(name: str, held: Sequence[Action], now_s: float) -> LoopDecision:
+    """New policies change what an intent was promised, or its ladder."""
+    ended = ", ".join(action.words for action in held)
+    return LoopDecision(
+        seq=0,
+        at_s=now_s,
+        kind="policy",
+        intent=name,
+        words=f"new policies for {name}: its ladder begins at its foot"
+        + (f"; no longer in force: {ended}" if ended else ""),
+    )
+
+
+def stuck(name: str, move: Stuck, allowed: float | None, now_s: float) -> LoopDecision:
     """No rung can help: said once, with each rung's reason."""
     reasons = "; ".join(move.reasons) or "its ladder is empty"
     return LoopDecision(
@@ -115,6 +138,9 @@ def stuck(name: str, move: Stuck, now_s: float) -> LoopDecision:
         target=move.seen.target,
         samples=move.seen.samples or None,
         bad=move.seen.bad if move.seen.samples else None,
+        allowed=allowed,
+        escalates=move.escalates,
+        passed_over=move.reasons,
     )
 
 
@@ -132,12 +158,12 @@ def limit(lane: tuple[str, str], reason: str, limit: float, now_s: float) -> Loo
     )
 
 
-def _plain(name: str, kind: str, words: str, action: Action, now_s: float) -> LoopDecision:
-    assert kind in ("descend", "lapse")
+def _ended(name: str, kind: DecisionKind, words: str, action: Action, now_s: float) -> LoopDecision:
+    """An action that is no longer in force."""
     return LoopDecision(
         seq=0,
         at_s=now_s,
-        kind="descend" if kind == "descend" else "lapse",
+        kind=kind,
         intent=name,
         words=words,
         action=action.number,
@@ -146,17 +172,43 @@ def _plain(name: str, kind: str, words: str, action: Action, now_s: float) -> Lo
     )
 
 
+_MISSED = {"error_rate": "failed", "cost_per_request": "dearer", "tpot": "slow"}
+"""What a request was that missed its objective; of the others it is said that they were late."""
+
+
 def _why(seen: MeasuredObjective) -> str:
+    missed = "slow" if seen.objective.startswith("tpot") else "late or refused"
+    missed = _MISSED.get(seen.objective, missed)
+    counts = f"({seen.bad} of {seen.samples} {missed})"
     if seen.objective == "error_rate":
-        return f"error_rate {seen.bad} of {seen.samples}, promised {seen.target * 100:g}%"
-    if seen.objective.startswith("cost"):
-        return f"{seen.objective} {seen.value or 0.0:.3g} USD > {seen.target:.3g} USD"
-    measured = "no first token in time" if seen.value is None else f"{_seconds(seen.value)}"
+        share = seen.bad / seen.samples if seen.samples else 0.0
+        return f"error_rate {share * 100:.2g}% > {seen.target * 100:g}% {counts}"
+    if seen.objective == "cost_per_minute":
+        return f"cost_per_minute {seen.value or 0.0:.3g} USD > {seen.target:.3g} USD"
+    if seen.objective == "cost_per_request":
+        return (
+            f"cost_per_request {seen.value or 0.0:.3g} USD against {seen.target:.3g} USD {counts}"
+        )
+    measured = "nothing in time" if seen.value is None else f"{_seconds(seen.value)}"
     sign = ">" if seen.value is not None and seen.value > seen.target else "against"
-    return (
-        f"{seen.objective} {measured} {sign} {_seconds(seen.target)} "
-        f"({seen.bad} of {seen.samples} late or refused)"
-    )
+    return f"{seen.objective} {measured} {sign} {_seconds(seen.target)} {counts}"
+
+
+def _proof(move: Judged) -> str:
+    """The numbers of a verdict that people want to hear."""
+    numbers, signal = move.numbers, move.action.objective.signal
+    match harm_of(numbers):
+        case "errors":
+            return f"{numbers.errors} of {numbers.ended} failed"
+        case "cut_short":
+            return f"{numbers.cut_short} of {numbers.ended} answers were cut short"
+    if signal.startswith("cost"):
+        usd = numbers.usd / numbers.ended if numbers.ended else 0.0
+        return f"{usd:.3g} USD a request, {numbers.usd_per_request_before:.3g} before"
+    proof = f"{numbers.bad} of {numbers.samples} {_MISSED.get(signal, 'late')}"
+    if numbers.spared:
+        proof += f", {numbers.spared_bad} of {numbers.spared} of those spared"
+    return proof
 
 
 def _expected(action: Action) -> str:
@@ -170,4 +222,4 @@ def _expected(action: Action) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1.0 else f"{value:.3g} s"
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.3g} s"

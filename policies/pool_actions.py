@@ -56,7 +56,7 @@ class PoolActions:
                     declines.append(_decline(name, action, policy))
             if mine:
                 rungs[name] = tuple(mine)
-        if not rungs and not declines:
+        if until_s == float("inf"):
             return CALM
         return Holding(rungs=rungs, declines=tuple(declines), until_s=until_s)
 

@@ -2,10 +2,9 @@
 ladder could act on at all. Look-ups over what was seen in the last minute; nothing is changed here.
 """
 
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Literal
-
-import msgspec
 
 from contracts.catalog import Catalog
 from contracts.control import MeasuredObjective
@@ -15,6 +14,7 @@ from policies.ladder import Action, Ladder
 from policies.objectives import Objective
 from policies.policy_set import PolicySet
 from policies.quality import below_floor, shortfall
+from policies.rung_memory import LOAD_SPAN_S
 from policies.rungs import KINDS
 from policies.signals import Signals
 from policies.trial import Before, Trial
@@ -22,49 +22,44 @@ from policies.trial import Before, Trial
 LaneKey = tuple[str, str]
 """Pool, and the model's name there."""
 RECENT_S = 60.0
-LOAD_SPAN_S = 30
 MAX_SETTLE_S = 30.0
-COST_RELIEF = 0.9
-MODELS_KEPT = 64
-
-
-class _Use(msgspec.Struct):
-    last_s: float
-    count: int = 0
+MODELS_KEPT = 32
+"""Requests of an intent whose models are remembered: few, so that a rung that is given back is soon
+forgotten."""
 
 
 class Reach:
-    """Belongs to one policy set; forgets with the next."""
+    """Under one policy set after the other: where requests go does not change with a reload."""
 
     def __init__(self, policy: PolicySet, signals: Signals) -> None:
         self._policy = policy
         self._signals = signals
-        self._lanes: dict[str, dict[LaneKey, _Use]] = {}
-        self._models: dict[str, dict[str, _Use]] = {}
+        self._lanes: dict[str, dict[LaneKey, float]] = {}
+        """When an intent's requests last went there."""
+        self._models: dict[str, deque[tuple[float, str]]] = {}
         self._classes: dict[tuple[str, int], float] = {}
         """When a pool was last asked by a class of some priority."""
 
     def went(self, intent: str, lane: LaneKey, model: str, priority: int, now_s: float) -> None:
         """A request of an intent goes to a lane."""
-        lanes = self._lanes.setdefault(intent, {})
-        use = lanes.get(lane)
-        if use is None:
-            lanes[lane] = _Use(now_s, 1)
-        else:
-            use.last_s = now_s
-        models = self._models.setdefault(intent, {})
-        used = models.get(model)
-        if used is None:
-            if len(models) >= MODELS_KEPT:
-                models.clear()
-            used = models[model] = _Use(now_s)
-        used.last_s, used.count = now_s, used.count + 1
+        self._lanes.setdefault(intent, {})[lane] = now_s
+        models = self._models.get(intent)
+        if models is None:
+            models = self._models[intent] = deque(maxlen=MODELS_KEPT)
+        models.append((now_s, model))
         self._classes[lane[0], priority] = now_s
+
+    def follow(self, policy: PolicySet) -> None:
+        """New policies. Intents that they have not are forgotten."""
+        self._policy = policy
+        for seen in (self._lanes, self._models):
+            for name in [name for name in seen if name and name not in policy.intents]:
+                del seen[name]
 
     def lanes_of(self, intent: str, now_s: float) -> list[LaneKey]:
         """Where its requests went within the last minute, in the order they were first seen."""
         uses = self._lanes.get(intent, {})
-        return [lane for lane, use in uses.items() if now_s - use.last_s <= RECENT_S]
+        return [lane for lane, last_s in uses.items() if now_s - last_s <= RECENT_S]
 
     def pools_of(self, intent: str, now_s: float) -> frozenset[str]:
         return frozenset(lane[0] for lane in self.lanes_of(intent, now_s))
@@ -75,8 +70,8 @@ class Reach:
         """The strictest objective of those whose requests the lane had within the last minute."""
         found = None
         for name, uses in self._lanes.items():
-            use = uses.get(lane)
-            if use is None or now_s - use.last_s > RECENT_S:
+            last_s = uses.get(lane)
+            if last_s is None or now_s - last_s > RECENT_S:
                 continue
             intent = self._policy.intent(name)
             if intent.dry_run:
@@ -86,13 +81,19 @@ class Reach:
                 found = float(target)
         return found
 
+    def only_rehearsed(self, lane: LaneKey, now_s: float) -> bool:
+        """Whether all whose requests the lane had within the last minute only decide and log."""
+        names = [
+            name
+            for name, lanes in self._lanes.items()
+            if now_s - lanes.get(lane, float("-inf")) <= RECENT_S
+        ]
+        return bool(names) and all(self._policy.intent(name).dry_run for name in names)
+
     def usual_model(self, intent: str, now_s: float) -> str:
-        """What most of its requests go to."""
-        recent = {
-            model: use.count
-            for model, use in self._models.get(intent, {}).items()
-            if now_s - use.last_s <= RECENT_S
-        }
+        """What most of its last requests went to."""
+        seen = self._models.get(intent, ())
+        recent = Counter(model for last_s, model in seen if now_s - last_s <= RECENT_S)
         return max(recent, key=recent.__getitem__, default="")
 
     def load_rps(self, intent: str, now_s: float) -> float:
@@ -151,8 +152,9 @@ class Reach:
                 short = longest is not None and longest * 1000 <= float(rung.argument or 0)
                 return "answers are shorter than that already" if short else ""
             case "reduce_batching":
-                lanes = [pools[p].lanes[m] for p, m in self.lanes_of(name, now_s) if p in pools]
-                return "" if any(lane.inflight > 1 for lane in lanes) else "nothing runs at once"
+                lanes = [pools[p].lanes.get(m) for p, m in self.lanes_of(name, now_s) if p in pools]
+                busy = any(lane is not None and lane.inflight > 1 for lane in lanes)
+                return "" if busy else "nothing runs at once"
             case _:
                 other = self.other_pool(intent, catalog, now_s)
                 return "" if other else "its route has no model in another pool"
@@ -167,17 +169,17 @@ class Reach:
                 return target
         return ""
 
-    def enough_without(self, name: str, action: Action, catalog: Catalog, now_s: float) -> bool:
-        """Whether a promise of cost would hold if the action ended: today's requests at the price
-        that a request had before it. Latencies are judged by load alone."""
+    def cost_without(self, name: str, action: Action, now_s: float) -> float | None:
+        """For a promise of cost, what it would measure if the action ended: today's requests at the
+        price that a request had before it. None for the others: they are judged by load alone."""
         trial = action.trial
         if trial is None or action.objective.signal not in ("cost_per_minute", "cost_per_request"):
-            return True
+            return None
         usd = trial.before.usd_per_request
         if action.objective.signal == "cost_per_minute":
             seen = self._signals.intent(name)
             usd *= 60.0 * seen.arrivals.per_second(now_s, LOAD_SPAN_S)
-        return usd <= COST_RELIEF * action.objective.target
+        return usd
 
     def prepare(
         self, name: str, action: Action, seen: MeasuredObjective, load_rps: float, now_s: float
@@ -192,6 +194,7 @@ class Reach:
         before = Before(
             late_share=seen.bad / seen.samples if seen.samples else 0.0,
             load_rps=load_rps,
+            own_rps=signals.arrivals.per_second(now_s, LOAD_SPAN_S),
             error_share=failed / (came + failed) if failed else 0.0,
             usd_per_request=signals.cost.sum(now_s, LOAD_SPAN_S) / came if came else 0.0,
         )
@@ -235,6 +238,8 @@ class Reach:
             return f"{target} {shortfall(card, intent)}"
         if usual is None or usual.name == target:
             return f"{target} serves it already"
+        if usual.quality is not None and (card.quality is None or card.quality > usual.quality):
+            return f"{target} is rated above {usual.name}"
         if objective.signal in ("cost_per_minute", "cost_per_request"):
             dear = (usual.input_price or 0.0) + (usual.output_price or 0.0)
             if (card.input_price or 0.0) + (card.output_price or 0.0) >= dear:
@@ -244,8 +249,10 @@ class Reach:
 
 def _judged_elsewhere(name: str, mine: frozenset[str], ladders: Mapping[str, Ladder]) -> bool:
     """Stop and wait: one unverified pool-level action at a time in a pool."""
-    for other, ladder in ladders.items():
-        pending = ladder.pending
-        if other != name and pending is not None and pending.pools & mine:
-            return not KINDS[pending.rung.action].per_request
-    return False
+    others = (ladder.pending for other, ladder in ladders.items() if other != name)
+    return any(
+        pending is not None
+        and not KINDS[pending.rung.action].per_request
+        and bool(pending.pools & mine)
+        for pending in others
+    )

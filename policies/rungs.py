@@ -46,8 +46,8 @@ KINDS: dict[str, RungKind] = {
     "reduce_batching": RungKind(helps=_SLOW, per_request=False, settle_s=2.0, after_service=True),
     "hedge": RungKind(helps=_LATE, per_request=True, settle_s=0.0),
     "reroute": RungKind(helps=_LATE | _SLOW | {"error_rate"}, per_request=True, settle_s=0.0),
-    "shed": RungKind(helps=_LATE | _SLOW, per_request=False, settle_s=2.0),
-    "refuse": RungKind(helps=_LATE | _SLOW, per_request=False, settle_s=2.0),
+    "shed": RungKind(helps=_LATE | _SLOW, per_request=False, settle_s=2.0, after_service=True),
+    "refuse": RungKind(helps=_LATE | _SLOW, per_request=False, settle_s=2.0, after_service=True),
 }
 
 

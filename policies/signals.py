@@ -2,7 +2,7 @@
 
 Must stay true: nothing here decides; every number is over a window that empties by time alone; memory
 is bounded by configuration, and callers, who are not, by `MAX_CALLERS`. A request that was refused or
-never answered is larger than every latency, in the windows that objectives are judged by.
+never answered is late for every latency, in the tallies that objectives are judged by.
 """
 
 from collections import OrderedDict, deque
@@ -34,25 +34,37 @@ class IntentSignals:
         self.tpot, self.e2e = Window(spans), Window(spans)
         self.output = Window((300,))
         """Thousands of tokens of answers that ended well."""
-        self.tallies = {o.name: Tally(self.window_s) for o in self.objectives if o.allowed}
+        self.tallies = {
+            o.name: Tally(self.window_s) for o in self.objectives if o.allowed is not None
+        }
         self.arrivals, self.served = Rate(spans), Rate(spans)
         self.refused, self.shed, self.failed = Rate(spans), Rate(spans), Rate(spans)
         self.tokens, self.cost = Rate(spans), Rate(spans)
+        self._fresh_cost = Rate((self.window_s,))
+        """What was spent since the last action."""
 
-    def judge(self, now_s: float, signal: str, value: float | None, target: float | None) -> bool:
+    def pay(self, now_s: float, usd: float) -> None:
+        """Something was spent."""
+        self.cost.add(now_s, usd)
+        self._fresh_cost.add(now_s, usd)
+
+    def judge(
+        self, now_s: float, signal: str, value: float | None, target: float | None
+    ) -> frozenset[str]:
         """Count one request for every objective of a signal; None: it will never have a value.
 
-        `target` is the request's own, where its client tightened the promise. Returns whether it
-        missed the strictest of them.
+        `target` is the request's own, where its client tightened the promise. Returns the names of
+        the objectives that it missed.
         """
-        missed = False
+        missed = set()
         for objective in self.objectives:
             if objective.signal == signal and objective.allowed is not None:
                 bound = objective.target if target is None else min(objective.target, target)
                 bad = value is None or value > bound
                 self.tallies[objective.name].add(now_s, bad)
-                missed = missed or bad
-        return missed
+                if bad:
+                    missed.add(objective.name)
+        return frozenset(missed)
 
     def any_bad(self, now_s: float) -> bool:
         """Whether anything at all speaks against the promise: cheap, and asked every tick."""
@@ -64,35 +76,43 @@ class IntentSignals:
         """An action has changed what is measured: what came before it proves nothing any more."""
         for tally in self.tallies.values():
             tally.clear()
+        self._fresh_cost = Rate((self.window_s,))
 
     def measured(self, now_s: float) -> list[MeasuredObjective]:
-        """Each objective against its target. `severity` is measured / promised, clamped; None where
-        nothing was measured."""
-        return [self._measured(objective, now_s) for objective in self.objectives]
+        """Each objective against its target, for people. `severity` is measured / promised, clamped;
+        None where nothing was measured."""
+        return [self._measured(objective, now_s, self.cost) for objective in self.objectives]
 
-    def _measured(self, objective: Objective, now_s: float) -> MeasuredObjective:
+    def evidence(self, now_s: float) -> list[MeasuredObjective]:
+        """As `measured`, but of money only what was spent since the last action counts: what an action
+        could no longer prevent is no reason for the next one."""
+        return [self._measured(objective, now_s, self._fresh_cost) for objective in self.objectives]
+
+    def _measured(self, objective: Objective, now_s: float, cost: Rate) -> MeasuredObjective:
         n, bad = 0, 0
         if objective.allowed is not None:
             n, bad = self.tallies[objective.name].read(now_s)
-        value = self._value(objective, now_s, n, bad)
-        severity = None
-        if value is not None:
-            severity = min(value / objective.target, SEVERITY_MAX) if objective.target else 0.0
-        if n and objective.allowed and bad / n > objective.allowed and severity is not None:
-            severity = max(severity, min(bad / n / objective.allowed, SEVERITY_MAX))
+        if objective.signal == "cost_per_minute":
+            value: float | None = self._per_minute(cost, now_s)
+        else:
+            value = self._value(objective, now_s, n, bad)
         return MeasuredObjective(
             objective=objective.name,
             target=objective.target,
             value=value,
             samples=n,
             bad=bad,
-            severity=severity,
+            severity=_severity(objective, value, n, bad),
         )
+
+    def _per_minute(self, spent: Rate, now_s: float) -> float:
+        """Over the whole window, however little of it there has been: what has been spent in a second is
+        not what will be spent in a minute."""
+        covered_s = self.window_s - 1 + now_s % 1.0
+        return spent.sum(now_s, self.window_s) * 60.0 / covered_s
 
     def _value(self, objective: Objective, now_s: float, n: int, bad: int) -> float | None:
         match objective.signal:
-            case "cost_per_minute":
-                return self.cost.per_second(now_s, self.window_s) * 60.0
             case "error_rate" | "cost_per_request":
                 return self._share_or_mean(objective, now_s, n, bad)
         window: Window = getattr(self, objective.signal)
@@ -104,6 +124,21 @@ class IntentSignals:
             return bad / n if n else None
         served = self.served.sum(now_s, self.window_s)
         return self.cost.sum(now_s, self.window_s) / served if served else None
+
+
+def _severity(objective: Objective, value: float | None, n: int, bad: int) -> float | None:
+    """Measured / promised, or the share of bad ones / allowed where that is too large and larger: where
+    everybody is refused, there is no latency to measure."""
+    found = [] if value is None else [_ratio(value, objective.target)]
+    if n and objective.allowed is not None and bad / n > objective.allowed:
+        found.append(_ratio(bad / n, objective.allowed))
+    return max(found, default=None)
+
+
+def _ratio(measured: float, promised: float) -> float:
+    if promised <= 0.0:
+        return SEVERITY_MAX if measured > 0.0 else 0.0
+    return min(measured / promised, SEVERITY_MAX)
 
 
 class LaneSignals:

@@ -3,6 +3,7 @@
 Writes a lane's limit and nothing else; who is admitted under it is the queue's affair.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Literal
 
@@ -18,6 +19,9 @@ from policies.trim import Trim
 
 TPOT_ALLOWED = 0.05
 """The share of slow requests that a lane is trimmed for: a p95's."""
+THROUGHPUT_SPAN_S = 5
+THROUGHPUT_TICKS = 20
+"""Both are the same five seconds."""
 START_PER_ENDPOINT = 16.0
 """What a model begins with: more than most need, and doubled within a second if it holds back."""
 FULL = 0.9
@@ -44,6 +48,8 @@ class Steering:
         self._bounds: dict[str, PoolBounds] = {}
         self._states: dict[LaneKey, LimitState] = {}
         self._trims: dict[LaneKey, Trim] = {}
+        self._recent: dict[LaneKey, deque[int]] = {}
+        """Requests in flight at the last ticks."""
         self.reasons: dict[LaneKey, limit.Reason] = {}
 
     def bound(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
@@ -84,6 +90,11 @@ class Steering:
         for key, lane in self.lanes():
             state = self._states.get(key) or LimitState(limit=lane.limit)
             bounds = self._lane_bounds(key)
+            self._inflight(key).append(lane.inflight)
+            if reach.only_rehearsed(key, now_s):
+                # A dry run promises not to act: its requests meet the pool's own limit and no other.
+                lane.limit, lane.turned_away = bounds.ceiling, 0
+                continue
             self.trim(key).step(TPOT_ALLOWED, now_s)
             reading = self._read(key, lane, now_s, signals, reach)
             state, reason = limit.step(state, reading, bounds, now_s)
@@ -100,6 +111,9 @@ class Steering:
         if found is None:
             found = self._trims[key] = Trim()
         return found
+
+    def _inflight(self, key: LaneKey) -> deque[int]:
+        return self._recent.setdefault(key, deque(maxlen=THROUGHPUT_TICKS))
 
     def refused(
         self,
@@ -124,7 +138,7 @@ class Steering:
     def _read(
         self, key: LaneKey, lane: Lane, now_s: float, signals: Signals, reach: Reach
     ) -> LimitReading:
-        seen = signals.lane(key)
+        seen, recent = signals.lane(key), self._inflight(key)
         ttft_s = reach.tightest(key, "ttft", now_s)
         late = False
         if ttft_s is not None and lane.prefill.slowdown > QUEUE_INSIDE:
@@ -137,7 +151,8 @@ class Steering:
             binding=_is_binding(lane),
             inflight=lane.inflight,
             upstream_late=late,
-            tokens_per_s=seen.tokens.per_second(now_s, 5),
+            tokens_per_s=seen.tokens.per_second(now_s, THROUGHPUT_SPAN_S),
+            mean_inflight=sum(recent) / len(recent) if recent else None,
             theta=self.trim(key).theta,
         )
 

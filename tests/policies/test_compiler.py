@@ -284,3 +284,41 @@ def test_no_yaml_makes_the_compiler_fail_otherwise_than_it_says(
     except ProblemsFound as exc:
         problems = exc.problems
     assert all(reading.value is not None for reading in readings) or problems
+
+
+# -- ladders ------------------------------------------------------------------------------
+
+
+@pytest.mark.req("INT-2")
+@pytest.mark.parametrize(
+    ("text", "dry"),
+    [
+        ("intents: [{name: a, ladder: [order, {shed: true, dry_run: true}]}]", [False, True]),
+        ("intents: [{name: a, dry_run: true, ladder: [order, shed]}]", [True, True]),
+        ("dry_run: true\nintents: [{name: a, ladder: [order, shed]}]", [True, True]),
+    ],
+)
+def test_a_rehearsed_file_or_intent_rehearses_each_of_its_rungs(
+    compiled: Any, text: str, dry: list[bool]
+) -> None:
+    policy = compiled(text, "intents: [{name: b, ladder: [order]}]")
+    assert [rung.dry_run for rung in policy.intents["a"].ladder] == dry
+    assert policy.intents["a"].dry_run is all(dry)
+    assert [rung.dry_run for rung in policy.intents["b"].ladder] == [False]
+    assert not policy.intents["b"].dry_run
+
+
+@pytest.mark.req("SEC-4", "INT-5")
+def test_a_rung_that_is_there_already_is_told_with_both_places(compiled: Any) -> None:
+    (only,) = problems(
+        compiled, "intents: [{name: a, ladder: [shed, order, {shed: true, dry_run: true}]}]"
+    )
+    assert "a.yaml:1:43: intents[0].ladder[2]: this rung is there already (it is ladder[0])" in only
+    steps = "[{cap_tokens: 512}, {cap_tokens: 256}, {switch_model: small}, {switch_model: near}]"
+    assert len(compiled(f"intents: [{{name: a, ladder: {steps}}}]").intents["a"].ladder) == 4
+
+
+def test_what_could_not_be_read_is_not_called_a_repetition(compiled: Any) -> None:
+    told = problems(compiled, "intents: [{name: a, ladder: [shet, order, shet]}]")
+    assert [line.split(":")[2] for line in told] == ["30", "43"]
+    assert not any("already" in line for line in told)

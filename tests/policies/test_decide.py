@@ -12,13 +12,14 @@ from contracts.catalog import Catalog, ModelCard
 from contracts.decision import Decision
 from contracts.errors import BelowQualityFloor, ModelNotFound, NoReadyBackend
 from contracts.inference import RequestFacts
-from contracts.policy import PolicyFile
+from contracts.policy import PolicyFile, Rung
 from contracts.problems import ProblemsFound
 from contracts.snapshot import PoolSignals, Snapshot
 from contracts.yaml_document import read
 from policies.compiler import compile_policies
 from policies.context import EvaluationContext
 from policies.decide import FAIRNESS_ID_MAX_CHARS, decide
+from policies.held import HOLDOUT, NO_DRAWS, Decline, Draws, HeldRung, Holding
 from policies.policy_set import PolicySet
 
 INTENTS = """
@@ -467,3 +468,230 @@ def test_what_holds_for_every_policy_and_request(
     assert len(decision.constraints.fairness_id or "") <= FAIRNESS_ID_MAX_CHARS
     assert decision.summary().isascii()
     assert msgspec.json.decode(msgspec.json.encode(decision)) is not None
+
+
+# -- what the loop holds --------------------------------------------------------------------
+
+
+def held(action: int, rung: Any, **more: Any) -> HeldRung:
+    return HeldRung(action=action, rung=Rung.parse(rung), **more)
+
+
+def decline(action: int = 9, rung: Any = "shed", **more: Any) -> Decline:
+    told = {"intent": "premium", "below": 20, "pools": frozenset({"cluster"}), "retry_after_s": 4.0}
+    return Decline(action=action, rung=Rung.parse(rung), **{**told, **more})
+
+
+@pytest.fixture(scope="session")
+def held_answer(compiled: Any, catalog: Catalog) -> Any:
+    """`held_answer(holding, draws, rules, **request fields)`."""
+
+    def decided(
+        holding: Holding, draws: Draws = NO_DRAWS, rules: str = "", **fields: Any
+    ) -> Decision:
+        policy = compiled(INTENTS, f"rules:\n{rules}" if rules else "")
+        return decide(policy, catalog, request(**fields), BUSY, holding=holding, draws=draws)
+
+    return decided
+
+
+@pytest.mark.req("INT-3", "INT-5")
+def test_what_is_held_comes_after_the_rules_and_in_its_own_order(held_answer: Any) -> None:
+    holding = Holding(
+        rungs={"interactive": (held(1, {"switch_model": "small"}), held(2, {"cap_tokens": 50}))}
+    )
+    rules = "  - {name: r, then: {max_tokens: 80}}\n"
+    decision = held_answer(holding, rules=rules)
+    assert [(o.rule, o.verdict, o.changes) for o in decision.rules] == [
+        ("r", "applied", ("max_tokens unset -> 80",)),
+        ("rung switch_model", "applied", ("model big -> small",)),
+        ("rung cap_tokens", "applied", ("max_tokens 80 -> 50",)),
+    ]
+    assert (decision.models, decision.shaping.max_tokens) == (("small",), 50)
+    assert decision.treated == (1, 2)
+    assert "rung switch_model: model big -> small" in decision.summary()
+
+
+def test_what_is_held_for_another_intent_is_not_this_ones(held_answer: Any) -> None:
+    holding = Holding(rungs={"premium": (held(1, {"cap_tokens": 5}),)})
+    assert held_answer(holding).treated == ()
+    premium = held_answer(holding, headers={"x-intent": "premium"})
+    assert (premium.treated, premium.shaping.max_tokens) == ((1,), 5)
+    renamed = held_answer(holding, rules="  - {name: r, then: {intent: premium}}\n")
+    assert renamed.treated == (1,), "the intent in force counts"
+
+
+def test_a_rung_that_changes_nothing_for_a_request_has_not_treated_it(held_answer: Any) -> None:
+    holding = Holding(
+        rungs={"interactive": (held(1, {"cap_tokens": 50}, unverified=True), held(2, "order"))}
+    )
+    decision = held_answer(holding, Draws(0.0, 0.0), max_tokens=9)
+    assert (decision.treated, decision.held_out, decision.rules) == ((), (), ())
+
+
+@pytest.mark.req("INT-11")
+def test_a_held_rung_meets_the_floor_like_a_rule(held_answer: Any) -> None:
+    holding = Holding(rungs={"interactive": (held(1, {"switch_model": "tiny"}),)})
+    decision = held_answer(holding)
+    assert verdicts(decision) == ["held_by_floor"]
+    assert (decision.models[0], decision.treated) == ("big", ())
+
+
+@pytest.mark.req("INT-6")
+@pytest.mark.parametrize(
+    ("priority", "unverified", "draw", "spared"),
+    [
+        (0, True, 0.09, True),
+        (-10, True, 0.09, True),
+        (0, True, 0.1, False),
+        (1, True, 0.0, False),  # protected: nobody experiments with it
+        (0, False, 0.0, False),  # proven: nobody needs to
+    ],
+)
+def test_a_tenth_of_the_unprotected_is_spared_until_an_action_is_verified(
+    held_answer: Any, priority: int, unverified: bool, draw: float, spared: bool
+) -> None:
+    holding = Holding(rungs={"interactive": (held(1, {"cap_tokens": 5}, unverified=unverified),)})
+    rules = f"  - {{name: r, then: {{priority: {priority}}}}}\n"
+    decision = held_answer(holding, Draws(spare=draw), rules=rules)
+    assert decision.held_out == ((1,) if spared else ())
+    assert decision.treated == (() if spared else (1,))
+    assert decision.shaping.max_tokens == (None if spared else 5)
+    assert decision.rules[-1].verdict == ("spared" if spared else "applied")
+    assert decision.rules[-1].changes == ("max_tokens unset -> 5",)
+
+
+@pytest.mark.req("INT-2")
+def test_a_rehearsed_rung_is_told_and_changes_nothing(held_answer: Any) -> None:
+    holding = Holding(
+        rungs={"batch": (held(1, {"cap_tokens": 5, "dry_run": True}, unverified=True),)},
+        declines=(decline(rung={"shed": True, "dry_run": True}),),
+    )
+    decision = held_answer(holding, Draws(0.0, 0.0), headers={"x-intent": "batch"})
+    assert [(o.rule, o.verdict) for o in decision.rules] == [
+        ("rung shed", "dry_run"),
+        ("rung cap_tokens", "dry_run"),
+    ]
+    assert (decision.treated, decision.held_out, decision.shed_for) == ((), (), None)
+    assert (decision.shaping.reject, decision.shaping.max_tokens) == (None, None)
+
+
+@pytest.mark.req("INT-5")
+def test_who_is_turned_away_is_told_for_whose_sake_and_when_to_come_back(held_answer: Any) -> None:
+    holding = Holding(
+        declines=(decline(share=0.5, sheddable_only=True),),
+        rungs={"batch": (held(1, {"cap_tokens": 5}),)},
+    )
+    decision = held_answer(holding, Draws(shed=0.49), headers={"x-intent": "batch"})
+    assert decision.shed_for == "premium"
+    assert decision.treated == (9,), "and no rung shapes what is refused"
+    assert decision.models == ()
+    reject = decision.shaping.reject
+    assert (reject.status, reject.retry_after_s) == (503, 4.0)
+    assert "higher priority than -10" in reject.message
+    assert [(o.rule, o.why) for o in decision.rules] == [
+        ("rung shed", "for the sake of intent premium")
+    ]
+    spared = held_answer(holding, Draws(shed=0.5), headers={"x-intent": "batch"})
+    assert (spared.shed_for, spared.treated) == (None, (1,))
+
+
+@pytest.mark.req("INT-5")
+def test_only_lower_classes_of_the_same_pool_are_turned_away(held_answer: Any) -> None:
+    shed = Holding(declines=(decline(sheddable_only=True),))
+    refuse = Holding(declines=(decline(rung="refuse"),))
+    calm = Draws(shed=0.0)
+    assert held_answer(shed, calm).shaping.reject is None, "interactive may not be shed"
+    assert held_answer(refuse, calm).shed_for == "premium"
+    premium = {"x-intent": "premium"}
+    assert held_answer(refuse, calm, headers=premium).shaping.reject is None
+    batch = {"x-intent": "batch"}
+    assert held_answer(refuse, calm, headers=batch).shed_for == "premium"
+    assert held_answer(refuse, calm, headers=batch, model="tiny").shed_for is None, "elsewhere"
+
+
+def test_a_rehearsed_request_is_neither_spared_nor_turned_away(held_answer: Any) -> None:
+    """`explain` has no draws: it is told what would usually happen."""
+    holding = Holding(
+        declines=(decline(share=0.99),),
+        rungs={"batch": (held(1, {"cap_tokens": 5}, unverified=True),)},
+    )
+    decision = held_answer(holding, headers={"x-intent": "batch"})
+    assert (decision.shed_for, decision.treated) == (None, (1,))
+
+
+def test_a_rule_that_refuses_has_the_last_word(held_answer: Any) -> None:
+    holding = Holding(
+        declines=(decline(rung="refuse"),), rungs={"interactive": (held(1, "order"),)}
+    )
+    decision = held_answer(holding, Draws(0.0, 0.0), "  - {name: no, then: {reject: {}}}\n")
+    assert [o.rule for o in decision.rules] == ["no"]
+    assert (decision.shed_for, decision.treated) == (None, ())
+
+
+def test_a_hedge_is_for_the_shell_to_carry_out(held_answer: Any) -> None:
+    holding = Holding(rungs={"interactive": (held(1, "hedge", hedge_after_s=0.6),)})
+    assert held_answer(holding).hedge_after_s == 0.6
+    assert held_answer(Holding()).hedge_after_s is None
+
+
+HELD = st.builds(
+    lambda rung, dry, unverified: HeldRung(
+        action=1, rung=structs.replace(Rung.parse(rung), dry_run=dry), unverified=unverified
+    ),
+    st.sampled_from(
+        [
+            "reroute",
+            "hedge",
+            {"cap_tokens": 3},
+            *({"switch_model": f"m{nth}"} for nth in range(4)),
+        ]
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+HOLDINGS = st.builds(
+    lambda i0, i1, below, share: Holding(
+        rungs={"i0": tuple(i0), "i1": tuple(i1)},
+        declines=(decline(below=below, share=share, pools=frozenset({"p0"})),),
+    ),
+    st.lists(HELD, max_size=4),
+    st.lists(HELD, max_size=4),
+    st.integers(-1, 2),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+DRAWS = st.builds(Draws, st.sampled_from([0.0, 0.09, 0.5]), st.sampled_from([0.0, 0.49, 0.9]))
+
+
+@pytest.mark.req("INT-2", "INT-6", "INT-11")
+@given(world=worlds(), facts=FACTS, holding=HOLDINGS, draws=DRAWS)
+def test_what_holds_whatever_the_loop_holds(
+    world: tuple[PolicySet, Catalog], facts: RequestFacts, holding: Holding, draws: Draws
+) -> None:
+    policy, catalog = world
+
+    def decided(**more: Any) -> Decision | None:
+        try:
+            return decide(policy, catalog, facts, Snapshot(), holding=holding, draws=draws, **more)
+        except (BelowQualityFloor, ModelNotFound, NoReadyBackend):
+            return None
+
+    decision = decided()
+    assert decided() == decision
+    if decision is None:
+        return
+    floor = policy.intent(decision.intent).quality_floor
+    for name in decision.models:
+        quality = catalog.models[name].quality
+        assert floor is None or (name == facts.model if quality is None else quality >= floor)
+    assert len(set(decision.models)) == len(decision.models)
+    if decision.shaping.reject is None:
+        assert decision.models[0] == decision.shaping.model
+        assert decision.shed_for is None
+    if decision.held_out:
+        assert draws.spare < HOLDOUT
+        assert decision.shaping.priority <= 0
+    if decision.shed_for is not None:
+        assert decision.shaping.priority < holding.declines[0].below
+    acted = {o.rule for o in decision.rules if o.verdict == "applied" and o.rule[:5] == "rung "}
+    assert bool(acted) == bool(decision.treated)

@@ -1,4 +1,4 @@
-"""What one rule does to a request; what rules do together is in `test_decide`."""
+"""What one rule or one held rung does to a request; what they do together is in `test_decide`."""
 
 from typing import Any
 
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from contracts.catalog import Catalog
 from contracts.decision import Rejection
 from contracts.inference import RequestFacts
-from contracts.policy import Intent, Reject, Then
+from contracts.policy import Intent, Reject, Rung, Then
 from contracts.problems import Position
 from contracts.quantities import Duration, Share
-from policies.effects import REJECT_MESSAGE, Effect, Shape, apply, begin
+from policies.effects import REJECT_MESSAGE, Effect, Shape, apply, begin, hold
+from policies.held import HeldRung
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import Choice
 
@@ -196,3 +197,144 @@ def test_what_holds_after_any_rules(
             assert floor == 0 or (name == model if quality is None else quality >= floor)
     if operation == "embedding":
         assert shape.max_tokens == asked
+
+
+# -- rungs that the loop holds ----------------------------------------------------------------
+
+RUNG_TEXTS: list[Any] = [
+    "order",
+    "hold_back",
+    "reroute",
+    "hedge",
+    "shed",
+    "refuse",
+    *({"switch_model": name} for name in ("big", "small", "tiny", "near", "unrated", "later")),
+    {"cap_tokens": 3},
+    {"reduce_batching": 0.5},
+]
+
+
+def held(rung: Any, **more: Any) -> HeldRung:
+    return HeldRung(action=7, rung=Rung.parse(rung), **more)
+
+
+def holding(
+    catalog: Catalog,
+    rung: Any,
+    *,
+    intent: Intent = INTERACTIVE,
+    shape: Shape | None = None,
+    **more: Any,
+) -> Effect:
+    fields = {name: more.pop(name) for name in ("model", "max_tokens", "operation") if name in more}
+    request = facts(**fields)
+    return hold(held(rung, **more), shape or begin(intent, request, catalog), request, catalog)
+
+
+@pytest.mark.req("INT-5")
+def test_a_held_switch_brings_in_its_model_with_its_own_route(catalog: Catalog) -> None:
+    done = holding(catalog, {"switch_model": "small"})
+    assert (done.verdict, done.changes) == ("applied", ("model big -> small",))
+    assert done.shape.models == ("small",)
+    assert done.shape.choices == (Choice("big"), Choice("small"))
+
+
+@pytest.mark.req("INT-5")
+@pytest.mark.parametrize("asked", ["small", "near"])
+def test_who_has_asked_for_something_as_small_keeps_it(catalog: Catalog, asked: str) -> None:
+    """Never to a model that is rated above the one in force: that would be no relief."""
+    other = {"small": "near", "near": "big"}[asked]
+    done = holding(catalog, {"switch_model": other}, model=asked)
+    assert (done.verdict, done.changes) == ("applied", ())
+    assert done.shape.model == asked
+
+
+@pytest.mark.req("INT-11")
+def test_a_held_switch_is_held_by_the_floor(catalog: Catalog) -> None:
+    done = holding(catalog, {"switch_model": "tiny"})
+    assert (done.verdict, done.changes) == ("held_by_floor", ())
+    assert done.why == "tiny has quality 0.3; the floor of intent interactive is 0.6"
+    assert done.shape.model == "big"
+    unrated = holding(catalog, {"switch_model": "unrated"})
+    assert unrated.shape.model == "big"
+
+
+def test_a_model_that_no_backend_lists_is_not_switched_to(catalog: Catalog) -> None:
+    done = holding(catalog, {"switch_model": "later"})
+    assert (done.changes, done.shape.model) == ((), "big")
+
+
+@pytest.mark.req("INT-5")
+@pytest.mark.parametrize(
+    ("asked", "given", "changes"),
+    [
+        (None, 3, ("max_tokens unset -> 3",)),
+        (9, 3, ("max_tokens 9 -> 3",)),
+        (2, 2, ()),
+    ],
+)
+def test_a_held_cap_lowers_and_never_raises(
+    catalog: Catalog, asked: int | None, given: int, changes: tuple[str, ...]
+) -> None:
+    done = holding(catalog, {"cap_tokens": 3}, max_tokens=asked)
+    assert (done.shape.max_tokens, done.changes) == (given, changes)
+    embedding = holding(catalog, {"cap_tokens": 3}, operation="embedding")
+    assert embedding.shape.max_tokens is None
+
+
+@pytest.mark.req("INT-5", "INT-11")
+def test_rerouted_the_first_good_model_elsewhere_leads_and_the_others_stay(
+    catalog: Catalog,
+) -> None:
+    done = holding(catalog, "reroute")
+    assert done.shape.models == ("near", "big", "small")
+    assert done.changes == ("model big -> near",)
+    nowhere = holding(catalog, "reroute", model="small")
+    assert (nowhere.changes, nowhere.shape.models) == ((), ("small",))
+    unservable = holding(catalog, "reroute", model="tiny")
+    assert unservable.shape.models == ()
+
+
+def test_who_is_confined_to_a_pool_is_not_rerouted_out_of_it(catalog: Catalog) -> None:
+    confined = effect(catalog, ruled(pool="cluster")).shape
+    assert holding(catalog, "reroute", shape=confined).shape == confined
+
+
+@pytest.mark.req("INT-5")
+def test_a_hedge_tells_after_how_long(catalog: Catalog) -> None:
+    done = holding(catalog, "hedge", hedge_after_s=0.7)
+    assert done.shape.hedge_after_s == 0.7
+    assert done.changes == ("hedge_after_s unset -> 0.7",)
+
+
+@pytest.mark.parametrize("rung", ["order", "hold_back", "shed", "refuse", {"reduce_batching": 0.5}])
+def test_a_rung_that_changes_a_pool_leaves_the_request_alone(catalog: Catalog, rung: Any) -> None:
+    done = holding(catalog, rung)
+    assert done == Effect(shape=begin(INTERACTIVE, facts(), catalog), verdict="applied")
+
+
+@pytest.mark.req("INT-5", "INT-11")
+@given(
+    rungs=st.lists(st.sampled_from(RUNG_TEXTS), max_size=6),
+    rules=st.lists(RULES, max_size=3),
+    model=MODELS,
+    asked=st.one_of(st.none(), st.integers(1, 5)),
+)
+def test_what_holds_after_any_rungs(
+    rungs: list[Any], rules: list[CompiledRule], model: str, asked: int | None, catalog: Catalog
+) -> None:
+    request = facts(model=model, max_tokens=asked)
+    shape = begin(INTERACTIVE, request, catalog)
+    for rule in rules:
+        shape = apply(rule, shape, request, POLICY, catalog).shape
+    floor = shape.intent.quality_floor or 0.0
+    for rung in rungs:
+        before = shape
+        done = hold(held(rung), before, request, catalog)
+        shape = done.shape
+        assert bool(done.changes) == (shape != before)
+        assert (shape.intent, shape.priority) == (before.intent, before.priority)
+        assert (shape.max_tokens or 9) <= (before.max_tokens or 9)
+        for name in shape.models:
+            quality = catalog.models[name].quality
+            assert floor == 0 or (name == model if quality is None else quality >= floor)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from policies.limit import (
     EXPIRED_FACTOR,
     FOLDS,
+    GAIN_FOLDS,
     GROW_MAX,
     HOPELESS_S,
-    MIN_FOLDS,
     OPEN_S,
     PROBE_AGAIN_S,
     PROBE_FACTOR,
@@ -378,9 +378,9 @@ def test_noise_does_not_stop_it_while_more_gives_more() -> None:
 
 
 def test_without_an_objective_few_seconds_prove_nothing() -> None:
-    history = grown_without_objective(lambda n: 1000.0, 2 * MIN_FOLDS)
+    history = grown_without_objective(lambda n: 1000.0, 2 * GAIN_FOLDS)
     reasons = [reason for _, reason in history]
-    assert reasons.index("throughput_flat") >= 4 * (MIN_FOLDS - 1)
+    assert reasons.index("throughput_flat") >= 4 * (GAIN_FOLDS - 1)
 
 
 def test_concurrency_and_throughput_are_noted_once_a_second_for_as_long_as_they_count() -> None:
