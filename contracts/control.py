@@ -130,6 +130,8 @@ class LoopDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     expected_share: float | None = None
     expected_within_s: float | None = None
     load_rps: float | None = None
+    needed_rps: float | None = None
+    """The load that an action was needed at, which a `descend` is well below of."""
     for_s: float | None = None
     """How long there was calm, before a `descend`; how long nobody had renewed it, before a `lapse`."""
     trial: TrialNumbers | None = None

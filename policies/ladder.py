@@ -106,12 +106,14 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Descend(msgspec.Struct, frozen=True):
-    """After `calm_s` of calm. `usd` is what a promise of cost would measure without it."""
+    """After `calm_s` of calm, at `load_rps`, where it was needed at `needed_rps`. `usd` is what a promise
+    of cost would measure without it."""
 
     action: Action
     calm_s: float
     load_rps: float
     usd: float | None
+    needed_rps: float
 
 
 class Stuck(msgspec.Struct, frozen=True):
@@ -167,6 +169,8 @@ class Ladder:
         """One tick. The caller carries out the moves in order."""
         worst = self._proven_violation(view)
         self._note_calm(now_s, view)
+        for action in self.held[-1:]:  # a load that came later is the newer rung's affair
+            self._memory[action.index].still(view.load_rps, action.since_s, now_s)
         pending = self.pending
         if pending is not None:
             return self._judge(pending, now_s, view)
@@ -197,9 +201,12 @@ class Ladder:
         self, seen: MeasuredObjective, now_s: float, view: View, escalates: int | None = None
     ) -> list[Move]:
         objective = self.objectives[seen.objective]
+        needed = self._needed_again(objective, now_s, view)
         reasons = []
         for index, rung in enumerate(self.rungs):
             why_not = self._why_not(index, rung, objective, now_s, view)
+            if not why_not and needed is not None and index < needed:
+                why_not = f"{label(self.rungs[needed])} proved necessary lately"
             if why_not:
                 reasons.append(f"{label(rung)}: {why_not}")
                 continue
@@ -210,6 +217,14 @@ class Ladder:
             return []
         self._stuck = True
         return [Stuck(seen, tuple(reasons), escalates)]
+
+    def _needed_again(self, objective: Objective, now_s: float, view: View) -> int | None:
+        """The rung that mended this objective not long ago, if it can be taken now."""
+        for index, rung in enumerate(self.rungs):
+            memory = self._memory.get(index)
+            if memory is not None and memory.needed_again(objective.name, now_s):
+                return None if self._why_not(index, rung, objective, now_s, view) else index
+        return None
 
     def _why_not(
         self, index: int, rung: Rung, objective: Objective, now_s: float, view: View
@@ -239,7 +254,7 @@ class Ladder:
         memory = self._memory[action.index]
         if is_kept(verdict, action.index):
             if verdict == "confirmed":
-                memory.proved()
+                memory.proved(action.objective.name)
             return [Judged(action, verdict, False, numbers)]
         self._leave(action, now_s)
         memory.ban(now_s)
@@ -289,8 +304,10 @@ class Ladder:
     def _descend(self, now_s: float, view: View) -> Move:
         action, since_s = self.held[-1], self._calm_since_s
         calm_s = 0.0 if since_s is None else now_s - since_s
+        needed_rps = self._memory[action.index].load_rps
         self._leave(action, now_s)
-        return Descend(action, calm_s, view.load_rps, view.cost_without(action))
+        usd = view.cost_without(action)
+        return Descend(action, calm_s, view.load_rps, usd, needed_rps)
 
     def _leave(self, action: Action, now_s: float) -> None:
         self.held.remove(action)

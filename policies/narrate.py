@@ -100,6 +100,7 @@ def descend(name: str, move: Descend, now_s: float) -> LoopDecision:
         target=action.objective.target,
         measured=move.usd,
         load_rps=move.load_rps,
+        needed_rps=move.needed_rps,
         for_s=move.calm_s,
     )
 
@@ -189,9 +190,10 @@ def _why(seen: MeasuredObjective) -> str:
         return (
             f"cost_per_request {seen.value or 0.0:.3g} USD against {seen.target:.3g} USD {counts}"
         )
-    measured = "nothing in time" if seen.value is None else f"{_seconds(seen.value)}"
-    sign = ">" if seen.value is not None and seen.value > seen.target else "against"
-    return f"{seen.objective} {measured} {sign} {_seconds(seen.target)} {counts}"
+    if seen.value is not None and seen.value > seen.target:
+        return f"{seen.objective} {_seconds(seen.value)} > {_seconds(seen.target)} {counts}"
+    # Those that were answered were in time, or none was: the rest is what breaks the promise.
+    return f"{seen.objective} {_seconds(seen.target)} not kept {counts}"
 
 
 def _proof(move: Judged) -> str:

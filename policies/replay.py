@@ -196,7 +196,7 @@ def _judged(decision: LoopDecision, book: Book) -> str:
         book.leave(number, decision.at_s).ban(decision.at_s)
         book.rolled_back = decision
     elif decision.verdict == "confirmed":
-        book.memory[action.index].proved()
+        book.memory[action.index].proved(action.objective.name)
     return why
 
 
@@ -223,6 +223,8 @@ def _descended(decision: LoopDecision, book: Book) -> str:
     number, now_s, pending = decision.action or 0, decision.at_s, book.pending
     action, newest = book.held[number], max(book.held)
     memory = book.memory[action.index]
+    # The loads between the climb and now are not in the log, the highest that counted is.
+    memory.load_rps = max(memory.load_rps, decision.needed_rps or 0.0)
     changed_s = book.changed_s
     why = ""
     if number != newest:

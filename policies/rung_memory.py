@@ -38,6 +38,8 @@ class RungMemory(msgspec.Struct):
     """How often it was taken again soon after it had been given back."""
     banned_until_s: float = float("-inf")
     bans: int = 0
+    proven_for: str = ""
+    """The objective that it was confirmed to mend when it was held last."""
 
     @property
     def patience_s(self) -> float:
@@ -56,18 +58,32 @@ class RungMemory(msgspec.Struct):
         self.trusted_until_s = now_s + TRUST_S * 2.0**self.again
         return soon
 
+    def still(self, load_rps: float, since_s: float, now_s: float) -> None:
+        """It is held since then. What a load is counted over reaches back before a step that made the
+        rung necessary, so the count of the next half minute is part of what it was needed at."""
+        if now_s - since_s <= LOAD_SPAN_S:
+            self.load_rps = max(self.load_rps, load_rps)
+
     def left(self, since_s: float, now_s: float) -> None:
         """It was held from `since_s` until now."""
         self.left_s, self.dwell_s = now_s, now_s - since_s
 
     def ban(self, now_s: float) -> None:
         """It was of no use: not again for a while, and longer each time."""
+        self.proven_for = ""
         self.banned_until_s = now_s + QUARANTINE_S * 2.0**self.bans
         self.bans = min(self.bans + 1, BACKOFF_MAX)
 
-    def proved(self) -> None:
-        """It was of use."""
+    def proved(self, objective: str) -> None:
+        """It was of use for that objective."""
         self.bans = 0
+        self.proven_for = objective
+
+    def needed_again(self, objective: str, now_s: float) -> bool:
+        """Whether it mended this objective, and was given back not long ago: then there is no need to try
+        gentler rungs first."""
+        soon_s = FLAP_FACTOR * max(self.dwell_s, CALM_S)
+        return self.proven_for == objective and now_s - self.left_s < soon_s
 
     def banned(self, now_s: float) -> bool:
         return now_s < self.banned_until_s

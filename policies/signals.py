@@ -14,6 +14,7 @@ from policies.window import Rate, Tally, Window
 
 SPANS_S = (5, 30, 300)
 MIN_WINDOW_S, MAX_WINDOW_S = 5, 300
+MINUTE_S = 60
 MAX_CALLERS = 1000
 FRESH_S, STALE_S = 1.0, 3.0
 """Live TPOT: samples of the last second, or of the last three where those are few."""
@@ -39,8 +40,10 @@ class IntentSignals:
         }
         self.arrivals, self.served = Rate(spans), Rate(spans)
         self.refused, self.shed, self.failed = Rate(spans), Rate(spans), Rate(spans)
-        self.tokens, self.cost = Rate(spans), Rate(spans)
-        self._fresh_cost = Rate((self.window_s,))
+        self._cost_span_s = max(self.window_s, MINUTE_S)
+        self.tokens = Rate(spans)
+        self.cost = Rate(tuple(sorted({*spans, self._cost_span_s})))
+        self._fresh_cost = Rate((self._cost_span_s,))
         """What was spent since the last action."""
 
     def pay(self, now_s: float, usd: float) -> None:
@@ -76,7 +79,7 @@ class IntentSignals:
         """An action has changed what is measured: what came before it proves nothing any more."""
         for tally in self.tallies.values():
             tally.clear()
-        self._fresh_cost = Rate((self.window_s,))
+        self._fresh_cost = Rate((self._cost_span_s,))
 
     def measured(self, now_s: float) -> list[MeasuredObjective]:
         """Each objective against its target, for people. `severity` is measured / promised, clamped;
@@ -106,10 +109,10 @@ class IntentSignals:
         )
 
     def _per_minute(self, spent: Rate, now_s: float) -> float:
-        """Over the whole window, however little of it there has been: what has been spent in a second is
-        not what will be spent in a minute."""
-        covered_s = self.window_s - 1 + now_s % 1.0
-        return spent.sum(now_s, self.window_s) * 60.0 / covered_s
+        """Over a whole minute at least, however little of it there has been: what has been spent in a
+        second, or in a busy half minute, is not what will be spent in a minute."""
+        covered_s = self._cost_span_s - 1 + now_s % 1.0
+        return spent.sum(now_s, self._cost_span_s) * 60.0 / covered_s
 
     def _value(self, objective: Objective, now_s: float, n: int, bad: int) -> float | None:
         match objective.signal:

@@ -470,6 +470,7 @@ def test_whether_the_newest_may_go_is_a_matter_of_its_own_load() -> None:
     scene = Scene()
     scene.load_rps = 5.0
     scene.confirmed()
+    assert scene.calm(31.0, seen(severity=0.8)) == []
     scene.load_rps = 50.0
     newest = scene.confirmed()
     scene.load_rps = 20.0
@@ -500,6 +501,49 @@ def test_flapping_doubles_patience_and_is_counted() -> None:
         waited.append(scene.now_s - since_s)
     assert waited == pytest.approx([CALM_S, 2 * CALM_S, 4 * CALM_S], abs=1.0)
     assert scene.ladder.flaps == 2
+
+
+def test_the_load_of_the_half_minute_after_a_step_is_what_a_rung_was_needed_at() -> None:
+    """What is counted over thirty seconds is half of what it will be, five seconds after a doubling."""
+    scene = Scene()
+    scene.load_rps = 5.0
+    scene.confirmed()
+    scene.load_rps = 11.0
+    assert scene.calm(20.0, seen(severity=0.8)) == []
+    assert scene.calm(20.0, seen(severity=0.8)) == []
+    scene.load_rps = 50.0
+    assert scene.calm(60.0, seen(severity=0.8)) == [], "what comes later says nothing of the need"
+    scene.load_rps = 9.5
+    assert scene.calm(60.0, KEPT) == []
+    scene.load_rps = 6.0
+    (move,) = scene.calm(60.0, KEPT)
+    assert isinstance(move, Descend)
+    assert move.needed_rps == 11.0
+
+
+def test_a_rung_that_proved_necessary_is_taken_again_without_trying_gentler_ones() -> None:
+    scene = Scene(Rung("order"), Rung("switch_model", "small"))
+    scene.useless["order"] = "no two callers wait"
+    scene.confirmed()
+    scene.load_rps = 1.0
+    scene.calm(60.0, KEPT)
+    assert scene.held == []
+    scene.useless.clear()
+    scene.load_rps = 10.0
+    again = scene.climb()
+    assert again.action.rung.action == "switch_model"
+    assert again.passed_over == ("order: switch_model small proved necessary lately",)
+
+
+def test_long_after_it_was_given_back_gentler_rungs_come_first_again() -> None:
+    scene = Scene(Rung("order"), Rung("switch_model", "small"))
+    scene.useless["order"] = "no two callers wait"
+    scene.confirmed()
+    scene.load_rps = 1.0
+    scene.calm(60.0, KEPT)
+    scene.useless.clear()
+    scene.now_s += 10_000.0
+    assert scene.climb().action.rung.action == "order"
 
 
 def test_a_rehearsed_rung_is_given_back_in_calm_whatever_the_load() -> None:

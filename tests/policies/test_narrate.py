@@ -93,13 +93,13 @@ def test_an_action_says_what_was_done_why_and_what_is_expected_by_when() -> None
         (
             TTFT,
             seen(TTFT, 0.6312, 100, 12),
-            "ttft_p95 631 ms against 800 ms (12 of 100 late or refused)",
+            "ttft_p95 800 ms not kept (12 of 100 late or refused)",
             "ttft_p95 < 800 ms for all but 7%",
         ),
         (
             TTFT,
             seen(TTFT, None, 30, 30),
-            "ttft_p95 nothing in time against 800 ms (30 of 30 late or refused)",
+            "ttft_p95 800 ms not kept (30 of 30 late or refused)",
             "ttft_p95 < 800 ms for all but 60%",
         ),
         (
@@ -239,10 +239,11 @@ def test_a_verdict_is_said_with_its_proof(
 def test_an_action_that_is_given_back_says_how_long_it_was_held() -> None:
     made = action(MINUTE)
     made.words = "capped tokens at 256 for interactive"
-    told = narrate.descend("interactive", Descend(made, 31.0, 4.5, 1.2), 184.4)
+    told = narrate.descend("interactive", Descend(made, 31.0, 4.5, 1.2, 9.0), 184.4)
     assert told.words == "no longer needed after 84 s: capped tokens at 256 for interactive"
     assert (told.kind, told.action, told.for_s) == ("descend", 7, 31.0)
     assert (told.load_rps, told.objective, told.measured) == (4.5, "cost_per_minute", 1.2)
+    assert told.needed_rps == 9.0
 
 
 def test_a_lapse_says_that_nobody_renewed_it() -> None:
@@ -278,7 +279,7 @@ def test_a_limit_that_is_opened_says_where_and_why() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0404, "40.4 ms"), (0.8, "800 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (61.23, "61.2 s")],
+    [(0.8014, "801 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (61.23, "61.2 s")],
 )
 def test_seconds_are_said_with_three_figures(seconds: float, shown: str) -> None:
     words = climbed(TTFT, seen(TTFT, seconds, 100, 30)).words
