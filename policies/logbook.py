@@ -44,6 +44,12 @@ class Book:
         memory = self.memory.get(index)
         return own_reason(self.rungs[index], objective, memory, held=held, now_s=now_s)
 
+    def proved_necessary(self, name: str, objective: Objective, now_s: float) -> bool:
+        """Whether the rung of that label mended this objective not long ago."""
+        index = self.labels.index(name) if name in self.labels else -1
+        memory = self.memory.get(index)
+        return memory is not None and memory.needed_again(objective.name, now_s)
+
     def take(self, climb: LoopDecision, index: int, objective: Objective) -> None:
         """An action is in force from now on. One that only rehearses is never judged."""
         memory = self.memory.setdefault(index, RungMemory())

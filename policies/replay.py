@@ -26,6 +26,7 @@ from policies.rungs import KINDS
 from policies.trial import expectation, verdict_of
 
 _OWN_REASONS = ("held already", "cannot help", "did not help lately")
+_NECESSARY = " proved necessary lately"
 _CLOCK_S = 0.001
 """Two ways to subtract the same times may differ by less."""
 
@@ -154,7 +155,11 @@ def _reasons_differ(decision: LoopDecision, book: Book, objective: Objective, up
         return "its reasons are not those of the gentler rungs"
     for index, (name, _, reason) in enumerate(told):
         mine = book.own_reason(index, objective, decision.at_s)
-        if not reason or (mine != reason and (mine or reason.startswith(_OWN_REASONS))):
+        wrong = mine != reason and (bool(mine) or reason.startswith(_OWN_REASONS))
+        if reason.endswith(_NECESSARY):
+            necessary = reason.removesuffix(_NECESSARY)
+            wrong = not book.proved_necessary(necessary, objective, decision.at_s)
+        if wrong or not reason:
             return f"{name}: {reason or 'no reason'}, and not {mine or 'that'}"
     return ""
 

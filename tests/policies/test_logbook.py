@@ -62,3 +62,9 @@ def test_what_has_left_is_remembered_as_the_ladder_remembers_it() -> None:
     assert book.own_reason(0, objective, 151.0) == "did not help lately"
     book.take(climb(4, 160.0), 0, objective)
     assert memory.patience_s == 2 * CALM_S, "taken again too soon"
+    assert not book.proved_necessary("order", objective, 161.0)
+    memory.proved("ttft_p95")
+    book.leave(4, 170.0)
+    assert book.proved_necessary("order", objective, 171.0)
+    assert not book.proved_necessary("cap_tokens 9", objective, 171.0)
+    assert not book.proved_necessary("shed", objective, 171.0)

@@ -123,9 +123,10 @@ def test_what_shapes_requests_is_handed_to_their_own_intent() -> None:
 def test_a_holding_ends_with_the_first_lease_that_runs_out() -> None:
     scene = Scene()
     first, second = scene.hold({"cap_tokens": 64}), scene.hold({"switch_model": "small"})
-    first.lease_until_s, second.lease_until_s = 170.0, 150.0
-    scene.apply()
-    assert scene.holding.until_s == 150.0
+    for leases in ((170.0, 150.0), (150.0, 170.0)):
+        first.lease_until_s, second.lease_until_s = leases
+        scene.apply()
+        assert scene.holding.until_s == 150.0
 
 
 @pytest.mark.req("INT-6")
@@ -252,6 +253,9 @@ def test_batching_is_reduced_to_a_share_of_what_ran_when_it_began() -> None:
     tighter = scene.hold({"reduce_batching": "25%"})
     scene.apply()
     assert scene.steering.caps[SIM] == 2.0, "the tighter of two counts"
+    scene.ladders["interactive"].held.reverse()
+    scene.apply()
+    assert scene.steering.caps[SIM] == 2.0, "whichever came first"
     scene.ladders["interactive"].held.remove(tighter)
     scene.apply()
     assert scene.steering.caps[SIM] == 8.0

@@ -153,6 +153,8 @@ def test_new_policies_begin_a_new_book() -> None:
         ({"passed_over": ("order: ",)}, "order: no reason, and not that"),
         ({"passed_over": ("order: held already",)}, "order: held already, and not that"),
         ({"passed_over": ("order",)}, "order: no reason, and not that"),
+        ({"passed_over": ("order: shed proved necessary lately",)}, "order: shed proved necessary"),
+        ({"passed_over": ("order: it proved necessary lately",)}, "order: it proved necessary"),
         ({"expected_share": 0.9}, "it would expect "),
         ({"escalates": 99}, "action 99 was not rolled back for want of effect just then"),
     ],
@@ -343,3 +345,27 @@ def test_flapping_made_it_more_patient_and_the_log_shows_that() -> None:
     hasty = structs.replace(entries[given_back[1]], for_s=31.0)
     entries = [*entries[: given_back[1]], hasty]
     assert replay(entries, quick)[-1].why == "calm for less than 60 s"
+
+
+def test_a_rung_that_proved_necessary_goes_before_gentler_ones_in_the_replay_too() -> None:
+    policy = policy_set(
+        """
+intents:
+  - name: interactive
+    match: {header: {x-intent: interactive}}
+    objectives: {ttft_p95: 1s}
+    priority: 10
+    window: 10s
+    ladder: [hold_back, {switch_model: small}]
+  - {name: batch, match: {header: {x-intent: batch}}, priority: -10}
+"""
+    )
+    alone = Phase(seconds=20.0, rps={"interactive": 8.0}, late=0.5)
+    quiet = Phase(seconds=60.0, rps={"interactive": 0.5})
+    together = Phase(seconds=20.0, rps={"interactive": 8.0, "batch": 1.0}, late=0.5)
+    entries = Feed(policy, relief={"switch_model": 0.0}).run(alone, quiet, together).said
+    again = next(n for n, d in enumerate(entries) if n and d.kind == "climb")
+    assert entries[again].passed_over == ("hold_back: switch_model small proved necessary lately",)
+    assert all(one.agrees for one in replay(entries, policy))
+    unproven = [d for d in entries[: again + 1] if d.verdict is None]
+    assert not replay(unproven, policy)[-1].agrees

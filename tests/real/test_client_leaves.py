@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.llama_server import MODEL, PREDICTED, LlamaServer
 from tests.support.processes import eventually
-from tests.support.setpoint_server import Gateway, Llmd
+from tests.support.setpoint_server import Gateway, Llmd, in_front_of
 from tests.support.wire import Streamed
 
 pytestmark = [pytest.mark.real, pytest.mark.req("RUN-5")]
@@ -126,18 +126,20 @@ def test_whoever_leaves_the_queue_never_reaches_the_engine(
 
 @pytest.mark.req("ENG-1")
 def test_the_fifth_request_waits_in_the_gateway_and_not_in_llama(
-    through_llama: Gateway, llama: LlamaServer
+    make_gateway: Callable[[str], Gateway], llama: LlamaServer
 ) -> None:
+    # A gateway that has not learned yet how slow four at once are here: its limit is the slots.
+    gateway = make_gateway(in_front_of("llamacpp", llama))
     eventually(lambda: not llama.busy(), "the server is idle", every_s=MODEST_S)
-    url = f"{through_llama.v1}/chat/completions"
+    url = f"{gateway.v1}/chat/completions"
     clients = [Streamed(url, endless(MODEL, stream=True)) for _ in range(5)]
     try:
         eventually(
-            lambda: through_llama.metrics().total("setpoint_pool_queued_requests") == 1,
+            lambda: gateway.metrics().total("setpoint_pool_queued_requests") == 1,
             "one waits in the gateway",
         )
         assert llama.metrics().total("llamacpp:requests_deferred") == 0
-        assert through_llama.metrics().total("setpoint_pool_limit_requests") == llama.slots_total
+        assert gateway.metrics().total("setpoint_pool_limit_requests") == llama.slots_total
     finally:
         for client in clients:
             client.close()
