@@ -18,6 +18,7 @@ from contracts.snapshot import Snapshot
 from policies.decide import decide
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import below_floor, shortfall
+from policies.rungs import label
 
 MARGIN = 12
 BODY_MAX_CHARS = 64 * 1024
@@ -122,10 +123,9 @@ def _promise(intent: Intent) -> list[str]:
     if intent.quality_floor is not None:
         parts.append(f"quality at least {float(intent.quality_floor):g}")
     parts += _objectives(intent.objectives)
-    ladder = [
-        rung.action if rung.argument is None else f"{rung.action} {rung.argument}"
-        for rung in intent.ladder
-    ]
+    if intent.dry_run:
+        parts.append("dry run")
+    ladder = [f"{label(rung)}{' (dry run)' if rung.dry_run else ''}" for rung in intent.ladder]
     return [", ".join(parts), *([f"ladder: {' > '.join(ladder)}"] if ladder else [])]
 
 
