@@ -22,9 +22,13 @@ class Standings:
     def note(
         self, name: str, ladder: Ladder, measured: tuple[MeasuredObjective, ...], now_s: float
     ) -> None:
-        """Once a tick."""
+        """Once a tick. An action takes the evidence of before it away, and not the breach: a promise
+        stays broken until the action is judged."""
         standing = _standing(ladder, measured)
-        if self._known.get(name, ("unknown", 0.0))[0] != standing or name not in self._known:
+        before = self._known.get(name)
+        if before is not None and before[0] == "breached" and ladder.pending is not None:
+            return
+        if before is None or before[0] != standing:
             self._known[name] = (standing, now_s)
 
     def status(

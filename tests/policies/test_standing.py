@@ -122,3 +122,18 @@ def test_a_status_tells_the_ladder_what_is_held_and_who_is_under_way() -> None:
     assert (status.inflight, status.waiting) == (2, 1)
     assert (status.requests_per_s, status.refused_per_s, status.shed_per_s) == (3.0, 0.3, 0.15)
     assert [one.objective for one in status.objectives] == ["ttft_p95"]
+
+
+def test_a_promise_stays_broken_until_the_action_for_it_is_judged() -> None:
+    held, standings = ladder(Rung("order")), Standings(0.0)
+
+    def stands(measured: MeasuredObjective, now_s: float) -> str:
+        standings.note("a", held, (measured,), now_s)
+        return standings._known["a"][0]
+
+    assert stands(ttft(100, 50, 2.0), 1.0) == "breached"
+    action = Action(1, 0, Rung("order"), TTFT, 1.0)
+    held.held.append(action)
+    assert stands(ttft(0, 0, 0.5), 2.0) == "breached"
+    action.verdict = "confirmed"
+    assert stands(ttft(0, 0, 0.5), 3.0) == "met"
