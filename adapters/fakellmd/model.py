@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from adapters.fakellmd import law
-from adapters.fakellmd.draws import jitter, jitter_tape, mix
+from adapters.fakellmd.draws import JITTER_MIN, jitter, jitter_tape, mix
 from adapters.fakellmd.settings import LlmdSettings
 
 Admission = Literal["running", "waiting", "full", "down"]
@@ -375,15 +375,27 @@ class EngineModel:
 
     def _first_token_at_or_after(self, sequence: _Sequence, at_s: float) -> int:
         """The first token from the anchor on that does not come before `at_s`."""
-        offset, anchor, sums = sequence.offset, sequence.anchor, self._tape.sums
-        steps = (at_s - sequence.anchor_s) / sequence.gap_s
-        reached = self._tape.up_to(offset + anchor) + steps
-        if reached < sums[-1]:
-            token = bisect_left(sums, reached, offset + anchor) - offset
-        else:  # an answer longer than the table: the tape knows every place
-            token = max(self._tape.place_of(reached) - offset, anchor)
+        offset, anchor_s, gap_s = sequence.offset, sequence.anchor_s, sequence.gap_s
+        sums, first = self._tape.sums, offset + sequence.anchor
+        steps = (at_s - anchor_s) / gap_s
+        # No factor is below JITTER_MIN, so the place is no further than that many steps.
+        last = first + int(steps / JITTER_MIN) + 2
+        if last >= len(sums):
+            return self._far_token_at_or_after(sequence, at_s, steps)
+        before = sums[first]
+        place = bisect_left(sums, before + steps, first, last)
         # The guess divides where `_token_s` multiplies: the last bit is settled here.
-        while token > anchor and self._token_s(sequence, token - 1) >= at_s:
+        while place > first and anchor_s + (sums[place - 1] - before) * gap_s >= at_s:
+            place -= 1
+        while anchor_s + (sums[place] - before) * gap_s < at_s:
+            place += 1
+        return place - offset
+
+    def _far_token_at_or_after(self, sequence: _Sequence, at_s: float, steps: float) -> int:
+        """The same for answers longer than the table of sums: the tape knows every place."""
+        reached = self._tape.up_to(sequence.offset + sequence.anchor) + steps
+        token = max(self._tape.place_of(reached) - sequence.offset, sequence.anchor)
+        while token > sequence.anchor and self._token_s(sequence, token - 1) >= at_s:
             token -= 1
         while self._token_s(sequence, token) < at_s:
             token += 1

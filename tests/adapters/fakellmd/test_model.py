@@ -46,6 +46,24 @@ def test_a_lone_job_takes_the_first_token_time_and_a_gap_for_each_further_token(
     assert engine.next_event_s() is None
 
 
+def test_an_answer_longer_than_the_table_of_sums_keeps_its_pace() -> None:
+    """Newcomers change the batch and so the plan of all; with a flat law, not one token's time."""
+    flat = Latency(time_factor_under_load=1.0, inter_token_latency_std_dev_s=0.001)
+    settings = LlmdSettings(models=(ServedModel(name="m", latency=flat),), max_num_seqs=8)
+    ends = []
+    for newcomers in ((), (5.0, 2000.0, 2100.0, 2900.0)):
+        engine = EngineModel(settings, "m")
+        engine.submit(0.0, job(1, 200_000, seed=3, every_token=False))
+        counted = []
+        for number, at_s in enumerate(newcomers, 2):
+            engine.submit(at_s, job(number, 10))
+            counted.append(engine.generated(1, at_s))
+        assert counted == sorted(counted)
+        ends.append(fates(engine.advance(10_000.0))[1])
+    assert ends[1] == pytest.approx(ends[0], rel=1e-9)
+    assert ends[0] == pytest.approx(200_000 * 0.015, rel=0.01)
+
+
 def test_a_full_batch_is_slower_by_the_load_factor(exact: Build) -> None:
     engine = EngineModel(exact(), "m")
     for number in range(5):
