@@ -535,6 +535,28 @@ def test_a_rung_that_proved_necessary_is_taken_again_without_trying_gentler_ones
     assert again.passed_over == ("order: switch_model small proved necessary lately",)
 
 
+def test_where_the_necessary_one_cannot_be_taken_gentler_ones_are_tried() -> None:
+    scene = Scene(Rung("order"), Rung("switch_model", "small"))
+    scene.useless["order"] = "no two callers wait"
+    scene.confirmed()
+    scene.load_rps = 1.0
+    scene.calm(60.0, KEPT)
+    scene.useless = {"switch_model": "no backend lists small"}
+    assert scene.climb().action.rung.action == "order"
+
+
+def test_a_load_that_comes_after_the_next_rung_says_nothing_of_the_one_before() -> None:
+    scene = Scene()
+    scene.load_rps = 5.0
+    scene.confirmed()
+    scene.climb()
+    scene.load_rps = 50.0
+    scene.judge(60, 0, seen(severity=0.8))
+    scene.load_rps = 1.0
+    needed = [move.needed_rps for _ in range(2) for move in scene.calm(90.0, KEPT)]
+    assert needed == [50.0, 5.0]
+
+
 def test_long_after_it_was_given_back_gentler_rungs_come_first_again() -> None:
     scene = Scene(Rung("order"), Rung("switch_model", "small"))
     scene.useless["order"] = "no two callers wait"

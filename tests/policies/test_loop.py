@@ -240,6 +240,21 @@ def test_a_body_is_asked_for_the_tokens_of_streams_that_are_due() -> None:
     assert scene.loop.signals.lane(LANE).tpot_p95_s(scene.now_s) == pytest.approx(0.75 / 20)
 
 
+def test_a_pace_takes_enough_tokens_to_be_one() -> None:
+    scene = Scene()
+    scene.streaming(ttft_s=0.0)
+    lane = scene.loop.signals.lane(LANE)
+
+    def crawl(one: Flight) -> None:
+        one.tokens, one.last_s = one.tokens + 4, scene.now_s
+
+    for _ in range(5):
+        scene.tick(look=crawl)
+        assert lane.tpot_p95_s(scene.now_s) is None
+    scene.tick(look=crawl)
+    assert lane.tpot_p95_s(scene.now_s) == pytest.approx(1.5 / 16)
+
+
 @pytest.mark.req("INT-1")
 def test_tokens_are_counted_charged_and_paid_once() -> None:
     scene = Scene()
@@ -287,6 +302,7 @@ def test_a_refusal_of_the_backend_cuts_the_limit_and_the_next_attempt_begins_ane
     assert scene.queue.lane("big").limit == before / 2
     assert flight.dispatched_s is None
     assert not scene.loop.live
+    scene.tick(after_s=5.0)
     other = scene.dispatched()
     scene.loop.attempt_failed(other, "none", scene.now_s)
     assert scene.queue.lane("big").limit == before / 2
@@ -370,6 +386,31 @@ def test_those_that_were_spared_are_counted_apart() -> None:
     (judged,) = scene.tick()
     assert judged.trial is not None
     assert (judged.trial.samples, judged.trial.spared) == (30, 10)
+    assert judged.trial.ended == 30, "and so are their ends"
+
+
+@pytest.mark.req("INT-6")
+def test_an_action_that_cuts_nothing_is_not_blamed_for_answers_that_end_by_length() -> None:
+    scene = Scene(POLICY.replace("[order, hold_back, ", "["))
+    climbed = scene.break_promise("switch_model small")
+    assert climbed.action is not None
+    for _ in range(30):
+        flight = scene.streaming(ttft_s=0.5, treated=(climbed.action,))
+        scene.loop.ended(flight, scene.now_s + 1.0, output_tokens=8, finish_reason="length")
+    scene.now_s += 1.0
+    (judged,) = scene.tick()
+    assert judged.verdict != "harmful"
+    assert judged.trial is not None
+    assert (judged.trial.ended, judged.trial.cut_short) == (30, 0)
+
+
+@pytest.mark.req("INT-6")
+def test_what_is_held_is_looked_at_and_renewed_with_every_tick() -> None:
+    scene = Scene(POLICY.replace("cost_per_minute: 100 USD, ", ""))
+    scene.break_promise()
+    for _ in range(3):
+        scene.tick()
+        assert scene.loop.holding.until_s == scene.now_s + LEASE_S
 
 
 @pytest.mark.req("INT-6")

@@ -7,11 +7,13 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from contracts.control import LoggedDecision, LoopDecision
+from contracts.control import LoggedDecision, LoopDecision, TrialNumbers
 from policies.loop import Loop
 from policies.narrate import limit
+from policies.objectives import objectives_of
 from policies.replay import Replayed, replay
 from policies.rung_memory import TRUST_S
+from policies.trial import expectation
 from tests.policies.feed import Feed, Phase
 from tests.policies.scenarios import CATALOG, policy_set
 
@@ -142,6 +144,7 @@ def test_new_policies_begin_a_new_book() -> None:
     ("fields", "why"),
     [
         ({"bad": 1}, "its evidence proves no violation"),
+        ({"samples": 100, "bad": 10}, "its evidence proves no violation"),  # not to 99.5%
         ({"samples": 19, "bad": 19}, "its evidence proves no violation"),
         ({"target": 0.5}, "ttft_p95 was promised otherwise"),
         ({"allowed": 0.01}, "ttft_p95 was promised otherwise"),
@@ -173,6 +176,62 @@ def test_an_escalation_is_proven_by_the_trial_before_it() -> None:
         == "its evidence is not what the trial before it saw"
     )
     assert "not rolled back" in tampered(place, at_s=before.at_s + 1.0).why
+
+
+def test_to_go_on_takes_less_proof_than_to_begin() -> None:
+    """What the action before was taken for had been proven already."""
+    policy = policy_set(
+        "intents: [{name: i, objectives: {ttft_p50: 1s}, ladder: [{switch_model: small}, shed]}]"
+    )
+    expected, otherwise = expectation(objectives_of(policy.intents["i"])[0], 0.7)
+    taken = LoopDecision(
+        seq=1,
+        kind="climb",
+        intent="i",
+        words="",
+        at_s=10.0,
+        action=1,
+        rung="switch_model small",
+        objective="ttft_p50",
+        target=1.0,
+        allowed=0.5,
+        samples=100,
+        bad=70,
+        expected_share=expected,
+        expected_within_s=20.0,
+        load_rps=5.0,
+    )
+    trial = TrialNumbers(
+        expected_share=expected,
+        otherwise_share=otherwise,
+        late_share_before=0.7,
+        load_before_rps=5.0,
+        load_rps=5.0,
+        samples=40,
+        bad=28,
+    )
+    fewer = structs.replace(taken, at_s=20.0, samples=40, bad=28)
+    gone = structs.replace(fewer, kind="rollback", verdict="no_effect", trial=trial)
+    after = structs.replace(
+        fewer,
+        action=2,
+        rung="shed",
+        escalates=1,
+        passed_over=("switch_model small: did not help lately",),
+    )
+    assert [one.why for one in replay([taken, gone, after], policy)] == ["", "", ""]
+    alone = structs.replace(after, escalates=None)
+    assert replay([taken, gone, alone], policy)[-1].why == "its evidence proves no violation"
+
+
+def test_a_reason_that_was_not_the_real_one_is_found_out() -> None:
+    place = next(n for n, d in enumerate(log()) if "lately" in "".join(d.passed_over))
+    told = [
+        reason.replace("did not help lately", "no backend lists small")
+        for reason in log()[place].passed_over
+    ]
+    why = tampered(place, passed_over=tuple(told)).why
+    assert why == "switch_model small: no backend lists small, and not did not help lately"
 
 
 def test_a_second_action_before_the_first_is_judged_does_not_follow() -> None:
@@ -281,6 +340,8 @@ def descents() -> list[int]:
 def test_a_descent_needs_calm_a_pause_and_less_load() -> None:
     newest, *_ = descents()
     assert tampered(newest, for_s=29.0).why == "calm for less than 30 s"
+    rehearsed = next(n for n in descents() if log()[n].dry_run)
+    assert tampered(rehearsed, load_rps=50.0).agrees, "there is nothing that it could have helped"
     real = next(n for n in descents() if not log()[n].dry_run)
     assert tampered(real, load_rps=50.0).why == "the load is what it was"
     much_later = log()[real].at_s + TRUST_S

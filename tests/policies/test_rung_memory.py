@@ -100,6 +100,18 @@ def test_a_useless_rung_waits_longer_each_time_until_it_was_of_use() -> None:
     assert memory.banned_until_s == QUARANTINE_S
 
 
+def test_what_it_mended_not_long_ago_is_known_until_it_fails_at_it() -> None:
+    memory = RungMemory()
+    taken(memory, 0.0, 100.0)
+    assert not memory.needed_again("ttft_p95", 101.0)
+    memory.proved("ttft_p95")
+    assert memory.needed_again("ttft_p95", 100.0 + FLAP_FACTOR * 100.0 - 1.0)
+    assert not memory.needed_again("ttft_p95", 100.0 + FLAP_FACTOR * 100.0)
+    assert not memory.needed_again("tpot_p95", 101.0)
+    memory.ban(101.0)
+    assert not memory.needed_again("ttft_p95", 102.0)
+
+
 @given(steps=st.lists(st.tuples(st.integers(0, 8000), st.integers(1, 400)), max_size=20))
 def test_patience_is_bounded_and_only_flapping_makes_it_longer(
     steps: list[tuple[int, int]],
