@@ -135,7 +135,7 @@ class _Run:
                 continue
             if held.rung.dry_run:
                 self._note(name, "dry_run", effect.why, effect.changes)
-            elif held.unverified and not protected and draws.spare < HOLDOUT:
+            elif effect.changes and held.unverified and not protected and draws.spare < HOLDOUT:
                 self.held_out.append(held.action)
                 self._note(name, "spared", "to compare with", effect.changes)
             else:

@@ -112,12 +112,14 @@ def hold(held: HeldRung, shape: Shape, facts: RequestFacts, catalog: Catalog) ->
     """Carry out a rung that the loop holds for the request's intent."""
     work = _Work(shape, facts, catalog)
     argument = held.rung.argument
+    # Another model's vectors cannot be compared with those that a client has: embeddings stay.
+    may_move = facts.operation != "embedding"
     match held.rung.action:
-        case "switch_model" if isinstance(argument, str):
+        case "switch_model" if isinstance(argument, str) and may_move:
             work.switch_model(argument)
         case "cap_tokens" if isinstance(argument, int):
             work.cap_tokens(argument)
-        case "reroute":
+        case "reroute" if may_move:
             work.reroute()
         case "hedge":
             work.change("hedge_after_s", held.hedge_after_s, shape.hedge_after_s)
@@ -190,7 +192,9 @@ class _Work:
         asked for something smaller has it already."""
         now, new = (self._catalog.models.get(n) for n in (self.shape.model, name))
         rating = None if now is None else now.quality
-        if new is None or (rating is not None and (new.quality is None or new.quality > rating)):
+        if new is None or self.shape.pinned not in (None, new.pool):
+            return  # a rule has confined it to another pool
+        if rating is not None and (new.quality is None or new.quality > rating):
             return
         self.set_model(name)
 

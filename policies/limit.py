@@ -57,7 +57,6 @@ OPEN_GROWTH = 0.03
 Reason = Literal[
     "no_data",
     "not_binding",
-    "steady",
     "slow_start",
     "grow",
     "shrink",

@@ -21,7 +21,7 @@ from policies import narrate
 from policies.admission import AdmissionQueue
 from policies.capacity_refusal import CapacitySignal
 from policies.fairness import OUTPUT_WEIGHT
-from policies.flight import Flight
+from policies.flight import SPAN_TOKENS, Flight
 from policies.held import CALM, Holding
 from policies.ladder import Climb, Descend, Judged, Ladder, Move, Stuck, View
 from policies.objectives import objectives_of
@@ -41,7 +41,6 @@ STANDING_S = 1.0
 JUDGE_TPOT_TOKENS = 64
 """The mean of fewer is too noisy to call an answer slow that is just on time."""
 RECENT_DECISIONS = 1000
-LIVE_SPAN_TOKENS = 16
 
 
 class Loop:
@@ -229,7 +228,7 @@ class Loop:
         if promised_s is not None and flight.dispatched_s is not None:
             trim = self.steering.trim(flight.lane)
             trim.ended(tpot_s > promised_s, flight.dispatched_s)
-            if flight.tokens <= LIVE_SPAN_TOKENS:  # too short to be seen while it lived
+            if flight.tokens <= SPAN_TOKENS:  # too short to be seen while it lived
                 self.signals.lane(flight.lane).pace(now_s, tpot_s)
         if flight.judged_tpot_s < first_s:
             seen.tpot.add(now_s, tpot_s)
@@ -263,7 +262,7 @@ class Loop:
     def progressed(self, flight: Flight, now_s: float) -> None:
         """Take a live stream's pace, if it has come far enough since the last time."""
         tokens = flight.tokens - flight.mark_tokens
-        if tokens < LIVE_SPAN_TOKENS:
+        if tokens < SPAN_TOKENS:
             return
         gap_s = (flight.last_s - flight.mark_s) / tokens
         self.signals.lane(flight.lane).pace(now_s, gap_s)

@@ -561,6 +561,16 @@ def test_a_tenth_of_the_unprotected_is_spared_until_an_action_is_verified(
     assert decision.rules[-1].changes == ("max_tokens unset -> 5",)
 
 
+@pytest.mark.req("INT-6", "INT-11")
+def test_whom_the_floor_holds_is_not_counted_as_spared(held_answer: Any) -> None:
+    unproven = held(1, {"switch_model": "tiny"}, unverified=True)
+    holding = Holding(rungs={"interactive": (unproven,)})
+    rules = "  - {name: r, then: {priority: 0}}\n"
+    decision = held_answer(holding, Draws(spare=0.0), rules=rules)
+    assert (decision.held_out, decision.treated) == ((), ())
+    assert decision.rules[-1].verdict == "held_by_floor"
+
+
 @pytest.mark.req("INT-2")
 def test_a_rehearsed_rung_is_told_and_changes_nothing(held_answer: Any) -> None:
     holding = Holding(

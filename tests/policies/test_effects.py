@@ -259,6 +259,19 @@ def test_a_held_switch_is_held_by_the_floor(catalog: Catalog) -> None:
     assert unrated.shape.model == "big"
 
 
+@pytest.mark.parametrize("rung", [{"switch_model": "small"}, "reroute"])
+def test_embeddings_stay_with_their_model(catalog: Catalog, rung: Any) -> None:
+    """Vectors of another model cannot be compared with those that a client has."""
+    done = holding(catalog, rung, operation="embedding")
+    assert (done.changes, done.shape.model) == ((), "big")
+
+
+def test_who_is_confined_to_a_pool_is_not_switched_out_of_it(catalog: Catalog) -> None:
+    confined = effect(catalog, ruled(pool="cluster")).shape
+    assert holding(catalog, {"switch_model": "near"}, shape=confined).shape == confined
+    assert holding(catalog, {"switch_model": "small"}, shape=confined).shape.model == "small"
+
+
 def test_a_model_that_no_backend_lists_is_not_switched_to(catalog: Catalog) -> None:
     done = holding(catalog, {"switch_model": "later"})
     assert (done.changes, done.shape.model) == ((), "big")
