@@ -5,7 +5,6 @@ traffic flows under the limits of the last tick, and what the loop held for requ
 """
 
 import asyncio
-import datetime
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -114,7 +113,7 @@ class Control:
         self._metrics.ticked(gateway.clock() - began_s)
 
     def _tell(self, decision: LoopDecision) -> None:
-        told = LoggedDecision(**msgspec.structs.asdict(decision), time=_utc(time.time()))
+        told = LoggedDecision(**msgspec.structs.asdict(decision), time=logs.utc(time.time()))
         self.decisions.publish(told)
         self._metrics.decided(decision)
         fields = msgspec.to_builtins(told)
@@ -124,9 +123,4 @@ class Control:
 
 def when(gateway: Gateway, at_s: float) -> str:
     """A moment on the gateway's clock as a date."""
-    return _utc(time.time() - (gateway.clock() - at_s))
-
-
-def _utc(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return logs.utc(time.time() - (gateway.clock() - at_s))

@@ -65,8 +65,9 @@ def failure(name: str, exc: BaseException, **fields: Any) -> None:
 # -- a record as a line -----------------------------------------------------------------------
 
 
-def _when(record: logging.LogRecord) -> str:
-    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+def utc(seconds: float) -> str:
+    """A Unix time as every date here is written: `2026-01-31T12:00:00.000Z`."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -108,7 +109,11 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         name, fields = _name_and_fields(record)
-        values = {"ts": _when(record), "level": record.levelname.lower(), "event": name} | fields
+        values = {
+            "ts": utc(record.created),
+            "level": record.levelname.lower(),
+            "event": name,
+        } | fields
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
         try:
@@ -134,7 +139,7 @@ class Readable(logging.Formatter):
         if self._colour:
             name = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m"
         shown = " ".join(f"{key}={_brief(value)}" for key, value in fields.items())
-        line = f"{_when(record)[11:23]} {name} {shown}".rstrip()
+        line = f"{utc(record.created)[11:23]} {name} {shown}".rstrip()
         if record.exc_info:
             trace = _clean(self.formatException(record.exc_info), self._redact)
             line += "".join(f"\n{_printable(part)}" for part in trace.splitlines())
