@@ -1,8 +1,9 @@
 """Carry out a RoutingPlan: `infer(request, plan) -> events`, the same for every backend.
 
 Attempts are made one after the other: on a repeatable fault again on the same target, then on the
-next one. Where the plan says so, a second one may run beside a slow first (`gateway.hedge`). After the first content has gone out there is no further attempt. A caller that goes away
-(the coroutine is cancelled) takes the running attempt with it, wherever it is.
+next one. Where the plan says so, a second one may run beside a slow first (`gateway.hedge`). After the
+first content has gone out there is no further attempt. A caller that goes away (the coroutine is
+cancelled) takes the running attempt with it, wherever it is.
 """
 
 import asyncio
@@ -67,6 +68,11 @@ class AnswerSink(EventSink, Protocol):
     def attach(self, attempt: Attempt, model: str) -> None:
         """The attempt that now writes; the sink may pause and resume it. `model` is what it is served
         by, as clients name it. What an earlier attempt wrote counts no more."""
+        ...
+
+    def entered(self, entry: Entry) -> None:
+        """It stands in the queue of a pool, or has been let in or refused there at once. Called for
+        each place that is asked for."""
         ...
 
     async def waiting(self, progress: Progress) -> None:
@@ -339,6 +345,7 @@ class Executor:
 
     async def _slot(self, run: _Run, target: Target, tried: list[Endpoint]) -> Slot:
         entry = run.recorder.enter(self._pools[target.pool], target, tried)
+        run.sink.entered(entry)
         asked_s = self._clock()
         try:
             slot = await self._patiently(entry.slot, run)

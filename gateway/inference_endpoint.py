@@ -6,35 +6,31 @@ Before the first byte an error is a status; after it, the last event of the stre
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from aiohttp import web, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 
-from contracts.decision import Decision
 from contracts.errors import (
     BodyTooLarge,
     ClientFault,
     Draining,
     GatewayError,
-    RejectedByPolicy,
     RequestTimeout,
-    Shed,
-    ShedByIntent,
 )
 from contracts.inference import InferRequest, Operation
 from gateway import logs
 from gateway.answers import Identity, StreamWriter
 from gateway.error_answers import ErrorAnswers
 from gateway.flight_recorder import CLIENT_GONE
+from gateway.inference import carry_out, decided
 from gateway.intake import read_request
 from gateway.replies import FoldReply, StreamReply
 from gateway.request_record import REQUEST_ID, RequestRecord, record_undecided
-from gateway.runtime import Gateway, plan
+from gateway.runtime import Gateway
 
 T = TypeVar("T")
-Run = Callable[[StreamReply | FoldReply], Awaitable[None]]
 _ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
 _HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
 
@@ -67,8 +63,8 @@ class InferenceEndpoint:
         accepted_s = gateway.clock()
         try:
             infer = await self._unless_cut(request, self._accept(request, operation))
-            policy, catalog = gateway.policy, gateway.catalog
-            decision = gateway.decide(infer.facts, policy, catalog)
+            retry = request.headers.get("x-stainless-retry-count")
+            record = decided(gateway, infer, accepted_s, client_retry=retry)
         except (asyncio.CancelledError, ConnectionError):
             record_undecided(gateway, request, operation, None, accepted_s)
             raise
@@ -79,19 +75,9 @@ class InferenceEndpoint:
             bug = GatewayError("internal error")
             record_undecided(gateway, request, operation, bug, accepted_s)
             raise
-        recorder = gateway.recorder(infer, decision, policy, catalog, accepted_s)
-        record = RequestRecord(gateway, request, infer, decision, catalog, accepted_s, recorder)
         try:
-            if (reject := decision.shaping.reject) is not None:
-                raise _rejection(decision, reject.message, reject.retry_after_s, reject.status)
-            routing = plan(decision, catalog)
             answer = self._stream if infer.facts.stream else self._whole
-            response = await answer(
-                record,
-                lambda sink: gateway.executor.infer(
-                    infer, routing, catalog, sink, record.progress, record.recorder
-                ),
-            )
+            response = await answer(request, record)
         except (asyncio.CancelledError, ConnectionError):
             record.close(CLIENT_GONE, None)
             raise
@@ -124,9 +110,9 @@ class InferenceEndpoint:
             },
         )
 
-    async def _stream(self, record: RequestRecord, run: Run) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, record: RequestRecord) -> web.StreamResponse:
         reply = StreamReply(
-            record.request,
+            request,
             StreamWriter(self._identity(record), include_usage=record.infer.include_usage),
             request_id=record.infer.request_id,
             heartbeat_s=self._heartbeat_s,
@@ -134,7 +120,7 @@ class InferenceEndpoint:
             present=self._errors.presentable,
         )
         try:
-            await self._unless_cut(record.request, run(reply))
+            await self._unless_cut(request, carry_out(self._gateway, record, reply))
         except GatewayError as exc:
             if not reply.opened:
                 raise
@@ -147,16 +133,16 @@ class InferenceEndpoint:
             reply.abandon()
             if not reply.opened:
                 raise
-            log_bug(record.request, exc)
+            log_bug(request, exc)
             record.progress.fault = GatewayError("internal error")
             reply.fail(record.progress.fault)
         finally:
             reply.stop()
         return await reply.close()
 
-    async def _whole(self, record: RequestRecord, run: Run) -> web.StreamResponse:
+    async def _whole(self, request: web.Request, record: RequestRecord) -> web.StreamResponse:
         reply = FoldReply(self._identity(record), max_bytes=self._answer_limit)
-        await self._unless_cut(record.request, run(reply))
+        await self._unless_cut(request, carry_out(self._gateway, record, reply))
         headers = record.headers(record.progress)
         return web.Response(body=reply.body(), headers=headers, content_type="application/json")
 
@@ -204,17 +190,6 @@ class InferenceEndpoint:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
-
-
-def _rejection(decision: Decision, message: str, retry_after_s: float | None, status: int) -> Shed:
-    """The rule's refusal, or the control loop's. The label names which, so that a client can tell one
-    from another."""
-    rule = next((r.rule for r in reversed(decision.rules) if r.verdict == "applied"), None)
-    if decision.shed_for is not None:
-        return ShedByIntent(message, retry_after_s=retry_after_s, policy_label=rule)
-    error = RejectedByPolicy(message, retry_after_s=retry_after_s, policy_label=rule)
-    error.status = status
-    return error
 
 
 def log_bug(request: web.Request, exc: Exception) -> None:

@@ -15,6 +15,7 @@ from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Event, Fault
 from gateway.answers import HEARTBEAT, Fold, Identity, StreamWriter, error_frame
 from gateway.attempt import Attempt
+from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
 
@@ -81,6 +82,9 @@ class StreamReply:
         held, self._held = self._held, []
         for data in held:
             self._send(data)
+
+    def entered(self, entry: Entry) -> None:
+        """Its client is told nothing of queues."""
 
     async def waiting(self, progress: Progress) -> None:
         if self._response is None:
@@ -164,6 +168,9 @@ class FoldReply:
         self._attempt = attempt
 
     async def open(self, progress: Progress) -> None:
+        """Nothing to say before the end."""
+
+    def entered(self, entry: Entry) -> None:
         """Nothing to say before the end."""
 
     async def waiting(self, progress: Progress) -> None:

@@ -23,18 +23,19 @@ class RequestRecord:
     def __init__(
         self,
         gateway: Gateway,
-        request: web.Request,
         infer: InferRequest,
         decision: Decision,
         catalog: Catalog,
         accepted_s: float,
         recorder: FlightRecorder,
+        *,
+        client_retry: str | None = None,
     ) -> None:
-        self.request = request
         self.infer = infer
         self.decision = decision
-        self._catalog = catalog
+        self.catalog = catalog
         self.recorder = recorder
+        self._client_retry = client_retry
         self.progress = Progress(accepted_s=accepted_s)
         self._gateway = gateway
 
@@ -86,7 +87,7 @@ class RequestRecord:
             decision,
             progress,
             # a rule may refuse before anyone asked whether the client's model exists
-            model=model if model in self._catalog.models else "unknown",
+            model=model if model in self.catalog.models else "unknown",
             status=status,
             ended_s=ended_s,
         )
@@ -126,7 +127,7 @@ class RequestRecord:
             error=error.code if error else None,
             error_message=error.message if error else None,
             where=error.where if isinstance(error, UpstreamFault) else None,
-            client_retry=self.request.headers.get("x-stainless-retry-count"),
+            client_retry=self._client_retry,
         )
 
 

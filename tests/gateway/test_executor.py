@@ -52,12 +52,16 @@ class Listening:
         self.patience_s = patience_s
         self.seen: list[Event] = []
         self.opened = 0
+        self.entries: list[Entry] = []
         self.waits = 0
         self.attempt: Attempt | None = None
         self.served_by = ""
 
     async def open(self, progress: Progress) -> None:
         self.opened += 1
+
+    def entered(self, entry: Entry) -> None:
+        self.entries.append(entry)
 
     async def waiting(self, progress: Progress) -> None:
         self.waits += 1
@@ -581,3 +585,13 @@ async def test_the_queue_is_asked_by_the_recorder_and_told_whom_to_avoid(
     progress = Progress(accepted_s=loop.time())
     await executor.infer(request(), plan(pool), Catalog(), Listening(), progress, Asking())
     assert asked == [("up0", []), ("up0", ["pool a, endpoint 1"])]
+
+
+async def test_the_sink_is_told_of_every_place_that_is_asked_for(make_pool: MakePool) -> None:
+    first = make_pool("a", ScriptedTransport(unreachable()))
+    second = make_pool("b", ScriptedTransport(answer()))
+    sink, _ = await run(first, second)
+    assert [entry.slot.result().endpoint for entry in sink.entries] == [
+        *first.endpoints,
+        *second.endpoints,
+    ]

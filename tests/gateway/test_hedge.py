@@ -14,7 +14,7 @@ from gateway.attempt import Attempt
 from gateway.executor import Executor
 from gateway.hedge import BURST, MAX_SHARE, HedgeBudget
 from gateway.intake import read_request
-from gateway.pools import Pool
+from gateway.pools import Entry, Pool
 from gateway.progress import Progress
 from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import ScriptedTransport, answer, refusal
@@ -34,6 +34,8 @@ class Listening:
         self.served_by = ""
 
     async def open(self, progress: Progress) -> None: ...
+
+    def entered(self, entry: Entry) -> None: ...
 
     async def waiting(self, progress: Progress) -> None: ...
 
