@@ -1,0 +1,49 @@
+"""A failing backend gets a share more than its requests, and not a multiple."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.retry_budget import MAX_SAVED, PER_S, RESERVE, RetryBudget
+
+pytestmark = pytest.mark.req("RUN-5", "RUN-7")
+
+
+@given(
+    share=st.sampled_from([0.1, 0.2, 0.5, 1.0]),
+    steps=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200),
+)
+def test_retries_are_a_share_of_requests_beyond_the_reserve(
+    share: float, steps: list[tuple[int, bool]]
+) -> None:
+    budget, now_s, requests, retries = RetryBudget(share), 0, 0, 0
+    for wait_s, is_request in steps:
+        now_s += wait_s
+        if is_request:
+            budget.request()
+            requests += 1
+        else:
+            retries += budget.take(now_s)
+    assert retries <= RESERVE + share * requests + PER_S * now_s + 1e-6
+
+
+def test_a_quiet_pool_may_retry_again_after_a_while() -> None:
+    budget = RetryBudget(0.2)
+    assert sum(budget.take(0) for _ in range(50)) == RESERVE
+    assert not budget.take(1)
+    assert budget.take(4)
+
+
+def test_what_is_saved_is_bounded_and_time_alone_saves_only_the_reserve() -> None:
+    budget = RetryBudget(1.0)
+    budget.take(0)
+    assert sum(budget.take(1_000_000) for _ in range(500)) == RESERVE
+    for _ in range(1000):
+        budget.request()
+    assert sum(budget.take(1_000_000) for _ in range(500)) == MAX_SAVED
+
+
+def test_a_share_of_nothing_is_no_retries() -> None:
+    budget = RetryBudget(0.0)
+    budget.request()
+    assert not any(budget.take(at_s) for at_s in range(0, 1000, 100))
