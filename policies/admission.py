@@ -3,7 +3,9 @@
 Must stay true: every offered request meets exactly one fate (admitted, refused or cancelled); nothing
 is admitted while in-flight >= limit, the pool's or its lane's (both may drop below it); higher
 priority first, and yet no band starves for ever; between callers of one priority the smallest token
-counter first; inside a caller the earliest deadline first.
+counter first; inside a caller the earliest deadline first. That order knows nothing of rooms: whoever
+has nobody waiting on a connection (`patient`) waits in a room with a bound of its own, is bounded by its
+own timeout, and is never pushed out for a newcomer.
 
 Regimes of deadlines: calm, nobody waits and nothing is refused. Into overload, a newcomer whose
 predicted wait does not fit its deadline is told at once (the measured drain says so); whoever waits
@@ -40,9 +42,12 @@ RefusalReason = Literal["queue_full", "queue_timeout", "deadline", "deadline_pas
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`max_waiting` and `max_tasks` bound the two rooms apart: the second is that of the patient ones."""
+
     limit: int
     max_waiting: int
     timeout_s: float
+    max_tasks: int = 0
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -59,9 +64,18 @@ class Refuse(msgspec.Struct, frozen=True):
     reason: RefusalReason
     retry_after_s: float
     waited_s: float = 0.0
+    patient: bool = False
 
 
 Effect = Admit | Refuse
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a request stands. 0: it runs; 1: it is next among those who wait for its lane. `wait_s` is how
+    long it will probably still wait; None: the drain is not known."""
+
+    position: int
+    wait_s: float | None
 
 
 class AdmissionQueue:
@@ -84,6 +98,9 @@ class AdmissionQueue:
         self._arrivals = 0
         self._since_aged = 0
         """Admissions since one was owed to age."""
+        self._aged_patient = False
+        """The one that age has let in last came from the room of the patient."""
+        self._waiting_tasks = 0
 
     @property
     def inflight(self) -> int:
@@ -91,7 +108,13 @@ class AdmissionQueue:
 
     @property
     def waiting(self) -> int:
+        """Everybody, of both rooms."""
         return len(self._waiting)
+
+    @property
+    def waiting_tasks(self) -> int:
+        """Those in the room of the patient."""
+        return self._waiting_tasks
 
     @property
     def settings(self) -> AdmissionSettings:
@@ -121,6 +144,19 @@ class AdmissionQueue:
         waiter = self._waiting.get(request)
         return None if waiter is None else waiter.ticket
 
+    def place(self, request: int, now_s: float) -> Place | None:
+        """Where it stands now. None: it is not here, or not any more."""
+        if request in self._running:
+            return Place(0, 0.0)
+        ticket = self.waiting_ticket(request)
+        if ticket is None:
+            return None
+        lane = self.lanes[ticket.lane]
+        position = self._lines[ticket.lane].position(ticket)
+        pool_free = self._settings.limit - self.inflight
+        wait_s = lane.wait_s(position - 1, ticket.priority, now_s, pool_free=pool_free)
+        return Place(position, wait_s)
+
     # -- what happens -------------------------------------------------------------------
 
     def configure(self, settings: AdmissionSettings, now_s: float) -> list[Effect]:
@@ -141,18 +177,26 @@ class AdmissionQueue:
         ahead = self._lines[lane.name].ahead_of(ticket)
         wait_s = lane.wait_s(ahead, ticket.priority, now_s, pool_free=pool_free)
         if self._cannot_be_met(ticket, lane, wait_s, now_s):
-            effects.append(Refuse(ticket.request, "deadline", self.retry_after_s(lane, now_s)))
+            effects.append(self._turn_away(ticket, "deadline", now_s))
             return effects
-        if self.waiting >= self._settings.max_waiting:
-            victim = self._gives_way(ticket)
+        if self._is_full(patient=ticket.patient):
+            victim = None if ticket.patient else self._gives_way(ticket)
             if victim is None:
                 self.prediction.forget(ticket.request)
-                hint_s = self.retry_after_s(lane, now_s)
-                effects.append(Refuse(ticket.request, "queue_full", hint_s))
+                effects.append(self._turn_away(ticket, "queue_full", now_s))
                 return effects
             effects.append(self._refuse(victim, "queue_full", now_s))
         self._enqueue(ticket, lane, wait_s, now_s)
         return effects
+
+    def forget(self, now_s: float) -> None:
+        """Another engine answers from now on. Nobody's fate changes by it, only what is predicted."""
+        for name, lane in list(self.lanes.items()):
+            if lane.inflight or lane.waiting:
+                lane.forget(self.lane_limit, now_s)
+            else:
+                del self.lanes[name], self._lines[name]
+        self.prediction = Prediction()
 
     def done(self, request: int, now_s: float) -> list[Effect]:
         """A running request has ended; its slot goes to the next."""
@@ -190,6 +234,7 @@ class AdmissionQueue:
             effect = self._try(chosen, now_s)
             if starved is not None and isinstance(effect, Admit):
                 self._since_aged = 0
+                self._aged_patient = starved.ticket.patient
             effects.append(effect)
         self._compact()
         return effects
@@ -198,10 +243,15 @@ class AdmissionQueue:
         """When `wake` must be called at the latest, if nothing else happens."""
         return self._expiry[0][0] if self._expiry else None
 
-    def retry_after_s(self, lane: Lane, now_s: float) -> float:
-        """When a place is likely: those waiting, at the drain measured last."""
+    def retry_after_s(self, ticket: Ticket, now_s: float) -> float:
+        """When a place is likely: those waiting, at the drain measured last. Patient ones of lower bands
+        are in nobody's way: a night's work must not send a chat away for half a minute."""
+        lane = self.lane(ticket.lane)
+        waiting = lane.waiting
+        if self._waiting_tasks:
+            waiting -= self._lines[ticket.lane].patient_below(ticket.priority)
         rate = lane.drain.per_s(now_s)
-        likely_s = (lane.waiting + 1) / rate if rate else RETRY_MIN_S
+        likely_s = (waiting + 1) / rate if rate else RETRY_MIN_S
         return min(max(likely_s, RETRY_MIN_S), RETRY_MAX_S)
 
     def first_token(self, request: int, ttft_s: float, now_s: float) -> None:
@@ -232,22 +282,31 @@ class AdmissionQueue:
         waiter = Waiter(ticket, now_s, self._arrivals)
         self._waiting[ticket.request] = waiter
         self._lines[lane.name].push(waiter)
+        self._waiting_tasks += ticket.patient
         lane.waiting += 1
         lane.drain.busy(now_s, True)
-        expires_s = now_s + self._settings.timeout_s
+        timeout_s = self._settings.timeout_s if ticket.timeout_s is None else ticket.timeout_s
+        expires_s = now_s + timeout_s
         if ticket.deadline_s is not None and not self.prediction.is_probe(ticket.request):
             expires_s = min(expires_s, max(ticket.deadline_s, now_s))
         heappush(self._expiry, (expires_s, waiter.order, waiter))
         # While it is not trusted the queue holds those who will be dropped at its head: no wait that is
-        # said then can come true, and to judge by them would be to distrust for ever.
-        if wait_s and self.prediction.trusted(now_s):
+        # said then can come true, and to judge by them would be to distrust for ever. Nor is one that waits
+        # for an hour judged: whoever comes in between and goes first was not there to be counted.
+        if wait_s and not ticket.patient and self.prediction.trusted(now_s):
             self.prediction.said(ticket.request, wait_s)
+
+    def _is_full(self, *, patient: bool) -> bool:
+        if patient:
+            return self._waiting_tasks >= self._settings.max_tasks
+        return self.waiting - self._waiting_tasks >= self._settings.max_waiting
 
     def _gives_way(self, ticket: Ticket) -> Waiter | None:
         """Who leaves a full queue for a newcomer: the newest of the lowest band, if that is below the
         newcomer's, else the newest of a caller that has more waiting than the newcomer's would have.
-        The bound is the pool's, so a lane that hangs does not keep the places of the others."""
-        mine = self._lines[ticket.lane].of_caller(ticket.priority, ticket.caller)
+        Never a patient one. The bound is the pool's, so a lane that hangs does not keep the places of
+        the others."""
+        mine = self._lines[ticket.lane].hasty_of_caller(ticket.priority, ticket.caller)
         found = [last for lines in self._lines.values() if (last := lines.last_to_go())]
         if not found:
             return None
@@ -278,9 +337,25 @@ class AdmissionQueue:
     def _starved(self, instead: Waiter | None, now_s: float) -> Waiter | None:
         """Once in AGING_EVERY admissions, of those kept waiting by a higher band or by the share of
         their class: the band whose oldest has waited longest, if that is long enough, and of it whom
-        fairness chooses. The limit binds it too."""
+        fairness chooses. The limit binds it too. The two rooms take turns: what waits for hours is always
+        the oldest, and would keep the other room from it for ever."""
         if self._since_aged < AGING_EVERY - 1:
             return None
+        found = [
+            oldest
+            for patient in (not self._aged_patient, self._aged_patient)
+            if (self._waiting_tasks or not patient)
+            and (oldest := self._longest_passed_over(instead, patient=patient)) is not None
+            and now_s - oldest.since_s >= AGING_S
+        ]
+        if not found:
+            return None
+        ticket = found[0].ticket
+        slack_tokens = self.order_slack_tokens.get(ticket.priority, 0.0)
+        return self._lines[ticket.lane].next(ticket.priority, slack_tokens)
+
+    def _longest_passed_over(self, instead: Waiter | None, *, patient: bool) -> Waiter | None:
+        """Of one room, who has waited longest for a higher band or for the share of its class."""
         oldest: Waiter | None = None
         for name, lane in self.lanes.items():
             if not lane.waiting or lane.inflight >= max(int(lane.limit), 1):
@@ -288,14 +363,10 @@ class AdmissionQueue:
             for priority in self._lines[name].bands:
                 passed_over = instead is None or priority < instead.ticket.priority
                 if passed_over or not lane.has_room(priority):
-                    waiter = self._lines[name].oldest(priority)
+                    waiter = self._lines[name].oldest(priority, patient=patient)
                     if waiter is not None and (oldest is None or waiter.order < oldest.order):
                         oldest = waiter
-        if oldest is None or now_s - oldest.since_s < AGING_S:
-            return None
-        ticket = oldest.ticket
-        slack_tokens = self.order_slack_tokens.get(ticket.priority, 0.0)
-        return self._lines[ticket.lane].next(ticket.priority, slack_tokens)
+        return oldest
 
     def _try(self, waiter: Waiter, now_s: float) -> Effect:
         """At the head, the last question: will its first token still come in time?"""
@@ -329,14 +400,19 @@ class AdmissionQueue:
     def _refuse(self, waiter: Waiter, reason: RefusalReason, now_s: float) -> Refuse:
         self._leave(waiter, now_s)
         self.prediction.forget(waiter.ticket.request)
-        lane = self.lanes[waiter.ticket.lane]
-        hint_s = self.retry_after_s(lane, now_s)
-        return Refuse(waiter.ticket.request, reason, hint_s, now_s - waiter.since_s)
+        return self._turn_away(waiter.ticket, reason, now_s, now_s - waiter.since_s)
+
+    def _turn_away(
+        self, ticket: Ticket, reason: RefusalReason, now_s: float, waited_s: float = 0.0
+    ) -> Refuse:
+        hint_s = self.retry_after_s(ticket, now_s)
+        return Refuse(ticket.request, reason, hint_s, waited_s, ticket.patient)
 
     def _leave(self, waiter: Waiter, now_s: float) -> None:
         ticket = waiter.ticket
         del self._waiting[ticket.request]
         self._lines[ticket.lane].remove(ticket)
+        self._waiting_tasks -= ticket.patient
         lane = self.lanes[ticket.lane]
         lane.waiting -= 1
         if not lane.waiting:

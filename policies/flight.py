@@ -33,6 +33,7 @@ class Flight:
         "model",
         "output_usd",
         "over",
+        "patient",
         "priority",
         "prompt_tokens",
         "reported_tokens",
@@ -65,6 +66,7 @@ class Flight:
         output_usd: float = 0.0,
         treated: tuple[int, ...] = (),
         held_out: tuple[int, ...] = (),
+        patient: bool = False,
     ) -> None:
         self.request = request
         self.ticket = request
@@ -87,6 +89,8 @@ class Flight:
         self.treated = treated
         """The actions that shaped it; `held_out` those that spared it on purpose."""
         self.held_out = held_out
+        self.patient = patient
+        """Nobody waits for it on a connection: how long it takes to begin and to end is no evidence."""
         self.dispatched_s: float | None = None
         self.first_token_s: float | None = None
         self.tokens = 0

@@ -24,6 +24,13 @@ class Lane:
         self.prefill = PrefillModel()
         self._shares: Mapping[int, float] = {}
 
+    def forget(self, limit: float, now_s: float) -> None:
+        """Another engine answers from now on: what was measured of it says nothing, so it begins as a
+        new lane does. Whoever runs or waits is still there."""
+        self.limit = limit
+        self.drain, self.prefill = Drain(), PrefillModel()
+        self.drain.busy(now_s, self.waiting > 0)
+
     def hold_back(self, shares: Mapping[int, float]) -> None:
         """`shares[p]` of the limit, at most, for every request of a priority below p."""
         self._shares = dict(shares)

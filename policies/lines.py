@@ -18,6 +18,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
     `deadline_s` is when its first token is due, on the queue's clock; None: it may take its time.
     Those of a priority below 0 get no benefit of the doubt when their wait is predicted.
+    A `patient` one has nobody that waits for it on a connection: it has a room of its own, and never gives
+    way to a newcomer. `timeout_s` bounds its wait; None: as long as the queue says.
     """
 
     request: int
@@ -27,6 +29,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     prompt_tokens: int = 0
     deadline_s: float | None = None
+    patient: bool = False
+    timeout_s: float | None = None
 
 
 class Waiter(msgspec.Struct):
@@ -46,22 +50,34 @@ class _CallersLine:
 
     def __init__(self) -> None:
         self.sorted: list[tuple[float, int, Waiter]] = []
-        self.members: dict[int, Waiter] = {}
-        """In the order of arrival."""
+        self.hasty: dict[int, Waiter] = {}
+        self.patient: dict[int, Waiter] = {}
+        """Both in the order of arrival."""
+
+    def __len__(self) -> int:
+        return len(self.sorted)
+
+    def room(self, *, patient: bool) -> dict[int, Waiter]:
+        return self.patient if patient else self.hasty
 
     def push(self, waiter: Waiter) -> None:
         insort(self.sorted, (*_due(waiter), waiter))
-        self.members[waiter.ticket.request] = waiter
+        self.room(patient=waiter.ticket.patient)[waiter.ticket.request] = waiter
 
     def head(self) -> Waiter:
         return self.sorted[0][2]
+
+    def find(self, ticket: Ticket) -> int:
+        """How many of its own go before one that waits here. Raises KeyError where it does not."""
+        return bisect_left(self.sorted, _due(self.room(patient=ticket.patient)[ticket.request]))
 
     def before(self, deadline_s: float | None) -> int:
         """How many would go before a newcomer with that deadline."""
         return bisect_right(self.sorted, (_INF if deadline_s is None else deadline_s, _INF))
 
-    def remove(self, request: int) -> None:
-        del self.sorted[bisect_left(self.sorted, _due(self.members.pop(request)))]
+    def remove(self, ticket: Ticket) -> None:
+        del self.sorted[self.find(ticket)]
+        del self.room(patient=ticket.patient)[ticket.request]
 
 
 class Lines:
@@ -81,7 +97,7 @@ class Lines:
         return sorted(self._bands, reverse=True)
 
     def in_band(self, priority: int) -> int:
-        return sum(len(line.members) for line in self._bands.get(priority, {}).values())
+        return sum(map(len, self._bands.get(priority, {}).values()))
 
     def callers(self, priority: int) -> int:
         return len(self._bands.get(priority, ()))
@@ -99,8 +115,8 @@ class Lines:
     def remove(self, ticket: Ticket) -> None:
         band = self._bands[ticket.priority]
         line = band[ticket.caller]
-        line.remove(ticket.request)
-        if not line.members:
+        line.remove(ticket)
+        if not line.sorted:
             self._counters(ticket.priority).leave(ticket.caller)
             del band[ticket.caller]
             if not band:
@@ -129,36 +145,67 @@ class Lines:
         band = self._bands.get(ticket.priority, {})
         mine = line.before(ticket.deadline_s) if (line := band.get(ticket.caller)) else 0
         turns = mine + 1
-        others = sum(
-            min(len(line.members), turns) for c, line in band.items() if c != ticket.caller
-        )
+        others = sum(min(len(line), turns) for c, line in band.items() if c != ticket.caller)
         return ahead + mine + others
 
-    def of_caller(self, priority: int, caller: str) -> int:
-        """How many of one caller wait in a band."""
+    def position(self, ticket: Ticket) -> int:
+        """Where one that waits here stands, from 1: after all of higher bands, in its band after all
+        who have their turn first. Callers take turns, the one with the smallest counter first, so all
+        who wait have positions of their own, 1 to as many as there are.
+
+        Nobody moves back when another leaves. A newcomer may go first, and so may a caller whose counter
+        is nearly as small, where slack lets deadlines decide between them. Raises KeyError where the
+        ticket does not wait here.
+        """
+        band = self._bands[ticket.priority]
+        turn = band[ticket.caller].find(ticket)
+        of = self._counters(ticket.priority).of
+        mine = of(ticket.caller)
+        before = sum(self.in_band(p) for p in self._bands if p > ticket.priority)
+        equals_go_first = True  # of equal counters, the caller that has waited longer
+        for caller, line in band.items():
+            if caller == ticket.caller:
+                before += turn
+                equals_go_first = False
+                continue
+            counter = of(caller)
+            goes_first = counter < mine or (counter == mine and equals_go_first)
+            before += min(len(line), turn + goes_first)
+        return before + 1
+
+    def hasty_of_caller(self, priority: int, caller: str) -> int:
+        """How many of one caller wait in a band, the patient ones apart."""
         line = self._bands.get(priority, {}).get(caller)
-        return len(line.members) if line else 0
+        return len(line.hasty) if line else 0
+
+    def patient_below(self, priority: int) -> int:
+        """How many patient ones wait in lower bands."""
+        lower = (band for p, band in self._bands.items() if p < priority)
+        return sum(len(line.patient) for band in lower for line in band.values())
 
     def last_to_go(self) -> tuple[int, int, Waiter] | None:
-        """Who gives way first when the queue is full: the newest of the caller that has most waiting
-        in the lowest band, with that band and how many these are. None: nobody waits."""
-        if not self._bands:
-            return None
-        lowest = min(self._bands)
-        band, of = self._bands[lowest], self._counters(lowest).of
-        line = band[max(band, key=lambda c: (len(band[c].members), of(c)))]
-        return lowest, len(line.members), next(reversed(line.members.values()))
+        """Who gives way first when the queue is full: the newest of the caller that has most waiting in
+        the lowest band, with that band and how many these are. Patient ones do not count, and never
+        give way. None: nobody does."""
+        for lowest in sorted(self._bands):
+            hasty = {c: line.hasty for c, line in self._bands[lowest].items() if line.hasty}
+            if hasty:
+                of = self._counters(lowest).of
+                members = hasty[max(hasty, key=lambda c: (len(hasty[c]), of(c)))]
+                return lowest, len(members), next(reversed(members.values()))
+        return None
 
-    def oldest(self, priority: int) -> Waiter | None:
-        """Who of this band has waited longest."""
-        band = self._bands.get(priority, {})
-        heads = (next(iter(line.members.values())) for line in band.values())
+    def oldest(self, priority: int, *, patient: bool) -> Waiter | None:
+        """Who of this band and room has waited longest."""
+        rooms = (line.room(patient=patient) for line in self._bands.get(priority, {}).values())
+        heads = (next(iter(room.values())) for room in rooms if room)
         return min(heads, key=lambda waiter: waiter.order, default=None)
 
     def __iter__(self) -> Iterator[Waiter]:
         for band in self._bands.values():
             for line in band.values():
-                yield from line.members.values()
+                yield from line.hasty.values()
+                yield from line.patient.values()
 
 
 def _due(waiter: Waiter) -> tuple[float, int]:

@@ -103,6 +103,15 @@ class Loop:
         self._pools[pool] = queue
         self.steering.bound(pool, queue, bounds)
 
+    def forget(self, pool: str, now_s: float) -> None:
+        """Another engine answers in a pool from now on: its lanes begin anew. What was promised, what is
+        held for that, and what came of it stay."""
+        self.steering.forget(pool)
+        self.signals.forget_lanes(pool)
+        queue = self._pools.get(pool)
+        if queue is not None:
+            queue.forget(now_s)
+
     # -- what happens to a request ------------------------------------------------------
 
     def offered(self, flight: Flight) -> None:
@@ -141,9 +150,10 @@ class Loop:
         flight.tokens = flight.mark_tokens = max(flight.tokens, 1)
         ttft_s = now_s - flight.arrived_s
         self._live[flight.request] = flight
-        self._judge(flight, "ttft", ttft_s, flight.ttft_objective_s, now_s)
-        self.signals.intent(flight.intent).ttft.add(now_s, ttft_s)
-        self.signals.caller(flight.caller).ttft.add(now_s, ttft_s)
+        if not flight.patient:
+            self._judge(flight, "ttft", ttft_s, flight.ttft_objective_s, now_s)
+            self.signals.intent(flight.intent).ttft.add(now_s, ttft_s)
+            self.signals.caller(flight.caller).ttft.add(now_s, ttft_s)
         if flight.dispatched_s is not None:
             upstream_s = now_s - flight.dispatched_s
             self.signals.lane(flight.lane).upstream_ttft.add(now_s, upstream_s)
@@ -169,8 +179,9 @@ class Loop:
             seen.shed.add(now_s, 1.0)
         else:
             seen.refused.add(now_s, 1.0)
-            self._judge(flight, "ttft", None, None, now_s)
-            self._judge(flight, "e2e", None, None, now_s)
+            if not flight.patient:
+                self._judge(flight, "ttft", None, None, now_s)
+                self._judge(flight, "e2e", None, None, now_s)
         self._forget(flight)
 
     def cancelled(self, flight: Flight, now_s: float) -> None:
@@ -212,11 +223,12 @@ class Loop:
         self._forget(flight)
 
     def _served(self, flight: Flight, seen: IntentSignals, now_s: float) -> None:
-        e2e_s = now_s - flight.arrived_s
         seen.served.add(now_s, 1.0)
-        seen.e2e.add(now_s, e2e_s)
         seen.output.add(now_s, flight.tokens / 1000)
-        self._judge(flight, "e2e", e2e_s, flight.e2e_objective_s, now_s)
+        if not flight.patient:
+            e2e_s = now_s - flight.arrived_s
+            seen.e2e.add(now_s, e2e_s)
+            self._judge(flight, "e2e", e2e_s, flight.e2e_objective_s, now_s)
         self._judge(flight, "cost_per_request", flight.cost_usd, None, now_s)
         if flight.dispatched_s is not None:
             self.signals.lane(flight.lane).service.add(now_s, now_s - flight.dispatched_s)

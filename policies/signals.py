@@ -218,6 +218,11 @@ class Signals:
             found = self.lanes[key] = LaneSignals()
         return found
 
+    def forget_lanes(self, pool: str) -> None:
+        """Another engine answers from now on. What intents and callers got stays: it was promised to
+        them, whoever answered."""
+        self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != pool}
+
     def caller(self, name: str) -> CallerSignals:
         found = self._callers.get(name)
         if found is None:

@@ -69,6 +69,15 @@ class Steering:
             if state is not None:
                 self._states[pool, name] = msgspec.structs.replace(state, limit=lane.limit)
 
+    def forget(self, pool: str) -> None:
+        """Another engine answers from now on: the limits that the old one was steered to, the margin that
+        its answers were judged by, and how much it had at once are of no use. Bounds stay, they are what
+        probes say; so do caps, they are actions that somebody holds."""
+        of_lanes = (self._states, self._trims, self._recent, self.reasons)
+        for key in {key for measured in of_lanes for key in measured if key[0] == pool}:
+            for measured in of_lanes:
+                measured.pop(key, None)
+
     def bounds_of(self, pool: str) -> PoolBounds:
         return self._bounds.get(pool, PoolBounds(endpoints=1, ceiling=1.0))
 

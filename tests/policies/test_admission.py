@@ -9,6 +9,7 @@ from policies.admission import (
     Admit,
     Refuse,
 )
+from policies.lines import Ticket
 from tests.support.door import Door, admitted, refusals
 
 pytestmark = pytest.mark.req("ADM-2", "ADM-5", "SEC-5")
@@ -251,10 +252,10 @@ def test_the_hint_follows_the_measured_drain() -> None:
     assert rate is not None
     for request in range(1, 4):
         door.offer(request, now_s)
-    assert door.queue.retry_after_s(lane, now_s) == pytest.approx(4 / rate)
+    assert door.queue.retry_after_s(Ticket(request=99, lane="m"), now_s) == pytest.approx(4 / rate)
     for request in range(4, 9):
         door.offer(request, now_s)
-    assert door.queue.retry_after_s(lane, now_s) == RETRY_MAX_S
+    assert door.queue.retry_after_s(Ticket(request=99, lane="m"), now_s) == RETRY_MAX_S
 
 
 def test_without_a_measured_drain_the_hint_is_the_shortest() -> None:

@@ -16,6 +16,7 @@ from policies.admission import (
     AdmissionSettings,
     Admit,
     Effect,
+    Place,
     Refuse,
 )
 from policies.lines import Ticket
@@ -25,14 +26,16 @@ pytestmark = pytest.mark.req("ADM-2", "ADM-5", "SEC-5")
 
 LANES = ("a", "b")
 INF = float("inf")
-Newcomer = tuple[str, int, str, int | None, bool]
-"""Lane, priority, caller, seconds to its deadline, and whether it takes the number of one who has ended."""
+Newcomer = tuple[str, int, str, int | None, bool, int | None]
+"""Lane, priority, caller, seconds to its deadline, whether it takes the number of one who has ended, and
+for a patient one how long it waits at most."""
 NEWCOMERS = st.tuples(
     st.sampled_from(LANES),
     st.integers(-1, 1),
     st.sampled_from("xyz"),
     st.sampled_from([None, None, -1, 0, 1, 2, 3, 8]),
     st.booleans(),
+    st.sampled_from([None, None, 0, 2, 30]),
 )
 
 
@@ -54,7 +57,7 @@ class Crowd(RuleBasedStateMachine):
         self.sound = True
         """Nothing has gone wrong yet: if it has, one failure is enough."""
         self.now_s = 0
-        self.limit, self.max_waiting, self.timeout_s = 3, 12, 20
+        self.limit, self.max_waiting, self.max_tasks, self.timeout_s = 3, 12, 5, 20
         self.queue = AdmissionQueue(self._settings())
         self.limits = dict.fromkeys(LANES, 2.0)
         self.shares: dict[str, dict[int, float]] = {lane: {} for lane in LANES}
@@ -108,8 +111,15 @@ class Crowd(RuleBasedStateMachine):
 
     def _settings(self) -> AdmissionSettings:
         return AdmissionSettings(
-            limit=self.limit, max_waiting=self.max_waiting, timeout_s=self.timeout_s
+            limit=self.limit,
+            max_waiting=self.max_waiting,
+            max_tasks=self.max_tasks,
+            timeout_s=self.timeout_s,
         )
+
+    def _room(self, *, patient: bool, but: int | None = None) -> dict[int, Ticket]:
+        """Who waits in one of the two rooms."""
+        return {r: t for r, t in self.waiting.items() if t.patient == patient and r != but}
 
     def _inflight(self, lane: str) -> int:
         return sum(ticket.lane == lane for ticket in self.running.values())
@@ -165,6 +175,7 @@ class Crowd(RuleBasedStateMachine):
         request = effect.request
         ticket = self.waiting[request]
         assert RETRY_MIN_S <= effect.retry_after_s <= RETRY_MAX_S
+        assert effect.patient == ticket.patient
         lane = self.queue.lanes[ticket.lane]
         match effect.reason:
             case "queue_full":
@@ -190,9 +201,11 @@ class Crowd(RuleBasedStateMachine):
         self.free.append(request)
 
     def _who_gives_way(self, newcomer: int) -> int:
-        assert len(self.waiting) - 1 >= self.max_waiting
         ticket = self.waiting[newcomer]
-        others = {request: other for request, other in self.waiting.items() if request != newcomer}
+        others = self._room(patient=ticket.patient, but=newcomer)
+        assert len(others) >= (self.max_tasks if ticket.patient else self.max_waiting)
+        if ticket.patient:
+            return newcomer
         lowest = min((other.priority for other in others.values()), default=INF)
         lines: dict[tuple[str, str], list[int]] = {}
         for request, other in others.items():
@@ -229,7 +242,13 @@ class Crowd(RuleBasedStateMachine):
             self._offer(*newcomer)
 
     def _offer(
-        self, lane: str, priority: int, caller: str, deadline_in_s: int | None, again: bool
+        self,
+        lane: str,
+        priority: int,
+        caller: str,
+        deadline_in_s: int | None,
+        again: bool,
+        patience_s: int | None,
     ) -> None:
         self._apply(self.queue.wake(self.now_s))
         self.offered += 1
@@ -242,20 +261,24 @@ class Crowd(RuleBasedStateMachine):
             caller=caller,
             prompt_tokens=request % 3,
             deadline_s=deadline_s,
+            patient=patience_s is not None,
+            timeout_s=patience_s,
         )
         self.waiting[request] = ticket
         self.order[request], self.since[request] = self.offered, self.now_s
-        self.times_out[request] = self.expires[request] = float(self.now_s + self.timeout_s)
+        timeout_s = self.timeout_s if patience_s is None else patience_s
+        self.times_out[request] = self.expires[request] = float(self.now_s + timeout_s)
         could = len(self.running) < self.limit and self._has_room(ticket)
         effects = self.queue.offer(ticket, self.now_s)
         assert could == (Admit(request, 0.0) in effects)
         if deadline_s is not None and not self.queue.prediction.is_probe(request):
             due_s = max(deadline_s, float(self.now_s))
             self.expires[request] = min(self.expires[request], due_s)
-        before = len(self.waiting) - 1
+        before = len(self._room(patient=ticket.patient, but=request))
         self.gave_way = {e.request for e in effects if isinstance(e, Refuse)}
         self._apply(effects, newcomer=request)
-        assert len(self.waiting) <= max(before, self.max_waiting)
+        bound = self.max_tasks if ticket.patient else self.max_waiting
+        assert len(self._room(patient=ticket.patient)) <= max(before, bound)
 
     def _end(self, request: int) -> None:
         del self.running[request]
@@ -293,13 +316,20 @@ class Crowd(RuleBasedStateMachine):
     @rule(
         limit=st.integers(0, 4),
         max_waiting=st.sampled_from([0, 2, 6, 12]),
+        max_tasks=st.sampled_from([0, 2, 5]),
         timeout_s=st.sampled_from([1, 6, 20]),
         slack=st.dictionaries(st.integers(-1, 1), st.sampled_from([1.0, 9.0])),
     )
     def the_operator_turns_a_knob(
-        self, limit: int, max_waiting: int, timeout_s: int, slack: dict[int, float]
+        self,
+        limit: int,
+        max_waiting: int,
+        max_tasks: int,
+        timeout_s: int,
+        slack: dict[int, float],
     ) -> None:
         self.limit, self.max_waiting, self.timeout_s = limit, max_waiting, timeout_s
+        self.max_tasks = max_tasks
         self.queue.order_slack_tokens = dict(slack)
         self._apply(self.queue.configure(self._settings(), self.now_s))
 
@@ -332,6 +362,7 @@ class Crowd(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         assert self.queue.inflight == len(self.running)
         assert self.queue.waiting == len(self.waiting)
+        assert self.queue.waiting_tasks == len(self._room(patient=True))
         for name, lane in self.queue.lanes.items():
             assert lane.inflight == self._inflight(name)
             assert lane.waiting == len(self.queue.waiters(name))
@@ -344,6 +375,19 @@ class Crowd(RuleBasedStateMachine):
     def nobody_waits_in_front_of_a_place_that_is_free_for_him(self) -> None:
         if len(self.running) < self.limit:
             assert not any(map(self._has_room, self.waiting.values()))
+
+    @invariant()
+    def everybody_has_a_place_and_no_two_of_a_lane_the_same(self) -> None:
+        for name in LANES:
+            mine = [r for r, ticket in self.waiting.items() if ticket.lane == name]
+            places = [self.queue.place(request, self.now_s) for request in mine]
+            positions = sorted(place.position for place in places if place is not None)
+            assert positions == list(range(1, len(mine) + 1))
+            assert all(place.wait_s is None or place.wait_s >= 0 for place in places if place)
+        for request in self.running:
+            assert self.queue.place(request, self.now_s) == Place(0, 0.0)
+        for request in (10**9, *self.free):
+            assert self.queue.place(request, self.now_s) is None
 
     @invariant()
     def it_is_known_when_to_look_again(self) -> None:

@@ -213,7 +213,7 @@ def test_who_always_has_work_waiting_is_served_in_proportion_to_its_weight(
         start(door.queue.done(request, now_s))
         history.append(list(served))
         for another in range(len(sizes)):
-            while door.queue.waiters("m").of_caller(0, str(another)) < 2:
+            while door.queue.waiters("m").hasty_of_caller(0, str(another)) < 2:
                 start(offer(another, now_s))
     own = [places * (PROMPT_WEIGHT * p + OUTPUT_WEIGHT * o) / w for w, p, o in sizes]
     for one in range(len(sizes)):

@@ -33,6 +33,7 @@ class Band:
         priority: int = 0,
         since_s: float = 0.0,
         request: int | None = None,
+        patient: bool = False,
     ) -> Waiter:
         self.orders += 1
         ticket = Ticket(
@@ -40,6 +41,7 @@ class Band:
             caller=caller,
             priority=priority,
             deadline_s=deadline_s,
+            patient=patient,
         )
         waiter = Waiter(ticket, since_s, self.orders)
         self.lines.push(waiter)
@@ -159,6 +161,105 @@ def test_ahead_of_a_newcomer_are_higher_bands_its_own_and_as_many_of_others_as_i
     assert band.lines.ahead_of(ticket) == ahead
 
 
+WAITING = st.lists(
+    st.tuples(st.sampled_from("abc"), DEADLINES, st.integers(-1, 1), st.booleans()),
+    min_size=1,
+    max_size=14,
+)
+COUNTERS = st.dictionaries(st.tuples(st.sampled_from("abc"), st.integers(-1, 1)), st.integers(0, 3))
+Waits = list[tuple[str, int | None, int, bool]]
+Served = dict[tuple[str, int], int]
+
+
+def crowd(waits: Waits, served: Served) -> tuple[Band, list[Waiter]]:
+    band = Band()
+    waiters = [band.add(c, d, p, patient=patient) for c, d, p, patient in waits]
+    for (caller, priority), tokens in served.items():
+        band.served(caller, tokens, priority)
+    return band, waiters
+
+
+@given(waits=WAITING, served=COUNTERS)
+def test_everybody_who_waits_has_a_position_of_his_own_in_the_order_of_bands_and_of_callers(
+    waits: Waits, served: Served
+) -> None:
+    band, waiters = crowd(waits, served)
+    positions = {w.ticket.request: band.lines.position(w.ticket) for w in waiters}
+    assert sorted(positions.values()) == list(range(1, len(waiters) + 1))
+    first = min(positions, key=positions.__getitem__)
+    assert first == band.next(band.lines.bands[0]), "position 1 is who goes next"
+    for one in waiters:
+        for other in waiters:
+            mine, theirs = (positions[w.ticket.request] for w in (one, other))
+            equals = (one.ticket.priority, one.ticket.caller) == (
+                other.ticket.priority,
+                other.ticket.caller,
+            )
+            sooner = (due(one.ticket), one.order) < (due(other.ticket), other.order)
+            if one.ticket.priority > other.ticket.priority or (equals and sooner):
+                assert mine < theirs
+
+
+@given(waits=WAITING, served=COUNTERS, gone=st.integers(0, 13))
+def test_nobody_moves_back_when_another_leaves_and_all_behind_it_move_up_or_stay(
+    waits: Waits, served: Served, gone: int
+) -> None:
+    band, waiters = crowd(waits, served)
+    leaves = waiters.pop(gone % len(waiters))
+    before = {w.order: band.lines.position(w.ticket) for w in waiters}
+    was_at = band.lines.position(leaves.ticket)
+    band.lines.remove(leaves.ticket)
+    after = {w.order: band.lines.position(w.ticket) for w in waiters}
+    for waiter in waiters:
+        assert after[waiter.order] <= before[waiter.order]
+        if before[waiter.order] < was_at:
+            assert after[waiter.order] == before[waiter.order]
+
+
+@given(deadlines=st.lists(DEADLINES, min_size=1, max_size=10))
+def test_of_one_caller_the_positions_are_the_order_in_which_they_go(
+    deadlines: list[int | None],
+) -> None:
+    band = Band()
+    waiters = [band.add("a", d) for d in deadlines]
+    by_position = sorted(waiters, key=lambda w: band.lines.position(w.ticket))
+    assert [w.ticket.request for w in by_position] == band.order()
+
+
+def test_a_heavy_callers_second_waits_for_the_first_of_a_light_one() -> None:
+    band = Band()
+    heavy = [band.add("heavy"), band.add("heavy")]
+    light = band.add("light")
+    band.served("light", 5)
+    assert [band.lines.position(w.ticket) for w in (*heavy, light)] == [1, 3, 2]
+    band.served("heavy", 6)
+    assert [band.lines.position(w.ticket) for w in (*heavy, light)] == [2, 3, 1]
+
+
+def test_who_does_not_wait_here_has_no_position() -> None:
+    band = Band()
+    band.add("a")
+    with pytest.raises(KeyError):
+        band.lines.position(Ticket(request=99, caller="a"))
+
+
+def test_the_patient_never_give_way_and_do_not_make_a_caller_the_longest() -> None:
+    band = Band()
+    for _ in range(3):
+        band.add("a", priority=-1, patient=True)
+    assert band.lines.last_to_go() is None
+    band.add("a")
+    for _ in range(2):
+        band.add("b")
+    for _ in range(9):
+        band.add("a", patient=True)
+    lowest, waiting, newest = band.lines.last_to_go() or (None, None, None)
+    assert newest is not None
+    assert (lowest, waiting, newest.ticket.request) == (0, 2, 6)
+    assert band.lines.hasty_of_caller(0, "a") == 1
+    assert [band.lines.patient_below(priority) for priority in (-1, 0, 1)] == [0, 3, 12]
+
+
 def test_last_to_go_is_the_newest_of_who_has_most_waiting_in_the_lowest_band() -> None:
     band = Band()
     assert band.lines.last_to_go() is None
@@ -190,9 +291,12 @@ class Crowd(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         deadline_s=DEADLINES,
         since_s=st.integers(0, 3),
+        patient=st.booleans(),
     )
-    def join(self, caller: str, priority: int, deadline_s: int | None, since_s: int) -> None:
-        waiter = self.band.add(caller, deadline_s, priority, since_s)
+    def join(
+        self, caller: str, priority: int, deadline_s: int | None, since_s: int, patient: bool
+    ) -> None:
+        waiter = self.band.add(caller, deadline_s, priority, since_s, patient=patient)
         self.here[waiter.ticket.request] = waiter
 
     @precondition(lambda self: self.here)
@@ -219,16 +323,21 @@ class Crowd(RuleBasedStateMachine):
             assert lines.in_band(priority) == len(mine)
             assert lines.callers(priority) == len({w.ticket.caller for w in mine})
             for caller in "abc":
-                own = sum(w.ticket.caller == caller for w in mine)
-                assert lines.of_caller(priority, caller) == own
+                own = [w for w in mine if w.ticket.caller == caller]
+                hasty = [w for w in own if not w.ticket.patient]
+                assert lines.hasty_of_caller(priority, caller) == len(hasty)
 
     @invariant()
     def the_next_is_the_one_that_a_search_finds(self) -> None:
         for priority in (-1, 0, 1):
             mine = self._in(priority)
-            found, oldest = self.band.lines.next(priority), self.band.lines.oldest(priority)
+            found = self.band.lines.next(priority)
+            for patient in (False, True):
+                room = [w for w in mine if w.ticket.patient == patient]
+                oldest = self.band.lines.oldest(priority, patient=patient)
+                assert oldest is min(room, key=lambda w: w.order, default=None)
             if not mine:
-                assert (found, oldest) == (None, None)
+                assert found is None
                 continue
             of = self.band.counters[priority].of
             smallest = min(of(w.ticket.caller) for w in mine)
@@ -236,7 +345,6 @@ class Crowd(RuleBasedStateMachine):
             assert of(found.ticket.caller) == smallest
             own = [w for w in mine if w.ticket.caller == found.ticket.caller]
             assert found is min(own, key=lambda w: (due(w.ticket), w.order))
-            assert oldest is min(mine, key=lambda w: w.order)
 
     @invariant()
     def with_slack_it_is_the_first_due_of_all_within_it(self) -> None:

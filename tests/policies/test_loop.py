@@ -117,6 +117,28 @@ class Scene:
 # -- what counts, and once ------------------------------------------------------------------
 
 
+@pytest.mark.req("INT-4", "ADM-1")
+def test_how_long_a_task_waits_and_takes_is_no_evidence_and_its_errors_are() -> None:
+    scene = Scene()
+    task = {"patient": True, "ttft_objective_s": None, "e2e_objective_s": None}
+    scene.served(ttft_s=900.0, **task)
+    scene.loop.refused(scene.offered(**task), scene.now_s)
+    failed = scene.dispatched(**task)
+    for objective in ("ttft_p50", "ttft_p95", "e2e_p95"):
+        assert scene.counts(objective) == (0, 0)
+    scene.tick(after_s=1000.0)
+    scene.loop.ended(failed, scene.now_s, failed=True)
+    for objective in ("ttft_p50", "ttft_p95", "e2e_p95"):
+        measured = scene.measured(objective)
+        assert (measured.samples, measured.value, measured.severity) == (0, None, None)
+    assert scene.counts("error_rate") == (1, 1)
+    scene.served(**task)
+    assert scene.counts("error_rate") == (2, 1)
+    assert scene.counts("tpot_p95") == (1, 0)
+    assert scene.counts("cost_per_request") == (1, 0)
+    assert scene.counts("ttft_p95") == (0, 0)
+
+
 @pytest.mark.req("INT-4")
 def test_a_request_is_judged_once_for_each_signal_whatever_happens_to_it() -> None:
     scene = Scene()
