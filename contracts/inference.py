@@ -12,6 +12,9 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `prompt_tokens` is an estimate (a quarter of the prompt's bytes) until a backend has counted.
     `headers` are lower-case, without credentials. `key` is the caller's name, "" for an anonymous one.
+    `task`: nobody waits for its answer on this connection. `asked_priority` is what it asks for itself: it
+    stands back behind its intent, and goes before it only where it `may_raise`. `wait_s` is how long a task
+    may wait until it starts, counted from its acceptance.
     """
 
     operation: Operation
@@ -25,6 +28,12 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     user: str = ""
     headers: dict[str, str] = {}
+    session: str = ""
+    """Requests of one session go where its beginning is still in a KV cache; "": it is of none."""
+    task: bool = False
+    asked_priority: int | None = None
+    may_raise: bool = False
+    wait_s: float | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +45,11 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     facts: RequestFacts
     include_usage: bool = False
     """The client asked for a usage chunk in its stream."""
+    native: dict[str, dict[str, msgspec.Raw]] = {}
+    """By engine: the request as that engine's own clients write it, where it came so. An attempt there may send
+    it as it came; `members` say the same to all others, as far as they can."""
+    untold: tuple[str, ...] = ()
+    """What of such a request found no place in `members`, by name: fit for a header."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +60,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     first_token_s: float = 60.0
     idle_s: float = 120.0
     total_s: float = 1800.0
+    min_tokens_per_s: float | None = None
+    """A stream slower than this is failing, for those who can have it gone on with elsewhere."""
 
 
 class Constraints(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +77,21 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     fairness_id: str | None = None
 
 
+Resume = Literal["off", "replay", "continue"]
+"""What becomes of a stream that breaks after content: an error; or another attempt that says it again, of which the
+client gets what is new; or, where a target can, one that continues the text it is shown."""
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One place to try: a model as clients name it, its pool, and its name there."""
 
     model: str
     pool: str
     upstream: str
+    context: int | None = None
+    """Tokens that fit there, where the configuration says so."""
+    prefill: bool = False
+    """It continues a trailing assistant message."""
 
 
 class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +101,13 @@ class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     targets: tuple[Target, ...]
+    route: str = ""
+    """Whose share of hedges an attempt counts against; "": no configured route's."""
     overrides: dict[str, msgspec.Raw] = {}
     max_tokens: int | None = None
     constraints: Constraints = Constraints()
+    resume: Resume = "off"
     hedge_after_s: float | None = None
     """A second attempt may start beside the first when that has no token after so long."""
+    hedge_budget: float = 0.1
+    """The share of the route's requests that may have one."""

@@ -19,10 +19,12 @@ Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which requests an intent is for. Any part that is given and fits is enough.
 
-    Precedence between intents: header, then key, then model, then `default`.
+    Precedence between intents: header, then task, then key, then model, then `default`.
     """
 
     header: dict[str, str] = {}
+    task: bool = False
+    """Requests that came as tasks. One intent may say so."""
     key: list[Name] = []
     model: list[Name] = []
     default: bool = False
@@ -160,7 +162,8 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ladder: list[Rung] = []
     late: Literal["refuse", "serve"] = "refuse"
     """A request that can no longer have its first token in time: turned away at once, which is what
-    keeps the promise to the others, or answered all the same."""
+    keeps the promise to the others, or answered all the same. A task has no such time, unless it has
+    brought one in a header."""
     llmd_objective: Name | None = None
     """The InferenceObjective to name to llm-d; the intent's own name by default."""
     dry_run: bool = False

@@ -8,6 +8,9 @@ class PoolSignals(msgspec.Struct, frozen=True, kw_only=True):
 
     inflight: int = 0
     queued: int = 0
+    """Requests that wait, each with a client that waits for it."""
+    queued_tasks: int = 0
+    """Tasks that wait, apart: a rule for a deep queue must not fire because of a night's work."""
     limit: int = 0
     """Requests it is given at once."""
     endpoints: int = 0

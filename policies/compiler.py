@@ -86,6 +86,7 @@ class _Compiler:
         self._by_key: dict[str, str] = {}
         self._by_model: dict[str, str] = {}
         self._default: str | None = None
+        self._for_tasks: str | None = None
         self._places: dict[tuple[str, ...], Position] = {}
 
     # -- intents ------------------------------------------------------------------------
@@ -102,6 +103,8 @@ class _Compiler:
                 place = (*match, "header", header)
                 if self._first(reading, place, "header", f"{header.lower()}: {value}"):
                     self._by_header.setdefault(header.lower(), {})[value] = intent.name
+            if intent.match.task and self._first(reading, (*match, "task"), "intent for tasks", ""):
+                self._for_tasks = intent.name
             for nth, key in enumerate(intent.match.key):
                 if self._first(reading, (*match, "key", nth), "key", key):
                     self._by_key[key] = intent.name
@@ -223,6 +226,7 @@ class _Compiler:
             rules=tuple(self._rules),
             version=_version(files),
             default=self._default,
+            for_tasks=self._for_tasks,
             by_header=self._by_header,
             by_key=self._by_key,
             by_model=self._by_model,

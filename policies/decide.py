@@ -81,6 +81,7 @@ def decide(
             reject=shape.reject,
         ),
         models=() if shape.reject is not None else shape.models,
+        route=shape.choices[-1].model,
         constraints=constraints,
         rules=tuple(run.outcomes),
         treated=tuple(run.treated),
@@ -239,7 +240,9 @@ def _unservable(shape: Shape, catalog: Catalog) -> GatewayError:
 def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[str, ...]]:
     """What the infrastructure below is asked for, and what the client's headers did to it."""
     promised = shape.intent.objectives
-    ttft = intents.tighten(promised.ttft_s, facts.headers, intents.TTFT_HEADERS)
+    # Nobody waits for a task's first token: it has an objective only where it has brought one.
+    promised_ttft_s = None if facts.task else promised.ttft_s
+    ttft = intents.tighten(promised_ttft_s, facts.headers, intents.TTFT_HEADERS)
     tpot = intents.tighten(promised.tpot_s, facts.headers, intents.TPOT_HEADERS)
     constraints = Constraints(
         objective=shape.intent.llmd_objective or shape.intent.name or None,
@@ -248,7 +251,10 @@ def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[
         tpot_s=tpot.seconds,
         fairness_id=_fairness_id(facts),
     )
-    return constraints, ttft.notes + tpot.notes
+    notes = ttft.notes + tpot.notes
+    if facts.task and promised.ttft_s is not None and ttft.seconds is None:
+        notes = ("a task has no first-token objective of its own", *notes)
+    return constraints, notes
 
 
 def _fairness_id(facts: RequestFacts) -> str | None:

@@ -60,11 +60,19 @@ def begin(intent: Intent, facts: RequestFacts, catalog: Catalog) -> Shape:
     choice = Choice(facts.model)
     return Shape(
         intent=intent,
-        priority=intent.priority,
+        priority=_starting_priority(intent, facts),
         choices=(choice,),
         models=route(choice, facts.model, intent, catalog),
         max_tokens=facts.max_tokens,
     )
+
+
+def _starting_priority(intent: Intent, facts: RequestFacts) -> int:
+    """The intent's, or what the request asks for: lower always, higher only where it may."""
+    asked = facts.asked_priority
+    if asked is None:
+        return intent.priority
+    return asked if facts.may_raise else min(intent.priority, asked)
 
 
 def apply(
@@ -141,6 +149,7 @@ class _Work:
         self.changes: list[str] = []
         self.held: list[str] = []
         self.failed: list[str] = []
+        self._facts = facts
         self._asked = facts.model
         self._generates = facts.operation != "embedding"
         self._catalog = catalog
@@ -161,7 +170,7 @@ class _Work:
             return
         self.changes.append(f"intent {before.intent.name or '-'} -> {intent.name}")
         self.update(intent=intent)
-        self.change("priority", intent.priority, before.priority)
+        self.change("priority", _starting_priority(intent, self._facts), before.priority)
         choices = before.choices
         while True:
             models = route(choices[-1], self._asked, intent, self._catalog)

@@ -1,4 +1,4 @@
-"""Which promise a request falls under: by header, then key, then model, then the default.
+"""Which promise a request falls under: by header, then as a task, then by key, by model, the default.
 
 Look-ups only, in tables that the compiler built; the reasons are spelled out only when somebody
 asked for them. Also here: the per-request objectives that a client may send along, which can
@@ -17,7 +17,7 @@ from contracts.inference import RequestFacts
 from contracts.policy import Intent
 from policies.policy_set import PolicySet
 
-Means = Literal["header", "key", "model", "default", "none"]
+Means = Literal["header", "task", "key", "model", "default", "none"]
 
 TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
@@ -35,11 +35,14 @@ class Picked(msgspec.Struct, frozen=True):
 
 
 def pick(policy: PolicySet, catalog: Catalog, facts: RequestFacts) -> Picked:
-    """The request's intent. A header beats a key, a key beats a model, a model beats the default."""
+    """The request's intent. A header beats that it is a task, which beats its key, which beats its model,
+    which beats the default."""
     for header, values in policy.by_header.items():
         value = facts.headers.get(header)
         if value is not None and value in values:
             return Picked(values[value], "header", f"header {header} is {_quoted(value)}")
+    if facts.task and policy.for_tasks is not None:
+        return Picked(policy.for_tasks, "task", "it came as a task")
     if facts.key:
         name = policy.by_key.get(facts.key)
         if name is not None:
@@ -83,6 +86,10 @@ def _why_not(intent: Intent, facts: RequestFacts, picked: Picked) -> str:
         else:
             shown = "absent" if got is None else _quoted(got)
             fails.append(f"header {header.lower()} is {shown}, not {_quoted(value)}")
+    if match.task and facts.task:
+        fits.append("it is for tasks")
+    elif match.task:
+        fails.append("it did not come as a task")
     for kind, got, wanted in (
         ("key", facts.key, match.key),
         ("model", facts.model, match.model),

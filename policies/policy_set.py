@@ -33,6 +33,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     """A short hash of the content: equal content, equal version."""
     default: str | None = None
+    for_tasks: str | None = None
     by_header: dict[str, dict[str, str]] = {}
     """Lower-case header name, then value, to intent."""
     by_key: dict[str, str] = {}

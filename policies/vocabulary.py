@@ -12,6 +12,7 @@ REQUEST_FIELDS: dict[str, Kind] = {
     "model": "str",
     "operation": "str",
     "stream": "bool",
+    "task": "bool",
     "max_tokens": "int",
     "prompt_tokens": "int",
     "messages": "int",
@@ -19,6 +20,7 @@ REQUEST_FIELDS: dict[str, Kind] = {
     "tools": "int",
     "key": "str",
     "user": "str",
+    "session": "str",
     "headers": "map",
     "intent": "str",
     "priority": "int",
@@ -26,6 +28,7 @@ REQUEST_FIELDS: dict[str, Kind] = {
 POOL_SIGNALS: dict[str, Kind] = {
     "inflight": "int",
     "queued": "int",
+    "queued_tasks": "int",
     "limit": "int",
     "endpoints": "int",
     "ready_endpoints": "int",

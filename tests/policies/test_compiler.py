@@ -74,11 +74,22 @@ def test_a_name_given_twice_is_told_with_both_places(compiled: Any) -> None:
     assert "a second rule 'r'" in rule
 
 
-@pytest.mark.parametrize("match", ["key: [web]", "model: [big]", "header: {x-a: b}"])
+@pytest.mark.parametrize(
+    "match", ["key: [web]", "model: [big]", "header: {x-a: b}", "task: true", "default: true"]
+)
 def test_two_intents_cannot_claim_the_same_requests(compiled: Any, match: str) -> None:
     text = f"intents: [{{name: a, match: {{{match}}}}}, {{name: b, match: {{{match}}}}}]"
     (only,) = problems(compiled, text)
     assert "a second" in only
+
+
+def test_a_second_intent_for_tasks_is_told_with_the_place_of_the_first(compiled: Any) -> None:
+    text = "intents:\n  - {name: a, match: {task: true}}\n"
+    (only,) = problems(compiled, text, text.replace("a,", "b,"))
+    assert only.startswith("b.yaml:2:")
+    assert "intents[0].match.task: a second intent for tasks (the first is at a.yaml:2:" in only
+    assert compiled(text).for_tasks == "a"
+    assert compiled(text.replace("true", "false")).for_tasks is None
 
 
 def test_header_names_are_lowered(compiled: Any) -> None:

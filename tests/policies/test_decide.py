@@ -60,6 +60,23 @@ def verdicts(decision: Decision) -> list[str]:
 # -- rules ------------------------------------------------------------------------------
 
 
+@pytest.mark.req("INT-2", "ADM-5")
+def test_rules_see_whether_it_is_a_task_and_the_priority_that_it_may_have(answer: Any) -> None:
+    rules = """
+  - {name: tasks, when: request.task && request.priority == 4, then: {params: {seed: 1}}}
+  - {name: chats, when: "!request.task", then: {max_tokens: 9}}
+  - {name: nights, when: pool.queued_tasks > pool.queued, then: {max_tokens: 7}}
+"""
+    lower = answer(rules, task=True, asked_priority=4)
+    assert verdicts(lower) == ["applied", "no_match", "no_match"]
+    assert (lower.shaping.priority, lower.constraints.priority) == (4, 4)
+    higher = answer(rules, task=True, asked_priority=40)
+    assert verdicts(higher) == ["no_match", "no_match", "no_match"]
+    assert higher.shaping.priority == 10
+    assert answer(rules, task=True, asked_priority=40, may_raise=True).shaping.priority == 40
+    assert verdicts(answer(rules)) == ["no_match", "applied", "no_match"]
+
+
 @pytest.mark.req("INT-2", "INT-3")
 def test_rules_add_up_and_later_ones_see_what_earlier_ones_did(answer: Any) -> None:
     decision = answer(

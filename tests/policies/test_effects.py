@@ -59,6 +59,33 @@ def test_a_request_begins_as_the_client_sent_it(catalog: Catalog) -> None:
     assert (unservable.models, unservable.model) == ((), "tiny")
 
 
+@pytest.mark.req("ADM-5")
+@given(
+    asked=st.none() | st.integers(-1000, 1000),
+    may_raise=st.booleans(),
+    intent=st.sampled_from(sorted(INTENTS)),
+)
+def test_who_may_not_raise_a_priority_only_stands_back(
+    catalog: Catalog, asked: int | None, may_raise: bool, intent: str
+) -> None:
+    request = facts(asked_priority=asked, may_raise=may_raise)
+    promised = INTENTS[intent].priority
+    begun = begin(INTENTS[intent], request, catalog).priority
+    if asked is None:
+        assert begun == promised
+    elif may_raise:
+        assert begun == asked
+    else:
+        assert begun == min(asked, promised)
+    moved = effect(catalog, ruled(intent=intent), asked_priority=asked, may_raise=may_raise)
+    assert moved.shape.priority == begun, "also under an intent that a rule sets"
+
+
+def test_a_rules_own_priority_has_the_last_word(catalog: Catalog) -> None:
+    done = effect(catalog, ruled(priority=50), asked_priority=-5)
+    assert (done.shape.priority, done.changes) == (50, ("priority -5 -> 50",))
+
+
 def test_a_rule_that_changes_nothing_has_no_changes(catalog: Catalog) -> None:
     rule = ruled(model="big", priority=10, max_tokens=50, intent="interactive")
     done = effect(catalog, rule, max_tokens=50)

@@ -19,6 +19,7 @@ intents:
   - {name: by-model, match: {model: [small]}}
   - {name: by-key, match: {key: [web]}}
   - {name: by-header, match: {header: {X-Setpoint-Intent: special}}}
+  - {name: for-tasks, match: {task: true}}
 """
 
 
@@ -39,9 +40,16 @@ def request(**fields: Any) -> RequestFacts:
             "header",
         ),
         (request(headers={"x-setpoint-intent": "SPECIAL"}), "by-default", "default"),
+        (request(task=True), "for-tasks", "task"),
+        (request(task=True, model="small", key="web"), "for-tasks", "task"),
+        (
+            request(task=True, headers={"x-setpoint-intent": "special"}),
+            "by-header",
+            "header",
+        ),
     ],
 )
-def test_a_header_beats_a_key_beats_a_model_beats_the_default(
+def test_a_header_beats_a_task_beats_a_key_beats_a_model_beats_the_default(
     compiled: Any, catalog: Catalog, facts: RequestFacts, intent: str, by: str
 ) -> None:
     picked = pick(compiled(TEXT), catalog, facts)
@@ -53,6 +61,55 @@ def test_the_configuration_can_give_a_key_its_intent(compiled: Any, catalog: Cat
     picked = pick(compiled(TEXT, against=against), against, request(key="nightly"))
     assert (picked.intent, picked.by) == ("by-model", "key")
     assert "configuration" in picked.why
+
+
+def test_without_an_intent_for_tasks_a_task_is_like_any_request(
+    compiled: Any, catalog: Catalog
+) -> None:
+    policy = compiled(TEXT.replace("{task: true}", "{}"))
+    assert pick(policy, catalog, request(task=True, key="web")).by == "key"
+    assert pick(policy, catalog, request(task=True)).by == "default"
+
+
+@pytest.mark.req("INT-1", "ADM-1")
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (request(), "it did not come as a task"),
+        (request(task=True), "it came as a task"),
+        (
+            request(task=True, headers={"x-setpoint-intent": "special"}),
+            "it is for tasks, but another matches by header",
+        ),
+    ],
+)
+def test_of_the_intent_for_tasks_it_is_said_why(
+    compiled: Any, catalog: Catalog, facts: RequestFacts, why: str
+) -> None:
+    told = decide(compiled(TEXT), catalog, facts, Snapshot(), explain=True).intents
+    assert {outcome.intent: outcome.why for outcome in told}["for-tasks"] == why
+
+
+@pytest.mark.req("INT-8", "ADM-1")
+@pytest.mark.parametrize(
+    ("headers", "ttft_s", "note"),
+    [
+        ({}, None, "a task has no first-token objective of its own"),
+        ({"x-slo-ttft-ms": "300"}, 0.3, "tightened by x-slo-ttft-ms 300"),
+        ({"x-slo-ttft-ms": "5000"}, 5.0, "tightened by x-slo-ttft-ms 5000"),  # nothing was promised
+        ({"x-slo-ttft-ms": "soon"}, None, "a task has no first-token objective of its own"),
+    ],
+)
+def test_a_task_has_no_first_token_objective_but_one_that_it_brings(
+    compiled: Any, catalog: Catalog, headers: dict[str, str], ttft_s: float | None, note: str
+) -> None:
+    policy = compiled(TEXT.replace("{task: true}", "{}"))
+    facts = request(task=True, headers=headers)
+    decision = decide(policy, catalog, facts, Snapshot(), explain=True)
+    assert decision.intent == "by-default"
+    assert decision.constraints.ttft_s == ttft_s
+    assert decision.constraints.tpot_s == 0.05
+    assert note in next(told.why for told in decision.intents if told.chosen)
 
 
 def test_without_a_match_nothing_is_promised(compiled: Any, catalog: Catalog) -> None:
