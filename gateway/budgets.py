@@ -1,0 +1,304 @@
+"""Who may still use how much: the budget of each caller, held while a request runs and settled at its end.
+
+Between the configuration and `policies.budget`, which counts. Must stay true: a budget belongs to a name,
+however many tokens or proxies lead to it; the operator and anonymous callers have none; what is kept is
+bounded, whatever names a proxy brings. All of it is in memory: a restart begins with full budgets.
+"""
+
+import itertools
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from contracts.catalog import Catalog, ModelCard
+from contracts.config import BudgetEntry
+from contracts.decision import Decision
+from contracts.errors import RETRY_AFTER_MAX_S, BudgetExceeded, GatewayError
+from contracts.inference import InferRequest
+from gateway import logs
+from gateway.attempt import expected_choices
+from gateway.auth import OPERATOR
+from gateway.flight_recorder import CLIENT_GONE
+from gateway.metrics import Metrics
+from gateway.progress import Progress
+from gateway.ratelimit_headers import go_duration, ratelimit_headers
+from gateway.settings import Caller
+from policies.answer_length import AnswerLength
+from policies.budget import Budget, Claim, Refused, Reservation
+from policies.budget_limit import PICODOLLARS, BudgetLimit, picodollars, spelled
+from policies.usage_window import Moment
+
+KEPT_CALLERS = 10_000
+"""Names with a budget that are not in the configuration. Where so many have used some of theirs and not
+got it back yet, further ones share one budget: nobody gets a new one by taking a new name."""
+LOOKED_AT = 8
+"""Of those that were silent for longest, how many are looked at for each new name, to be forgotten."""
+MODELS_TOLD = 64
+OTHER = "other"
+"""What callers that are not in the configuration are called together in the metrics."""
+
+
+class _Account:
+    """One caller's."""
+
+    __slots__ = ("budget", "counts_cost", "label", "length", "unpriced")
+
+    def __init__(self, limits: tuple[BudgetLimit, ...], label: str) -> None:
+        self.budget = Budget(limits)
+        self.counts_cost = any(limit.kind == "cost" for limit in limits)
+        self.length = AnswerLength()
+        self.label = label
+        self.unpriced = 0
+        """Requests that a limit of money could not count."""
+
+
+class BudgetHold:
+    """One request's part of its caller's budget, from its decision to its end."""
+
+    __slots__ = ("_account", "_budgets", "_catalog", "_infer", "_reservation")
+
+    def __init__(
+        self,
+        budgets: "Budgets",
+        account: _Account,
+        reservation: Reservation,
+        infer: InferRequest,
+        catalog: Catalog,
+    ) -> None:
+        self._budgets, self._account, self._reservation = budgets, account, reservation
+        self._infer, self._catalog = infer, catalog
+
+    def close(
+        self, status: int, error: GatewayError | None, progress: Progress, generated_tokens: int
+    ) -> None:
+        """It has ended. Only the first call counts.
+
+        What its client was given counts: by the backend's usage, else by `generated_tokens` and the
+        estimate of its prompt. Where the client has got nothing, nothing counts; unless it was the client
+        that left after an engine had begun to read its prompt.
+        """
+        account, now = self._account, self._budgets.now()
+        answered = progress.first_token_s is not None and (
+            error is None or error is progress.fault or status == CLIENT_GONE
+        )
+        left_early = status == CLIENT_GONE and progress.dispatched_s is not None
+        if not answered and not left_early:
+            account.budget.release(self._reservation)
+            return
+        usage, facts = progress.usage, self._infer.facts
+        prompt_tokens = usage.prompt_tokens if usage else facts.prompt_tokens
+        tokens = usage.completion_tokens if usage else generated_tokens if answered else 0
+        target = progress.target
+        card = self._catalog.models.get(target.model) if target else None
+        cached = usage.cached_tokens or 0 if usage else 0
+        cost = _cost(card, prompt_tokens, tokens, cached)
+        if account.counts_cost and cost is None:
+            account.unpriced += 1
+        if error is None and status != CLIENT_GONE and facts.operation != "embedding":
+            account.length.learn(tokens, expected_choices(self._infer))
+        account.budget.settle(self._reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
+
+
+class Budgets:
+    """All callers'. `clock` is monotonic, `wall_clock` a Unix time."""
+
+    def __init__(
+        self,
+        callers: Iterable[Caller],
+        default: Sequence[BudgetEntry],
+        *,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock, self._wall_clock = clock, wall_clock
+        self._metrics = metrics
+        self._default = _limits(default)
+        self._configured: dict[str, _Account | None] = {}
+        for caller in callers:
+            limits = self._default if caller.budget is None else _limits(caller.budget)
+            self._configured[caller.name] = _Account(limits, caller.name) if limits else None
+        self._others: OrderedDict[str, _Account] = OrderedDict()
+        """By when they last came."""
+        self._shared = _Account(self._default, OTHER)
+        self._untouched = _Account(self._default, OTHER)
+        self._told: set[str] = set()
+        self.any = bool(self._default) or any(self._configured.values())
+        """Whether any caller can have one."""
+        metrics.before_scrape(self._show)
+
+    def now(self) -> Moment:
+        return Moment(monotonic_s=self._clock(), unix_s=self._wall_clock())
+
+    def reserve(
+        self, infer: InferRequest, decision: Decision, catalog: Catalog
+    ) -> BudgetHold | BudgetExceeded | None:
+        """Room for what was decided, to be `close`d at its end; the error to answer with where there is
+        none; None where its caller has no budget."""
+        account = self._account(infer.facts.key)
+        if account is None:
+            return None
+        card = catalog.models.get(decision.shaping.model)
+        claim = claim_of(infer, decision, card, account.length)
+        if claim.cost is None and account.counts_cost:
+            self._tell_of(decision.shaping.model)
+        found = account.budget.reserve(claim, self.now())
+        if isinstance(found, Refused):
+            label = found.limit.label
+            self._metrics.counter("setpoint_budget_refusals_total", account.label, label).inc()
+            return _exceeded(found)
+        return BudgetHold(self, account, found, infer, catalog)
+
+    def left(self, caller: str) -> dict[str, Any] | None:
+        """What is left, by the words for each limit: `{"60 requests per 1m": {"limit": 60, "remaining":
+        59, "reset_s": 12.0}}`, money in USD. None: there is no budget.
+
+        `unpriced_requests` is there where money is limited and some requests had no price: what those
+        cost is unknown, and not in the figures.
+        """
+        account = self._known(caller)
+        if account is None:
+            return None
+        told: dict[str, Any] = {}
+        for standing in account.budget.standings(self.now()):
+            unit = PICODOLLARS if standing.limit.kind == "cost" else 1
+            told[standing.limit.label] = {
+                "limit": standing.limit.amount / unit if unit > 1 else standing.limit.amount,
+                "remaining": standing.remaining / unit if unit > 1 else standing.remaining,
+                "reset_s": round(standing.reset_s, 3),
+            }
+        if account.unpriced:
+            told["unpriced_requests"] = account.unpriced
+        return told
+
+    def headers(self, caller: str) -> dict[str, str]:
+        """The same as headers; none where there is no budget."""
+        account = self._known(caller)
+        if account is None:
+            return {}
+        headers = ratelimit_headers(account.budget.standings(self.now()))
+        if account.unpriced:
+            headers["x-setpoint-budget-unpriced-requests"] = str(account.unpriced)
+        return headers
+
+    # -- accounts -----------------------------------------------------------------------
+
+    def _account(self, name: str) -> _Account | None:
+        """The one to count on."""
+        if not self.any or name in ("", OPERATOR):
+            return None
+        if name in self._configured:
+            return self._configured[name]
+        if not self._default:
+            return None
+        account = self._others.get(name)
+        if account is not None:
+            self._others.move_to_end(name)
+            return account
+        now = self.now()
+        for other in list(itertools.islice(self._others, LOOKED_AT)):
+            if self._others[other].budget.idle(now):
+                del self._others[other]
+        if len(self._others) >= KEPT_CALLERS:
+            return self._shared
+        account = self._others[name] = _Account(self._default, OTHER)
+        return account
+
+    def _known(self, name: str) -> _Account | None:
+        """The one to look at: who only looks is not remembered."""
+        if not self.any or name in ("", OPERATOR):
+            return None
+        if name in self._configured:
+            return self._configured[name]
+        if not self._default:
+            return None
+        full = len(self._others) >= KEPT_CALLERS
+        return self._others.get(name, self._shared if full else self._untouched)
+
+    def _tell_of(self, model: str) -> None:
+        if model not in self._told and len(self._told) < MODELS_TOLD:
+            self._told.add(model)
+            hint = "give it a price in models, or its requests are not counted in budgets of money"
+            logs.event(logging.WARNING, "budget_without_price", model=model, hint=hint)
+
+    def _show(self) -> None:
+        now = self.now()
+        for account in filter(None, self._configured.values()):
+            for standing in account.budget.standings(now):
+                labels = (account.label, standing.limit.label)
+                used = standing.used / standing.limit.amount
+                self._metrics.gauge("setpoint_budget_used_ratio", *labels).set(used)
+
+
+def claim_of(
+    infer: InferRequest, decision: Decision, card: ModelCard | None, length: AnswerLength
+) -> Claim:
+    """What a request may use. An answer without a limit is guessed at by what its caller usually gets."""
+    facts = infer.facts
+    prompt, answer, guess = facts.prompt_tokens, 0, 0
+    if facts.operation != "embedding":
+        choices = expected_choices(infer)
+        limit = decision.shaping.max_tokens or facts.max_tokens
+        if limit is None:
+            guess = length.expected_tokens * choices
+        else:
+            if card is not None and card.context is not None:
+                limit = min(limit, max(card.context - prompt, 1))
+            answer = limit * choices
+    return Claim(
+        tokens=prompt + answer,
+        cost=_cost(card, prompt, answer),
+        assumed_tokens=guess,
+        assumed_cost=_cost(card, 0, guess) or 0,
+    )
+
+
+def _cost(
+    card: ModelCard | None, prompt_tokens: int, answer_tokens: int, cached_tokens: int = 0
+) -> int | None:
+    """Picodollars; None where nobody knows the price. As `policies.price`, in whole numbers."""
+    if card is None or card.input_price is None or card.output_price is None:
+        return None
+    # A price is for a million tokens, and a picodollar a millionth of a microdollar.
+    per_prompt, per_answer = round(card.input_price * 1e6), round(card.output_price * 1e6)
+    cached = min(cached_tokens, prompt_tokens)
+    price = card.cached_input_price
+    per_cached = per_prompt if price is None else round(price * 1e6)
+    fresh = prompt_tokens - cached
+    return fresh * per_prompt + cached * per_cached + answer_tokens * per_answer
+
+
+def _limits(entries: Sequence[BudgetEntry]) -> tuple[BudgetLimit, ...]:
+    return tuple(map(_limit, entries))
+
+
+def _limit(entry: BudgetEntry) -> BudgetLimit:
+    day, per_s = entry.per.calendar_day, float(entry.per)
+    if entry.requests is not None:
+        return BudgetLimit(kind="requests", amount=entry.requests, per_s=per_s, calendar_day=day)
+    if entry.tokens is not None:
+        return BudgetLimit(kind="tokens", amount=entry.tokens, per_s=per_s, calendar_day=day)
+    amount = picodollars(float(entry.cost or 0))
+    return BudgetLimit(kind="cost", amount=amount, per_s=per_s, calendar_day=day)
+
+
+def _exceeded(refused: Refused) -> BudgetExceeded:
+    limit, wait_s = refused.limit, refused.retry_after_s
+    budget = f"the budget of {limit.label}{' (UTC)' if limit.calendar_day else ''}"
+    match refused.why:
+        case "used":
+            message = (
+                f"{budget} is used up: there is room for this request in {go_duration(wait_s or 0)}"
+            )
+        case "under_way":
+            message = (
+                f"the rest of {budget} is held by requests under way: repeat when one has ended"
+            )
+        case "too_large":
+            asked = spelled(limit.kind, refused.asked)
+            message = f"this request may use {asked}, and {budget} is less: ask for fewer max_tokens, or less"
+    error = BudgetExceeded(message, retry_after_s=wait_s, policy_label=limit.label)
+    error.retriable = refused.why != "too_large" and (wait_s or 0) <= RETRY_AFTER_MAX_S
+    return error

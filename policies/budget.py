@@ -1,0 +1,193 @@
+"""What one caller may use: requests, tokens and money, each in a sliding window or a calendar day.
+
+A claim is reserved in every limit or in none, and settled later with what was really used. Must stay true:
+what is used and what is reserved never pass a limit together at the moment of a reservation; what was
+refused or released leaves nothing behind; what was used beyond its claim counts as a debt.
+
+Requests are booked when they come; tokens and money when they are settled, and are held until then. So a
+stream that runs for longer than the window holds its part all the time, and what it used is not forgotten
+the moment it is known.
+
+No clock is read here: a `Moment` is an argument. Who has which budget is the shell's business.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from policies.budget_limit import BudgetLimit
+from policies.usage_window import SLOTS, CalendarDay, Moment, SlidingWindow
+
+Why = Literal[
+    "used",  # it comes free with time
+    "under_way",  # it is reserved by requests that have not ended
+    "too_large",  # the claim is more than the whole limit
+]
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request may use, beside being one request. `cost` in picodollars; None: no price is known,
+    and limits of money have no say.
+
+    `assumed_tokens` and `assumed_cost` come on top: a guess at an answer that has no limit of its own. A
+    guess takes of what is free, and refuses nobody as long as something is; the rest would be a debt.
+    """
+
+    tokens: int
+    cost: int | None = None
+    assumed_tokens: int = 0
+    assumed_cost: int = 0
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing was reserved. `limit` is the one that is longest in the way; `retry_after_s` None: nobody
+    can say."""
+
+    limit: BudgetLimit
+    why: Why
+    asked: int
+    retry_after_s: float | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How one limit stands. `reset_s` until all of it is free again, if nothing more is used."""
+
+    limit: BudgetLimit
+    used: int
+    """Requests under way included."""
+    remaining: int
+    reset_s: float
+
+
+class Reservation(msgspec.Struct, kw_only=True):
+    """To be settled or released, once: whatever comes second counts no more."""
+
+    held: tuple[int, ...]
+    """What each limit holds of it, or has booked at once."""
+    places: tuple[int, ...]
+    """The slot or day of what was booked."""
+    over: bool = False
+
+
+class _Meter:
+    """One limit, and how far it is used."""
+
+    __slots__ = ("books", "count", "held", "limit")
+
+    def __init__(self, limit: BudgetLimit) -> None:
+        self.limit = limit
+        self.books = limit.kind == "requests"
+        """At once; the other kinds hold what is claimed, and book what was used."""
+        self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
+        self.held = 0
+
+    def claimed(self, claim: Claim) -> tuple[int, int]:
+        """What is sure, and what is a guess on top of it."""
+        match self.limit.kind:
+            case "requests":
+                return 1, 0
+            case "tokens":
+                return claim.tokens, claim.assumed_tokens
+            case "cost":
+                return (0, 0) if claim.cost is None else (claim.cost, claim.assumed_cost)
+
+    def free(self) -> int:
+        """Below zero where there are debts."""
+        return self.limit.amount - self.count.used - self.held
+
+    def refuses(self, sure: int, guess: int, now: Moment) -> Refused | None:
+        """Why there is no room for it now; what costs nothing always has room."""
+        asked = max(sure, min(guess, 1))
+        missing = asked - self.free()
+        if missing <= 0 or not asked:
+            return None
+        if asked > self.limit.amount:
+            return Refused(limit=self.limit, why="too_large", asked=asked)
+        if missing > self.count.used:
+            return Refused(limit=self.limit, why="under_way", asked=asked)
+        wait_s = self.count.frees_s(missing, now)
+        return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
+
+    def standing(self, now: Moment) -> Standing:
+        self.count.advance(now)
+        used = self.count.used + self.held
+        if self.held and not self.limit.calendar_day:
+            reset_s = self.limit.per_s * (SLOTS + 1) / SLOTS  # if it were settled this moment
+        else:
+            reset_s = self.count.empties_s(now) if used else 0.0
+        remaining = max(0, self.free())
+        return Standing(limit=self.limit, used=used, remaining=remaining, reset_s=reset_s)
+
+
+_GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
+
+
+class Budget:
+    """The limits of one caller. Each call takes the moment of it; moments never go back."""
+
+    def __init__(self, limits: tuple[BudgetLimit, ...]) -> None:
+        self._meters = tuple(_Meter(limit) for limit in limits)
+
+    def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
+        """Room for one request in every limit, or in none."""
+        held: list[int] = []
+        refused: Refused | None = None
+        for meter in self._meters:
+            meter.count.advance(now)
+            sure, guess = meter.claimed(claim)
+            found = meter.refuses(sure, guess, now)
+            if found is not None and (refused is None or _graver(found, refused)):
+                refused = found
+            held.append(min(sure + guess, max(sure, meter.free())))
+        if refused is not None:
+            return refused
+        places = []
+        for meter, amount in zip(self._meters, held, strict=True):
+            if meter.books:
+                places.append(meter.count.add(amount, now))
+            else:
+                meter.held += amount
+                places.append(0)
+        return Reservation(held=tuple(held), places=tuple(places))
+
+    def settle(
+        self, reservation: Reservation, *, tokens: int, cost: int | None, now: Moment
+    ) -> None:
+        """The request has ended, and this is what it used, be it more or less than its claim. `cost` in
+        picodollars; None: nobody knows, and no limit of money counts it."""
+        if reservation.over:
+            return
+        reservation.over = True
+        for meter, held in zip(self._meters, reservation.held, strict=True):
+            if not meter.books:
+                meter.held -= held
+                meter.count.advance(now)
+                meter.count.add(tokens if meter.limit.kind == "tokens" else cost or 0, now)
+
+    def release(self, reservation: Reservation) -> None:
+        """As if it had never been asked for."""
+        if reservation.over:
+            return
+        reservation.over = True
+        parts = zip(self._meters, reservation.held, reservation.places, strict=True)
+        for meter, held, place in parts:
+            if meter.books:
+                meter.count.take_back(held, place)
+            else:
+                meter.held -= held
+
+    def standings(self, now: Moment) -> list[Standing]:
+        """How each limit stands, in the order of the limits."""
+        return [meter.standing(now) for meter in self._meters]
+
+    def idle(self, now: Moment) -> bool:
+        """Nothing is used and nothing reserved: a new budget would be the same."""
+        for meter in self._meters:
+            meter.count.advance(now)
+        return not any(meter.held or meter.count.used for meter in self._meters)
+
+
+def _graver(one: Refused, other: Refused) -> bool:
+    """Is `one` longer in the way?"""
+    mine = (_GRAVITY[one.why], one.retry_after_s or 0.0)
+    return mine > (_GRAVITY[other.why], other.retry_after_s or 0.0)

@@ -1,0 +1,131 @@
+"""What counts as used in a window or a day, against an exact account of every single use."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.usage_window import DAY_S, SLOTS, CalendarDay, Moment, SlidingWindow
+
+pytestmark = pytest.mark.req("ADM-6")
+
+WINDOWS_S = (10, 64, 100, 3600)
+uses = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=60)
+"""(seconds since the one before, amount)"""
+
+
+def at(monotonic_s: float, unix_s: float = 0.0) -> Moment:
+    return Moment(monotonic_s=monotonic_s, unix_s=unix_s)
+
+
+@given(per_s=st.sampled_from(WINDOWS_S), uses=uses, start_s=st.integers(0, 5000))
+def test_no_use_leaves_early_and_none_later_than_a_slot(
+    per_s: int, uses: list[tuple[int, int]], start_s: int
+) -> None:
+    window, now_s, exact = SlidingWindow(per_s), start_s, []
+    for wait_s, amount in uses:
+        now_s += wait_s
+        window.advance(at(now_s))
+        window.add(amount, at(now_s))
+        exact.append((now_s, amount))
+        in_the_window = sum(a for t, a in exact if t > now_s - per_s)
+        a_slot_longer = sum(a for t, a in exact if t > now_s - per_s * (SLOTS + 1) / SLOTS)
+        assert in_the_window <= window.used <= a_slot_longer
+
+
+@given(
+    per_s=st.sampled_from(WINDOWS_S),
+    uses=uses,
+    taken=st.sets(st.integers(0, 59)),
+    late_s=st.integers(0, 200),
+)
+def test_what_is_taken_back_was_never_there(
+    per_s: int, uses: list[tuple[int, int]], taken: set[int], late_s: int
+) -> None:
+    window, without = SlidingWindow(per_s), SlidingWindow(per_s)
+    now_s, places = 0, {}
+    for index, (wait_s, amount) in enumerate(uses):
+        now_s += wait_s
+        places[index] = (amount, window.add(amount, at(now_s)))
+        if index not in taken:
+            without.add(amount, at(now_s))
+    now_s += late_s
+    for each in (window, without):
+        each.advance(at(now_s))
+    for index in taken & places.keys():
+        window.take_back(*places[index])
+    assert window.used == without.used
+    assert window.empties_s(at(now_s)) == without.empties_s(at(now_s))
+
+
+@given(per_s=st.sampled_from(WINDOWS_S), uses=uses, share=st.integers(1, 100))
+def test_it_says_to_the_moment_when_so_much_is_free(
+    per_s: int, uses: list[tuple[int, int]], share: int
+) -> None:
+    window, now_s = SlidingWindow(per_s), 0
+    for wait_s, amount in uses:
+        now_s += wait_s
+        window.advance(at(now_s))
+        window.add(amount, at(now_s))
+    if not window.used:
+        assert window.empties_s(at(now_s)) == 0.0
+        return
+    before = window.used
+    amount = max(1, before * share // 100)
+    wait_s = window.frees_s(amount, at(now_s))
+    assert wait_s > 0
+    assert window.frees_s(before, at(now_s)) == window.empties_s(at(now_s))
+    window.advance(at(now_s + wait_s - 2**-20))
+    assert before - window.used < amount
+    window.advance(at(now_s + wait_s))
+    assert before - window.used >= amount
+
+
+def test_a_window_keeps_no_more_than_its_slots() -> None:
+    window = SlidingWindow(64)
+    for tenth in range(10_000):
+        window.advance(at(tenth / 10))
+        window.add(1, at(tenth / 10))
+    assert len(window._slots) <= SLOTS + 1
+
+
+# -- days ---------------------------------------------------------------------------------
+
+
+def test_a_day_is_free_again_at_midnight_utc() -> None:
+    day = CalendarDay()
+    late = at(0, 3 * DAY_S - 1)
+    day.advance(late)
+    day.add(5, late)
+    assert day.used == 5
+    assert day.frees_s(1, late) == day.empties_s(late) == 1.0
+    day.advance(at(1, 3 * DAY_S))
+    assert day.used == 0
+
+
+def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day() -> None:
+    day = CalendarDay()
+    day.advance(at(0, 3 * DAY_S + 5))
+    day.add(5, at(0, 3 * DAY_S + 5))
+    day.advance(at(1, 3 * DAY_S - 5))
+    assert day.used == 5
+    day.advance(at(11, 3 * DAY_S + 5))
+    assert day.used == 5
+
+
+def test_a_clock_that_was_far_ahead_does_not_lock_the_budget_until_then() -> None:
+    day = CalendarDay()
+    day.advance(at(0, 9000 * DAY_S))
+    day.add(5, at(0, 9000 * DAY_S))
+    day.advance(at(1, 3 * DAY_S))
+    assert day.used == 0
+    assert day.empties_s(at(1, 3 * DAY_S)) == DAY_S
+
+
+def test_what_was_used_yesterday_is_not_taken_back_from_today() -> None:
+    day = CalendarDay()
+    day.advance(at(0, DAY_S))
+    place = day.add(1, at(0, DAY_S))
+    day.advance(at(1, 2 * DAY_S))
+    day.add(3, at(1, 2 * DAY_S))
+    day.take_back(1, place)
+    assert day.used == 3
