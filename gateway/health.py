@@ -35,6 +35,12 @@ class Health:
                 for endpoint in pool.endpoints:
                     group.create_task(self._look(pool, endpoint))
 
+    async def look_again(self, pool: Pool) -> None:
+        """Probe all of a pool now, and believe nothing that was learned before."""
+        async with asyncio.TaskGroup() as group:
+            for endpoint in pool.endpoints:
+                group.create_task(self._look(pool, endpoint, afresh=True))
+
     async def watch(self) -> None:
         """Probe for ever. Cancel to stop."""
         async with asyncio.TaskGroup() as group:
@@ -47,12 +53,15 @@ class Health:
             await asyncio.sleep(pool.options.probe_interval_s)
             await self._look(pool, endpoint)
 
-    async def _look(self, pool: Pool, endpoint: Endpoint) -> None:
+    async def _look(self, pool: Pool, endpoint: Endpoint, *, afresh: bool = False) -> None:
+        began_s = pool.now_s()
         state = await probe(pool, endpoint)
+        endpoint.probed_s, endpoint.probe_s = began_s, pool.now_s() - began_s
         before = endpoint.state  # as it is now: a request may have found out more meanwhile
-        if self._is_busy_silence(endpoint, state):
-            return
-        state = _remembering(state, before)
+        if not afresh:
+            if self._is_busy_silence(endpoint, state):
+                return
+            state = _remembering(state, before)
         if state == before:
             return
         pool.learn(endpoint, state)
@@ -106,14 +115,15 @@ def _remembering(state: EndpointState, before: EndpointState) -> EndpointState:
 
 async def probe(pool: Pool, endpoint: Endpoint) -> EndpointState:
     """One look at one endpoint. Never raises; what could not be learned is not in the answer."""
-    headers: list[tuple[str, str]] = [("accept", "application/json")]
-    if pool.options.api_key:
-        headers.append(("authorization", f"Bearer {pool.options.api_key.reveal()}"))
+    key = pool.options.api_key
+    access = pool.dialect.access(key.reveal() if key else None)
+    headers = (("accept", "application/json"), *access)
     answers: dict[str, tuple[WireHead, bytes]] = {}
-    for path in pool.dialect.probes():
-        request = WireRequest(method="GET", path=path, headers=tuple(headers))
+    for named in pool.dialect.probes():
+        method, _, path = named.rpartition(" ")
+        request = WireRequest(method=method or "GET", path=path, headers=headers)
         try:
-            answers[path] = await fetch(
+            answers[named] = await fetch(
                 endpoint.transport, request, timeout_s=PROBE_TIMEOUT_S, max_bytes=PROBE_BYTES
             )
         except UpstreamFault as exc:

@@ -16,18 +16,24 @@ from contracts.errors import (
     DeadlineUnreachable,
     NobodyListens,
     NoReadyBackend,
+    PoolDraining,
     QueueFull,
     QueueTimeout,
     Shed,
+    TaskExpired,
 )
+from contracts.pool_answers import PoolState, SelfTestReport
 from contracts.snapshot import PoolSignals
 from gateway import logs
 from gateway.settings import PoolOptions
-from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Refuse
+from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Place, Refuse
+from policies.affinity import Load, Session, Sessions, prefer
 from policies.lines import Ticket
 
 SLOTS_UNKNOWN = 64
 """Requests at once for an endpoint that does not tell how many it works on."""
+DRAINED_RETRY_S = 10.0
+"""When to ask again for a pool that is out of service: only its operator knows how long that is."""
 
 
 class Endpoint:
@@ -39,10 +45,14 @@ class Endpoint:
         self.transport = transport
         self.state = EndpointState()
         self.inflight = 0
+        self.probed_s: float | None = None
+        """When the last probe began, on the pool's clock, and `probe_s`: how long it took."""
+        self.probe_s = 0.0
+        self.self_test = SelfTestReport(outcome="off")
 
     @property
     def slots(self) -> int:
-        return self.state.slots or SLOTS_UNKNOWN
+        return self.state.slots or self.state.advised_slots or SLOTS_UNKNOWN
 
 
 class Slot:
@@ -64,13 +74,17 @@ class Slot:
 
 
 class Entry:
-    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, DeadlineUnreachable,
-    NoReadyBackend), or `leave`."""
+    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, TaskExpired,
+    DeadlineUnreachable, NoReadyBackend), or `leave`."""
 
     def __init__(self, pool: "Pool", request: int, slot: "asyncio.Future[Slot]") -> None:
-        self._pool = pool
+        self.pool = pool
         self._request = request
         self.slot = slot
+
+    def place(self) -> Place | None:
+        """Where it stands now in the pool's queue. None: it was refused, or it has ended."""
+        return self.pool.place(self._request)
 
     def leave(self) -> None:
         """The caller is gone: the place is free again, whether it was waiting or just admitted."""
@@ -78,7 +92,7 @@ class Entry:
             self.slot.result().release()
         else:
             self.slot.cancel()
-            self._pool.leave(self._request)
+            self.pool.leave(self._request)
 
 
 class Pool:
@@ -93,6 +107,7 @@ class Pool:
         transports: list[Transport],
         options: PoolOptions,
         clock: Callable[[], float],
+        sessions: Sessions | None = None,
     ) -> None:
         self.id = pool_id
         self.engine = engine
@@ -103,8 +118,12 @@ class Pool:
         self._numbers = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Slot]] = {}
         self._avoid: dict[int, tuple[Endpoint, ...]] = {}
+        self._session_of: dict[int, Session] = {}
+        self._sessions = Sessions() if sessions is None else sessions
         self._timer: asyncio.TimerHandle | None = None
         self._armed_s = 0.0
+        self._emptied: asyncio.Event | None = None
+        """Out of service; set once nothing runs any more."""
         self.queue = AdmissionQueue(self._settings())
         """For the control loop to steer; `wake` it after that."""
         self.on_bounds: Callable[[Pool], None] = lambda pool: None
@@ -114,7 +133,19 @@ class Pool:
 
     @property
     def ready(self) -> list[Endpoint]:
+        """Those that may be given work: none of them, while the pool is out of service."""
+        if self._emptied is not None:
+            return []
         return [endpoint for endpoint in self.endpoints if endpoint.state.ready]
+
+    @property
+    def state(self) -> PoolState:
+        if self._emptied is not None:
+            return "drained" if self._emptied.is_set() else "draining"
+        return "serving" if self.ready else "no_ready_endpoint"
+
+    def now_s(self) -> float:
+        return self._clock()
 
     @property
     def limit(self) -> int:
@@ -131,7 +162,8 @@ class Pool:
     def signals(self) -> PoolSignals:
         return PoolSignals(
             inflight=self.queue.inflight,
-            queued=self.queue.waiting,
+            queued=self.queue.waiting - self.queue.waiting_tasks,
+            queued_tasks=self.queue.waiting_tasks,
             limit=self.queue.settings.limit,
             endpoints=len(self.endpoints),
             ready_endpoints=len(self.ready),
@@ -140,8 +172,7 @@ class Pool:
     def learn(self, endpoint: Endpoint, state: EndpointState) -> None:
         """A probe has answered; the limit follows what the backends can do."""
         endpoint.state = state
-        self.on_bounds(self)
-        self._carry_out(self.queue.configure(self._settings(), self._clock()))
+        self._follow_ready()
 
     def lost(self, endpoint: Endpoint) -> None:
         """Nobody listens there any more: no work for it until a probe has found it well."""
@@ -158,6 +189,60 @@ class Pool:
             )
         self.learn(endpoint, EndpointState(why=why))
 
+    # -- out of service, and back -------------------------------------------------------
+
+    def drain(self) -> None:
+        """Dispatch nothing more. What runs goes on. Whoever waits is refused with PoolDraining, so that
+        its request goes to the next target, if it has one; tasks wait on, until `restore` or the end of
+        their time. Probes go on and change nothing about it. Once is as good as often."""
+        if self._emptied is not None:
+            return
+        self._emptied = asyncio.Event()
+        self._follow_ready()
+        logs.event(
+            logging.INFO,
+            "pool_draining",
+            pool_id=self.id,
+            engine=self.engine,
+            running=self.queue.inflight,
+            waiting=self.queue.waiting,
+        )
+        for request, waiter in list(self._waiters.items()):
+            ticket = self.queue.waiting_ticket(request)
+            if ticket is not None and not ticket.patient and not waiter.done():
+                self.leave(request)
+                waiter.set_exception(self.not_ready())
+        self._note_empty()
+
+    async def emptied(self) -> None:
+        """Wait until nothing runs in a pool that drains. At once if it is in service."""
+        if self._emptied is not None:
+            await self._emptied.wait()
+
+    def restore(self) -> None:
+        """Take it back into service, to be dispatched to as its endpoints are found ready: what was known
+        of them may be of another backend. Without a drain before, nobody is stopped meanwhile."""
+        self._sessions.forget(self.id)
+        if self._emptied is None:
+            return
+        self._emptied.set()  # nobody waits for it any more
+        self._emptied = None
+        for endpoint in self.endpoints:
+            endpoint.state = EndpointState(live=endpoint.state.live, why="not probed yet")
+        self._follow_ready()
+        logs.event(logging.INFO, "pool_restored", pool_id=self.id, engine=self.engine)
+
+    def _note_empty(self) -> None:
+        """Of a pool out of service: said once, when its last request has ended."""
+        empty = self._emptied
+        if empty is not None and not empty.is_set() and self.queue.inflight == 0:
+            empty.set()
+            logs.event(logging.INFO, "pool_drained", pool_id=self.id, engine=self.engine)
+
+    def _follow_ready(self) -> None:
+        self.on_bounds(self)
+        self._carry_out(self.queue.configure(self._settings(), self._clock()))
+
     # -- slots --------------------------------------------------------------------------
 
     def enter(
@@ -170,9 +255,14 @@ class Pool:
         weight: float = 1.0,
         prompt_tokens: int = 0,
         deadline_s: float | None = None,
+        patient: bool = False,
+        timeout_s: float | None = None,
+        session: tuple[str, str] | None = None,
     ) -> "Entry":
         """Ask for a place in the lane of a model; it may be there at once. `deadline_s`, on the pool's
-        clock, is when the first token is due. Endpoints to `avoid` are taken only if no other is ready.
+        clock, is when the first token is due. A `patient` one waits in the room of tasks, for `timeout_s`;
+        None: as long as the queue says. Endpoints to `avoid` are taken only if no other is ready. One of a
+        `session` (caller, name) goes to the endpoint that served it last, if that has room.
 
         Raises NoReadyBackend when no endpoint is ready on arrival.
         """
@@ -183,6 +273,8 @@ class Pool:
         self._waiters[request] = entry.slot
         if avoid:
             self._avoid[request] = tuple(avoid)
+        if session is not None:
+            self._session_of[request] = (self.id, *session)
         ticket = Ticket(
             request=request,
             lane=lane,
@@ -191,25 +283,38 @@ class Pool:
             weight=weight,
             prompt_tokens=prompt_tokens,
             deadline_s=deadline_s,
+            patient=patient,
+            timeout_s=timeout_s,
         )
         self._carry_out(self.queue.offer(ticket, self._clock()))
         return entry
+
+    def place(self, request: int) -> Place | None:
+        return self.queue.place(request, self._clock())
 
     def leave(self, request: int) -> None:
         """Whoever waited, or was just admitted, is gone."""
         self._waiters.pop(request, None)
         self._avoid.pop(request, None)
+        self._session_of.pop(request, None)
         self._carry_out(self.queue.cancel(request, self._clock()))
+        self._note_empty()
 
     def free(self, request: int) -> None:
         self._carry_out(self.queue.done(request, self._clock()))
+        self._note_empty()
 
     def wake(self) -> None:
         """The control loop has changed a limit: let in whom there is room for now."""
         self._carry_out(self.queue.wake(self._clock()))
 
     def not_ready(self) -> NoReadyBackend:
-        """Why nothing can be served, without addresses: NobodyListens if no endpoint answers at all."""
+        """Why nothing can be served, without addresses: PoolDraining if it is out of service,
+        NobodyListens if no endpoint answers at all."""
+        if self._emptied is not None:
+            return PoolDraining(
+                f"pool {self.id!r} is taken out of service", retry_after_s=DRAINED_RETRY_S
+            )
         states = "; ".join(f"endpoint {e.index + 1}: {e.state.why}" for e in self.endpoints)
         dead = not any(endpoint.state.live for endpoint in self.endpoints)
         return (NobodyListens if dead else NoReadyBackend)(
@@ -221,14 +326,26 @@ class Pool:
         return AdmissionSettings(
             limit=self.limit,
             max_waiting=self.options.max_waiting,
+            max_tasks=self.options.max_tasks,
             timeout_s=self.options.queue_timeout_s,
         )
 
-    def _least_loaded(self, avoid: tuple[Endpoint, ...]) -> Endpoint | None:
-        """The ready endpoint with the smallest used share; the first of equals."""
+    def _choose(self, avoid: tuple[Endpoint, ...], session: Session | None) -> Endpoint | None:
+        """The session's endpoint if it is ready and has room, else the ready one with the smallest used
+        share; the first of equals."""
         ready = self.ready
         liked = [endpoint for endpoint in ready if endpoint not in avoid] if avoid else ready
-        return min(liked or ready, key=lambda e: (e.inflight / e.slots, e.index), default=None)
+        loads = [
+            Load(endpoint=e.index, inflight=e.inflight, slots=e.state.slots) for e in liked or ready
+        ]
+        now_s = self._clock()
+        home = None if session is None else self._sessions.home(session, now_s)
+        chosen = prefer(home, loads, told_slots=SLOTS_UNKNOWN)
+        if chosen is None:
+            return None
+        if session is not None:
+            self._sessions.served(session, chosen, now_s)
+        return self.endpoints[chosen]
 
     def _carry_out(self, effects: list[Effect]) -> None:
         left = deque(effects)
@@ -236,20 +353,25 @@ class Pool:
             effect = left.popleft()
             waiter = self._waiters.pop(effect.request, None)
             avoid = self._avoid.pop(effect.request, ())
+            session = self._session_of.pop(effect.request, None)
             if waiter is None or waiter.done():
                 continue
             match effect:
                 case Admit():
-                    left += self._admit(effect, waiter, avoid)
+                    left += self._admit(effect, waiter, avoid, session)
                 case Refuse():
                     waiter.set_exception(self._refusal(effect))
         self._arm()
 
     def _admit(
-        self, effect: Admit, waiter: "asyncio.Future[Slot]", avoid: tuple[Endpoint, ...]
+        self,
+        effect: Admit,
+        waiter: "asyncio.Future[Slot]",
+        avoid: tuple[Endpoint, ...],
+        session: Session | None,
     ) -> list[Effect]:
         """Give the slot; what else comes of it."""
-        endpoint = self._least_loaded(avoid)
+        endpoint = self._choose(avoid, session)
         if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
             waiter.set_exception(self.not_ready())
             return self.queue.cancel(effect.request, self._clock())
@@ -264,9 +386,21 @@ class Pool:
                 f"({self.queue.waiting} waiting, waited {effect.waited_s:.3g} s)",
                 retry_after_s=effect.retry_after_s,
             )
+        tasks = self.queue.waiting_tasks
+        if effect.reason == "queue_full" and effect.patient:
+            return QueueFull(
+                f"the task queue of pool {self.id!r} is full ({tasks} waiting)",
+                retry_after_s=effect.retry_after_s,
+            )
         if effect.reason == "queue_full":
             return QueueFull(
-                f"the queue of pool {self.id!r} is full ({self.queue.waiting} waiting)",
+                f"the queue of pool {self.id!r} is full ({self.queue.waiting - tasks} waiting)",
+                retry_after_s=effect.retry_after_s,
+            )
+        if effect.patient:
+            return TaskExpired(
+                f"the task could not start in time: it waited {effect.waited_s:.3g} s "
+                f"in the queue of pool {self.id!r}",
                 retry_after_s=effect.retry_after_s,
             )
         return QueueTimeout(

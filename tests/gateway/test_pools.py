@@ -12,8 +12,10 @@ from contracts.errors import (
     NoReadyBackend,
     QueueFull,
     QueueTimeout,
+    TaskExpired,
 )
 from gateway.pools import SLOTS_UNKNOWN, Pool
+from policies.admission import Place
 from tests.fakes.scripted import ScriptedTransport, answer
 
 MakePool = Callable[..., Pool]
@@ -103,6 +105,45 @@ async def test_a_queue_that_is_full_or_slow_says_so(make_pool: MakePool) -> None
     with pytest.raises(QueueTimeout):
         await waiting.slot
     assert asyncio.get_running_loop().time() == pytest.approx(5.0)
+
+
+async def test_tasks_wait_in_a_room_of_their_own_for_as_long_as_they_say(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), slots=1, max_waiting=1, max_tasks=2, queue_timeout_s=5)
+    await pool.enter(0).slot
+    chat = pool.enter(0)
+    tasks = [pool.enter(0, patient=True, timeout_s=60 + nth) for nth in range(3)]
+    assert (pool.signals().queued, pool.signals().queued_tasks) == (1, 2)
+    with pytest.raises(QueueFull, match=r"the task queue of pool 'local' is full \(2 waiting\)"):
+        await tasks[2].slot
+    with pytest.raises(QueueFull, match=r"the queue of pool 'local' is full \(1 waiting\)"):
+        await pool.enter(0).slot
+    with pytest.raises(QueueTimeout):
+        await chat.slot
+    with pytest.raises(TaskExpired, match="waited 60 s") as expired:
+        await tasks[0].slot
+    assert asyncio.get_running_loop().time() == pytest.approx(60.0)
+    assert (expired.value.code, expired.value.status) == ("ttl_expired", 503)
+    assert expired.value.retriable
+    assert expired.value.retry_after_s is not None
+
+
+async def test_an_entry_knows_its_place_until_it_has_ended(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=1, max_tasks=1)
+    first, second, third = (pool.enter(0) for _ in range(3))
+    assert first.pool is pool
+    assert [entry.place() for entry in (first, second, third)] == [
+        Place(0, 0.0),
+        Place(1, None),
+        Place(2, None),
+    ]
+    second.leave()
+    assert (second.place(), third.place()) == (None, Place(1, None))
+    (await first.slot).release()
+    assert (first.place(), third.place()) == (None, Place(0, 0.0))
+    waits, refused = pool.enter(0, patient=True), pool.enter(0, patient=True)
+    assert (waits.place(), refused.place()) == (Place(1, None), None)
 
 
 async def test_leaving_frees_a_place_in_every_state(make_pool: MakePool) -> None:
@@ -212,3 +253,82 @@ async def test_whoever_steers_hears_of_endpoints_that_come_and_go(make_pool: Mak
     pool.lost(pool.endpoints[0])
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", slots=3))
     assert heard == [(1, SLOTS_UNKNOWN), (2, SLOTS_UNKNOWN + 3)]
+
+
+# -- sessions ---------------------------------------------------------------------------
+
+ANN, BOB = ("ann", "chat-1"), ("bob", "chat-1")
+
+
+@pytest.mark.req("ADM-7", "ENG-6")
+async def test_a_session_goes_back_to_its_endpoint_while_that_has_a_free_slot(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), idle(), slots=2)
+    other = await pool.enter(0).slot
+    first = await pool.enter(0, session=ANN).slot
+    assert (other.endpoint.index, first.endpoint.index) == (0, 1)
+    first.release()
+    await pool.enter(0).slot  # one each now: without a session the first endpoint would be next
+    second = await pool.enter(0, session=ANN).slot
+    assert second.endpoint.index == 1
+
+
+@pytest.mark.req("ADM-7", "ENG-6")
+async def test_a_session_does_not_wait_for_a_full_endpoint_and_moves(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), idle(), slots=2)
+    homes = [await pool.enter(0, session=ANN).slot for _ in range(3)]
+    assert [slot.endpoint.index for slot in homes] == [0, 0, 1]
+    for slot in homes:
+        slot.release()
+    assert (await pool.enter(0, session=ANN).slot).endpoint.index == 1
+
+
+@pytest.mark.req("ADM-7", "ENG-6")
+async def test_a_session_leaves_an_endpoint_that_is_not_ready_or_to_be_avoided(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), idle(), slots=2)
+    (await pool.enter(0, session=ANN).slot).release()
+    retried = await pool.enter(0, [pool.endpoints[0]], session=ANN).slot
+    assert retried.endpoint.index == 1
+    retried.release()
+    pool.learn(pool.endpoints[1], EndpointState(live=True, ready=False, why="loading"))
+    assert (await pool.enter(0, session=ANN).slot).endpoint.index == 0
+
+
+@pytest.mark.req("ADM-7")
+async def test_where_it_goes_is_decided_when_it_is_let_in_and_not_when_it_comes(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("local", idle(), idle(), slots=1)
+    first = await pool.enter(0, session=ANN).slot
+    other = await pool.enter(0).slot
+    waiting = pool.enter(0, session=ANN)
+    assert (first.endpoint.index, other.endpoint.index) == (0, 1)
+    other.release()  # the only free place is not its own: it takes it, and lives there from now on
+    moved = await waiting.slot
+    assert moved.endpoint.index == 1
+    moved.release()
+    first.release()
+    assert (await pool.enter(0, session=ANN).slot).endpoint.index == 1
+
+
+@pytest.mark.req("ADM-7", "SEC-1")
+async def test_the_same_name_of_two_callers_is_two_sessions(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), idle(), slots=4)
+    ann = await pool.enter(0, session=ANN).slot
+    bob = await pool.enter(0, session=BOB).slot
+    assert (ann.endpoint.index, bob.endpoint.index) == (0, 1)
+
+
+@pytest.mark.req("ADM-7")
+async def test_a_session_is_forgotten_after_its_time(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), idle(), slots=4)
+    held = await pool.enter(0).slot
+    (await pool.enter(0, session=ANN).slot).release()
+    held.release()
+    await asyncio.sleep(599.0)
+    (await pool.enter(0, session=ANN).slot).release()
+    await asyncio.sleep(600.0)
+    assert (await pool.enter(0, session=ANN).slot).endpoint.index == 0
