@@ -1,0 +1,139 @@
+"""Executions and their attempts in the database: written in batches, read by filter, removed when they are old."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.records.database import Database
+from gateway.records.rows import Recorded
+from gateway.records.schema import attempts, executions
+
+SLICE = 64
+"""Rows a statement: making a statement's values must not hold up requests for long."""
+PAGE = 500
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which executions. None: any."""
+
+    intent: str | None = None
+    caller: str | None = None
+    since_s: float | None = None
+    """Unix time; those accepted then or later."""
+    status: tuple[int, int] | None = None
+    """From the first up to and with the second."""
+    outcome: str | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        c, found = executions.c, []
+        if self.intent is not None:
+            found.append(c.intent == self.intent)
+        if self.caller is not None:
+            found.append(c.caller == self.caller)
+        if self.since_s is not None:
+            found.append(c.accepted_s >= self.since_s)
+        if self.status is not None:
+            found.append(c.status.between(*self.status))
+        if self.outcome is not None:
+            found.append(c.outcome == self.outcome)
+        return found
+
+
+class ExecutionStore:
+    """All methods raise RecordsDown and SchemaMismatch."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        # What is there already was written when nobody heard the answer.
+        self._insert_executions = insert(executions).on_conflict_do_nothing()
+        self._insert_attempts = insert(attempts).on_conflict_do_nothing()
+
+    async def insert(self, rows: Sequence[Recorded]) -> None:
+        """Write all of them or none; those that are there already stay as they are. Raises RowRefused."""
+        async with self._database.writing() as connection:
+            if not rows:
+                await connection.execute(sa.select(1))
+            for start in range(0, len(rows), SLICE):
+                part = rows[start : start + SLICE]
+                await connection.execute(
+                    self._insert_executions,
+                    [msgspec.structs.asdict(row.execution) for row in part],
+                )
+                tries = [msgspec.structs.asdict(a) for row in part for a in row.attempts]
+                if tries:
+                    await connection.execute(self._insert_attempts, tries)
+
+    async def newest(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
+        """The last ones accepted, newest first: their columns but for the JSON ones and the body."""
+        columns = [c for c in executions.c if c.name in BRIEF]
+        query = (
+            sa.select(*columns)
+            .where(*wanted.conditions())
+            .order_by(executions.c.accepted_s.desc(), executions.c.execution_id.desc())
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def find(self, name: str) -> dict[str, Any] | None:
+        """One execution with its `attempts`, by its own id or by the request's: then the newest one."""
+        query = (
+            sa.select(executions)
+            .where(sa.or_(executions.c.execution_id == name, executions.c.request_id == name))
+            .order_by(executions.c.accepted_s.desc())
+            .limit(1)
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+            return None if row is None else (await _with_attempts(connection, [row]))[0]
+
+    async def pages(self, wanted: Filter, limit: int | None) -> AsyncIterator[list[dict[str, Any]]]:
+        """All of them with their attempts, oldest first, page by page: none twice, and none that was
+        there at the beginning left out but for those that are removed meanwhile."""
+        after: tuple[float, str] | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            query = (
+                sa.select(executions)
+                .where(*wanted.conditions())
+                .order_by(executions.c.accepted_s, executions.c.execution_id)
+                .limit(size)
+            )
+            if after is not None:
+                key = sa.tuple_(executions.c.accepted_s, executions.c.execution_id)
+                query = query.where(key > sa.tuple_(*map(sa.literal, after)))
+            async with self._database.reading() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+                page = await _with_attempts(connection, rows)
+            if page:
+                yield page  # outside the transaction: whoever reads may take its time
+            if len(rows) < size:
+                return
+            after = rows[-1]["accepted_s"], rows[-1]["execution_id"]
+            left = None if left is None else left - len(rows)
+
+
+BRIEF = frozenset(
+    {"execution_id", "request_id", "accepted_s", "caller", "intent", "model", "served_by", "status"}
+    | {"outcome", "error_code", "queue_s", "ttft_s", "e2e_s", "prompt_tokens", "completion_tokens"}
+    | {"cost_usd"}
+)
+
+
+async def _with_attempts(connection: Any, rows: Sequence[sa.RowMapping]) -> list[dict[str, Any]]:
+    ids = [row["execution_id"] for row in rows]
+    query = (
+        sa.select(attempts)
+        .where(attempts.c.execution_id.in_(ids))
+        .order_by(attempts.c.execution_id, attempts.c.ordinal)
+    )
+    by_id: dict[str, list[dict[str, Any]]] = {name: [] for name in ids}
+    for attempt in (await connection.execute(query)).mappings():
+        values = dict(attempt)
+        by_id[values.pop("execution_id")].append(values)
+    return [{**row, "attempts": by_id[row["execution_id"]]} for row in rows]

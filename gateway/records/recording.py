@@ -1,0 +1,175 @@
+"""From what a request left behind to the rows of its record.
+
+Pure but for a counter. `Closed` is taken on the hot path and holds references only; `Recorder.rows`
+does the work later.
+"""
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from contracts.catalog import Catalog
+from contracts.decision import Decision
+from contracts.errors import Cancelled, ClientFault, GatewayError, NoReadyBackend, Shed
+from contracts.inference import RequestFacts, RoutingPlan
+from gateway.progress import AttemptRecord, Progress
+from gateway.records.rows import AttemptRow, ExecutionRow, Outcome, Recorded
+from gateway.records.storable import Redact, storable_json, storable_text
+from policies.price import cost_usd
+
+ROW_OVERHEAD_BYTES = 400
+"""A row's fixed columns and index entries, as a rule."""
+_CODE_CHARS = 200
+_encode = msgspec.json.Encoder().encode
+
+
+class Closed(msgspec.Struct):
+    """A request that has met its fate. Not to be changed: others hold the same values."""
+
+    request_id: str
+    facts: RequestFacts
+    decision: Decision
+    progress: Progress
+    catalog: Catalog
+    """As it was when the request was decided."""
+    status: int
+    error_code: str | None
+    outcome: Outcome
+    ended_s: float
+    """On the gateway's clock, as the times in `progress`."""
+    wall_s: float
+    """The same moment in Unix time."""
+    members: dict[str, msgspec.Raw] | None
+    """What the client sent; None where bodies are not recorded."""
+
+
+def outcome(status: int, error: GatewayError | None) -> Outcome:
+    """What became of a request that was answered with `status`, and ended with `error`."""
+    if status == Cancelled.status:
+        return "cancelled"
+    if error is None:
+        return "completed" if status < 400 else "failed"
+    if isinstance(error, Shed):
+        return "refused"
+    if isinstance(error, ClientFault):
+        return "cancelled" if isinstance(error, Cancelled) else "invalid"
+    return "failed"
+
+
+class Recorder:
+    """Makes rows. `plan` is what resolves a decision; it may raise NoReadyBackend."""
+
+    def __init__(self, plan: Callable[[Decision, Catalog], RoutingPlan], redact: Redact) -> None:
+        self._plan = plan
+        self._redact = redact
+        self._run = secrets.token_hex(6)
+        self._number = 0
+
+    def rows(self, closed: Closed) -> Recorded:
+        """Its record, with an id that no other has. Call once for each."""
+        self._number += 1
+        execution_id = f"exec_{self._run}{self._number:08x}"
+        facts, decision, progress = closed.facts, closed.decision, closed.progress
+        usage, redact = progress.usage, self._redact
+        cost = _cost(progress, closed.catalog)
+        facts_json = storable_json(facts, redact)
+        decision_json = storable_json(decision, redact)
+        plan_json = self._plan_json(closed)
+        body = None
+        if closed.members is not None:
+            body = storable_json(closed.members, redact).encode()
+        attempts = tuple(
+            self._attempt(execution_id, number, attempt, progress.accepted_s)
+            for number, attempt in enumerate(progress.attempts, 1)
+        )
+        execution = ExecutionRow(
+            execution_id=execution_id,
+            request_id=closed.request_id,
+            accepted_s=closed.wall_s - (closed.ended_s - progress.accepted_s),
+            caller=storable_text(facts.key, redact),
+            operation=facts.operation,
+            intent=decision.intent,
+            model=storable_text(facts.model, redact),
+            served_by=progress.target.model if progress.target else None,
+            policy_version=decision.policy_version,
+            status=closed.status,
+            outcome=closed.outcome,
+            error_code=self._code(closed.error_code),
+            queue_s=progress.queue_s,
+            ttft_s=_since(progress.first_token_s, progress.accepted_s),
+            tpot_s=progress.tpot_s,
+            e2e_s=closed.ended_s - progress.accepted_s,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            cost_usd=cost,
+            facts=facts_json,
+            decision=decision_json,
+            routing_snapshot=plan_json,
+            actual_cost=_encode({"usage": usage, "usd": cost}).decode(),
+            body=body,
+            row_bytes=ROW_OVERHEAD_BYTES * (1 + len(attempts))
+            + len(facts_json)
+            + len(decision_json)
+            + len(plan_json or "")
+            + len(body or b""),
+        )
+        return Recorded(execution, attempts)
+
+    def _plan_json(self, closed: Closed) -> str | None:
+        """None where a rule refused the request, or nothing is left to serve it."""
+        if closed.decision.shaping.reject is not None:
+            return None
+        try:
+            return storable_json(self._plan(closed.decision, closed.catalog), self._redact)
+        except NoReadyBackend:
+            return None
+
+    def _attempt(
+        self, execution_id: str, ordinal: int, attempt: AttemptRecord, accepted_s: float
+    ) -> AttemptRow:
+        usage = attempt.usage
+        return AttemptRow(
+            execution_id=execution_id,
+            ordinal=ordinal,
+            model=attempt.target.model,
+            pool=attempt.target.pool,
+            upstream=storable_text(attempt.target.upstream, self._redact),
+            replica=attempt.replica,
+            engine=attempt.engine,
+            engine_version=self._code(attempt.version),
+            model_digest=self._code(attempt.model_digest),
+            dispatched_s=_since(attempt.dispatched_s, accepted_s),
+            first_token_s=_since(attempt.first_token_s, accepted_s),
+            ended_s=_since(attempt.ended_s, accepted_s),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            status=attempt.status,
+            fault=self._code(attempt.fault),
+        )
+
+    def _code(self, text: str | None) -> str | None:
+        """What an engine says of itself may be any text."""
+        return None if text is None else storable_text(text[:_CODE_CHARS], self._redact)
+
+
+def _cost(progress: Progress, catalog: Catalog) -> float | None:
+    """USD of all attempts together. None as soon as one that cost something is of unknown price or size."""
+    costs = [_attempt_cost(attempt, catalog) for attempt in progress.attempts if _worked(attempt)]
+    if not costs:
+        return None
+    known = [cost for cost in costs if cost is not None]
+    return round(sum(known), 12) if len(known) == len(costs) else None
+
+
+def _worked(attempt: AttemptRecord) -> bool:
+    """It has answered with something: what failed before that is not paid for, as far as anybody tells."""
+    return attempt.usage is not None or attempt.first_token_s is not None
+
+
+def _attempt_cost(attempt: AttemptRecord, catalog: Catalog) -> float | None:
+    return cost_usd(catalog.models.get(attempt.target.model), attempt.usage)
+
+
+def _since(moment_s: float | None, start_s: float) -> float | None:
+    return None if moment_s is None else moment_s - start_s

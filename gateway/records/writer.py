@@ -1,0 +1,294 @@
+"""Records on their way to the database: taken at once, written in batches later.
+
+Must stay true: a request never waits for its record; everything between here and the database is bounded;
+records are written in the order they came; and each one that was taken is written once, or counted as
+dropped. While the database is down they go to a file (`spill`), and from there to the database before any
+newer one. Only when neither takes them are new ones dropped.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway import logs
+from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
+from gateway.records.recording import Closed
+from gateway.records.rows import Recorded, decode_line, encode_line
+from gateway.records.spill import Spill
+
+WAITING = 10_000
+"""Requests whose record has not been begun."""
+SPILL_AT = WAITING // 2
+"""As many wait only if the database is slower than the traffic: the file is faster."""
+BATCH = 500
+READ_BYTES = 16 * 1024 * 1024
+"""Of the file, at once."""
+SLICE = 32
+"""Rows that are made at a stretch: about a millisecond."""
+GATHER_S = 0.25
+RETRY_FIRST_S, RETRY_MAX_S = 0.5, 15.0
+FINISH_S = 5.0
+
+DropReason = Literal["buffer_full", "refused", "unreadable", "stopped"]
+"""Nowhere to put it; the database will never take it; a line of the file is broken; the gateway stopped
+while neither database nor file could be written."""
+
+
+class Store(Protocol):
+    """Where records end up."""
+
+    async def insert(self, rows: Sequence[Recorded]) -> None:
+        """Write all of them or none; what is there already is left as it is. Raises RecordsDown (they may
+        have been written), RowRefused, SchemaMismatch."""
+        ...
+
+
+class Counts(Protocol):
+    """Who is told what becomes of records."""
+
+    def written(self, count: int) -> None: ...
+
+    def dropped(self, reason: DropReason, count: int) -> None: ...
+
+
+class RecordWriter:
+    """`add` from anywhere on the event loop; one task in `run`; then `finish`."""
+
+    def __init__(
+        self,
+        store: Store,
+        spill: Spill,
+        rows: Callable[[Closed], Recorded],
+        counts: Counts,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._spill = spill
+        self._rows = rows
+        self._counts = counts
+        self._clock = clock
+        self._waiting: deque[Closed] = deque()
+        self._hand: list[Recorded] = []
+        """Taken from `_waiting`, and not yet anywhere else."""
+        self._back: list[Recorded] = []
+        """Read from the file, and not yet in the database."""
+        self._back_to = 0
+        self._wake = asyncio.Event()
+        self._retry_at_s = 0.0
+        self._retry_s = 0.0
+        """0: the database is well."""
+        self._unlogged: dict[DropReason, int] = {}
+        self._spill_failed = False
+
+    # -- the hot path -------------------------------------------------------------------
+
+    def add(self, closed: Closed) -> None:
+        """Take a record, or drop it where there is no room. Never waits."""
+        if len(self._waiting) >= WAITING:
+            self._dropped("buffer_full", 1)
+            return
+        self._waiting.append(closed)
+        self._wake.set()
+
+    # -- what is told of it -------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether the database took what it was last given."""
+        return self._retry_s == 0
+
+    @property
+    def waiting(self) -> int:
+        """Records in memory."""
+        return len(self._waiting) + len(self._hand)
+
+    @property
+    def spilled_bytes(self) -> int:
+        return self._spill.waiting_bytes
+
+    # -- in the background --------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        try:
+            await asyncio.to_thread(self._spill.open_existing)
+        except OSError as exc:
+            self._spill_trouble(exc)
+        while True:
+            if await self.step():
+                continue
+            try:
+                async with asyncio.timeout(self._pause_s()):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(GATHER_S)
+
+    async def step(self) -> bool:
+        """One batch forward. Whether there is more to do at once."""
+        self._wake.clear()
+        if not self._hand:
+            await self._take()
+        if self._clock() >= self._retry_at_s:
+            await self._to_database()
+        if not self.up:
+            await self._to_file()
+        while len(self._waiting) > SPILL_AT:
+            await self._take()
+            if not await self._to_file():
+                break
+        self._log_drops()
+        if self.up:
+            return bool(self._hand or self._waiting or self._spill.waiting_bytes)
+        return bool(self._waiting and not self._hand)
+
+    async def finish(self) -> None:
+        """Bring what is in memory to the database, or to the file. At most `FINISH_S`, as a rule."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                while self.waiting and self.up and not self._spill.waiting_bytes:
+                    await self.step()
+        except TimeoutError:
+            pass
+        while self.waiting:
+            if not self._hand:
+                await self._take()
+            if not await self._to_file():
+                break
+        self._dropped("stopped", self.waiting)
+        self._waiting.clear()
+        self._hand.clear()
+        self._log_drops()
+        self._spill.close()
+
+    def _pause_s(self) -> float | None:
+        if self.up:
+            return None
+        return max(0.0, self._retry_at_s - self._clock())
+
+    async def _take(self) -> None:
+        """Fill the hand, making rows in slices so that requests are not held up."""
+        while self._waiting and len(self._hand) < BATCH:
+            for _ in range(min(SLICE, len(self._waiting), BATCH - len(self._hand))):
+                closed = self._waiting.popleft()
+                try:
+                    self._hand.append(self._rows(closed))
+                except Exception:
+                    self._dropped("refused", 1)
+                    raise
+            await asyncio.sleep(0)
+
+    # -- to the database ----------------------------------------------------------------
+
+    async def _to_database(self) -> None:
+        try:
+            if self._back or self._spill.waiting_bytes:
+                await self._write_back()
+            elif self._hand:
+                await self._write(self._hand)
+            elif self.up:
+                return
+            else:
+                await self._store.insert(())
+        except (RecordsDown, SchemaMismatch) as exc:
+            self._down(exc)
+        except OSError as exc:
+            self._spill_trouble(exc)
+            self._down(exc)
+        else:
+            self._is_up()
+
+    async def _write(self, rows: list[Recorded]) -> None:
+        """Write `rows` and take them out of the list, from its beginning. One that is refused is looked
+        for by halves, so that it takes none of its neighbours with it. Raises RecordsDown."""
+        size = len(rows)
+        while rows:
+            part = rows[:size]
+            try:
+                await self._store.insert(part)
+            except RowRefused as exc:
+                size = len(part) // 2
+                if size == 0:
+                    self._refused(part[0], exc)
+                    del rows[0]
+                    size = 1
+            else:
+                self._counts.written(len(part))
+                del rows[: len(part)]
+                size *= 2
+
+    async def _write_back(self) -> None:
+        if not self._back:
+            lines, self._back_to = await asyncio.to_thread(self._spill.read, BATCH, READ_BYTES)
+            for line in lines:
+                try:
+                    self._back.append(decode_line(line))
+                except msgspec.DecodeError:
+                    self._dropped("unreadable", 1)
+        await self._write(self._back)
+        await asyncio.to_thread(self._spill.forget, self._back_to)
+
+    def _refused(self, row: Recorded, exc: RowRefused) -> None:
+        self._dropped("refused", 1)
+        logs.event(
+            logging.ERROR,
+            "record_refused",
+            request_id=row.execution.request_id,
+            execution_id=row.execution.execution_id,
+            reason=str(exc),
+        )
+
+    def _down(self, exc: Exception) -> None:
+        if self.up:
+            logs.event(logging.WARNING, "records_down", reason=str(exc))
+        self._retry_s = min(RETRY_MAX_S, self._retry_s * 2 or RETRY_FIRST_S)
+        self._retry_at_s = self._clock() + self._retry_s
+
+    def _is_up(self) -> None:
+        if not self.up:
+            logs.event(logging.INFO, "records_up", spilled_bytes=self._spill.waiting_bytes)
+        self._retry_s = self._retry_at_s = 0.0
+
+    # -- to the file --------------------------------------------------------------------
+
+    async def _to_file(self) -> bool:
+        """What is in the hand, as far as the file takes it; the rest stays. Whether all of it went."""
+        if not self._hand:
+            return True
+        lines = [encode_line(row) for row in self._hand]
+        try:
+            kept = await asyncio.to_thread(self._spill.append, lines)
+        except OSError as exc:
+            self._spill_trouble(exc)
+            return False
+        del self._hand[:kept]
+        if not self._hand:
+            self._spill_failed = False
+        elif not self._spill_failed:
+            self._spill_failed = True
+            logs.event(logging.WARNING, "records_spill_full", bytes=self._spill.waiting_bytes)
+        return not self._hand
+
+    def _spill_trouble(self, exc: OSError) -> None:
+        if not self._spill_failed:
+            self._spill_failed = True
+            logs.event(logging.WARNING, "records_spill_failed", reason=exc.strerror or str(exc))
+
+    # -- what is lost -------------------------------------------------------------------
+
+    def _dropped(self, reason: DropReason, count: int) -> None:
+        if count:
+            self._counts.dropped(reason, count)
+            self._unlogged[reason] = self._unlogged.get(reason, 0) + count
+
+    def _log_drops(self) -> None:
+        """One line a step, not one a record."""
+        for reason, count in self._unlogged.items():
+            logs.event(logging.WARNING, "records_dropped", reason=reason, count=count)
+        self._unlogged.clear()

@@ -1,0 +1,180 @@
+"""Connections and transactions: the same promises of SQLite and of PostgreSQL."""
+
+import asyncio
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.records import database as module
+from gateway.records.database import Database
+from gateway.records.database_url import DatabaseUrl, parse
+from gateway.records.faults import RecordsDown, RowRefused
+from gateway.records.schema import tasks
+from tests.support.postgres import PASSWORD, Postgres
+
+ROW = {"task_id": "t1", "caller": "", "operator": False, "body_digest": "", "accepted_s": 1.0} | {
+    "state": "queued",
+    "row_bytes": 0,
+}
+
+
+async def count(database: Database) -> int:
+    async with database.reading() as connection:
+        return int(
+            (await connection.execute(sa.select(sa.func.count()).select_from(tasks))).scalar_one()
+        )
+
+
+async def insert(database: Database, **members: object) -> None:
+    async with database.writing() as connection:
+        await connection.execute(tasks.insert(), ROW | members)
+
+
+async def test_what_was_written_is_there_for_the_next_process(url: DatabaseUrl) -> None:
+    for number in range(2):
+        database = Database(url)
+        await insert(database, task_id=str(number))
+        assert await count(database) == number + 1
+        await database.aclose()
+
+
+async def test_an_exception_leaves_nothing_behind(database: Database) -> None:
+    async def half() -> None:
+        async with database.writing() as connection:
+            await connection.execute(tasks.insert(), ROW)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await half()
+    assert await count(database) == 0
+
+
+async def test_writers_wait_for_one_another(database: Database) -> None:
+    async def both(number: int) -> None:
+        async with database.writing() as connection:
+            query = sa.select(sa.func.count()).select_from(tasks)
+            await connection.execute(query)  # reads first: SQLite could not wait after that
+            await connection.execute(tasks.insert(), ROW | {"task_id": str(number)})
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(both(number))
+    assert await count(database) == 20
+
+
+@pytest.mark.parametrize("wrong", [{"task_id": "t1"}, {"caller": None}, {"operator": "maybe"}])
+async def test_a_row_that_is_wrong_is_told_from_a_database_that_is_down(
+    database: Database, wrong: dict[str, object]
+) -> None:
+    await insert(database)
+    with pytest.raises(RowRefused):
+        await insert(database, **({"task_id": "t2"} | wrong))
+    await insert(database, task_id="t3")
+
+
+async def test_no_message_holds_a_value(database: Database) -> None:
+    await insert(database)
+    with pytest.raises(RowRefused) as caught:
+        await insert(database, caller="a caller's secret", body=b"a prompt")
+    assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+    assert "prompt" not in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_sqlite_keeps_what_it_was_given_over_a_power_cut(tmp_path: Path) -> None:
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    async with database.writing() as connection:
+        told = {
+            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys")
+        }
+    await database.aclose()
+    assert told == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 1, "foreign_keys": 1}
+
+
+@pytest.mark.req("SEC-3")
+async def test_sqlite_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    database = Database(parse("sqlite:///new/a.db", tmp_path))
+    await insert(database)
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new").iterdir()}
+    await database.aclose()
+    assert modes == {0o600}
+
+
+async def test_a_file_that_is_no_database_is_down(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text(
+        "something else altogether, and long enough to be looked at" * 20
+    )
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    with pytest.raises(RecordsDown, match="not a database"):
+        await insert(database)
+    await database.aclose()
+
+
+async def test_a_folder_that_cannot_be_made_is_down(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(parse("sqlite:///file/a.db", tmp_path))
+    with pytest.raises(RecordsDown, match=r"a\.db"):
+        await insert(database)
+    await database.aclose()
+
+
+async def test_another_writer_that_does_not_end_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_S", 0.05)
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    await insert(database)
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RecordsDown, match="locked"):
+        await insert(database, task_id="t2")
+    assert await count(database) == 1  # readers go on
+    other.close()
+    await insert(database, task_id="t2")
+    await database.aclose()
+
+
+async def test_postgresql_may_be_restarted_between_two_statements(own_postgres: Postgres) -> None:
+    database = Database(parse(own_postgres.url(), Path()))
+    await insert(database)
+    own_postgres.kill()
+    with pytest.raises(RecordsDown):
+        await insert(database, task_id="t2")
+    own_postgres.start()
+    await insert(database, task_id="t2")
+    own_postgres.kill()
+    own_postgres.start()  # and nobody has noticed meanwhile
+    await insert(database, task_id="t3")
+    assert await count(database) == 3
+    await database.aclose()
+
+
+async def test_postgresql_that_hangs_is_down(
+    own_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(module, "CONNECT_S", 0.3)
+    database = Database(parse(own_postgres.url(), Path()))
+    await database.prepare()
+    own_postgres.freeze()
+    try:
+        for _ in range(6):  # more often than there are connections
+            with pytest.raises(RecordsDown):
+                await insert(database)
+    finally:
+        own_postgres.thaw()
+    await insert(database, task_id="t2")
+    await database.aclose()
+
+
+@pytest.mark.req("SEC-3")
+async def test_a_wrong_password_is_told_without_it(postgres: Postgres) -> None:
+    wrong = postgres.url().replace(PASSWORD, "hunter22")
+    database = Database(parse(wrong, Path()))
+    with pytest.raises(RecordsDown, match="password authentication failed") as caught:
+        await insert(database)
+    assert "hunter22" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    await database.aclose()

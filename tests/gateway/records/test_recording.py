@@ -1,0 +1,153 @@
+"""What is recorded of a request."""
+
+import json
+
+import msgspec
+import pytest
+
+from contracts.catalog import Catalog
+from contracts.decision import Decision, Rejection, Shaping
+from contracts.errors import (
+    Cancelled,
+    GatewayError,
+    InvalidField,
+    NoReadyBackend,
+    QueueFull,
+    StreamBroken,
+)
+from contracts.events import Usage
+from contracts.inference import RoutingPlan
+from gateway.records.recording import Closed, Recorder, outcome
+from gateway.records.rows import Recorded
+from gateway.secrets import Redactor, SecretValue
+from tests.fakes.closed import CATALOG, DECISION, FACTS, INFER, attempt, closed, progress, resolved
+
+REDACT = Redactor([SecretValue("hunter22")]).redact
+
+
+def rows(closed: Closed) -> Recorded:
+    return Recorder(resolved, REDACT).rows(closed)
+
+
+@pytest.mark.req("RUN-7", "RUN-8")
+def test_an_execution_holds_its_plan_and_what_it_cost() -> None:
+    execution = rows(closed()).execution
+    assert json.loads(execution.routing_snapshot or "")["targets"][0]["model"] == "assistant"
+    assert json.loads(execution.actual_cost or "") == {
+        "usage": {"prompt_tokens": 90, "completion_tokens": 120},
+        "usd": 0.00015,
+    }
+    assert execution.cost_usd == 0.00015
+    assert json.loads(execution.decision)["intent"] == "interactive"
+    assert json.loads(execution.facts)["headers"]["x-stainless-lang"] == "python"
+    assert (execution.caller, execution.model, execution.status) == ("web", "assistant", 200)
+
+
+def test_times_are_unix_times_and_seconds_since_then() -> None:
+    recorded = rows(closed(ended_s=103.25, wall_s=1_800_000_003.25))
+    execution, (tried,) = recorded.execution, recorded.attempts
+    assert execution.accepted_s == 1_800_000_000.0
+    assert (execution.queue_s, execution.ttft_s, execution.e2e_s) == (0.5, 1.0, 3.25)
+    assert (tried.dispatched_s, tried.first_token_s, tried.ended_s) == (0.5, 1.0, 3.0)
+
+
+@pytest.mark.req("RUN-8")
+def test_every_attempt_has_a_row_in_its_order() -> None:
+    tries = [attempt(fault="overload", status=529, usage=None, first_token_s=None), attempt()]
+    recorded = rows(closed(progress=progress(attempts=tries)))
+    assert [(a.ordinal, a.fault, a.status) for a in recorded.attempts] == [
+        (1, "overload", 529),
+        (2, None, None),
+    ]
+    assert {a.execution_id for a in recorded.attempts} == {recorded.execution.execution_id}
+
+
+def test_no_two_records_have_the_same_id() -> None:
+    one, other = Recorder(resolved, REDACT), Recorder(resolved, REDACT)
+    ids = [maker.rows(closed()).execution.execution_id for maker in (one, one, other, other)]
+    assert len(set(ids)) == 4
+
+
+def test_an_unknown_cost_is_not_zero() -> None:
+    unpriced = msgspec.structs.replace(CATALOG.models["assistant"], output_price=None)
+    for unknown in (
+        closed(catalog=Catalog()),
+        closed(catalog=Catalog(models={"assistant": unpriced})),
+        closed(progress=progress(usage=None, attempts=[attempt(usage=None)])),
+        closed(progress=progress(attempts=[attempt(usage=None), attempt()])),
+        closed(progress=progress(attempts=[])),
+    ):
+        execution = rows(unknown).execution
+        assert execution.cost_usd is None
+        assert json.loads(execution.actual_cost or "")["usd"] is None
+
+
+def test_a_cost_is_that_of_all_attempts() -> None:
+    failed = attempt(usage=None, first_token_s=None, fault="overload")
+    broken = attempt(usage=Usage(prompt_tokens=90, completion_tokens=10), fault="stream_broken")
+    tried = progress(attempts=[failed, broken, attempt()])
+    assert rows(closed(progress=tried)).execution.cost_usd == 0.000212
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (200, None, "completed"),
+        (499, None, "cancelled"),
+        (499, Cancelled(""), "cancelled"),
+        (200, Cancelled(""), "cancelled"),
+        (429, QueueFull(""), "refused"),
+        (400, InvalidField(""), "invalid"),
+        (502, StreamBroken(""), "failed"),
+        (200, StreamBroken(""), "failed"),
+        (500, GatewayError(""), "failed"),
+    ],
+)
+def test_the_outcome_says_who_ended_it(
+    status: int, error: GatewayError | None, expected: str
+) -> None:
+    assert outcome(status, error) == expected
+
+
+def test_what_was_refused_or_cannot_be_served_has_no_plan() -> None:
+    rejected = msgspec.structs.replace(
+        DECISION, shaping=Shaping(model="assistant", reject=Rejection(message="no"))
+    )
+    assert rows(closed(decision=rejected)).execution.routing_snapshot is None
+
+    def nobody(decision: Decision, catalog: Catalog) -> RoutingPlan:
+        raise NoReadyBackend("")
+
+    assert Recorder(nobody, REDACT).rows(closed()).execution.routing_snapshot is None
+
+
+def test_bodies_are_there_only_if_they_were_taken() -> None:
+    assert rows(closed()).execution.body is None
+    body = rows(closed(members=INFER.members)).execution.body
+    assert body == b'{"model":"assistant","messages":[{"role":"user"}]}'
+
+
+@pytest.mark.req("SEC-3")
+def test_no_secret_gets_into_a_record() -> None:
+    facts = msgspec.structs.replace(
+        FACTS, key="a hunter22", model="hunter22", user="hunter22", headers={"x": "Bearer hunter22"}
+    )
+    decision = msgspec.structs.replace(DECISION, intent="interactive", models=("hunter22",))
+    members = {"prompt": msgspec.Raw(b'"my token is hunter22"')}
+    tries = [attempt(fault="says hunter22", version="hunter22", model_digest="hunter22")]
+    recorded = rows(
+        closed(
+            facts=facts,
+            decision=decision,
+            members=members,
+            progress=progress(attempts=tries),
+            error_code="hunter22",
+        )
+    )
+    assert "hunter22" not in repr(recorded)
+
+
+def test_the_size_counts_what_is_kept() -> None:
+    small = rows(closed()).execution.row_bytes
+    large = rows(closed(members={"prompt": msgspec.Raw(b'"' + b"a" * 5000 + b'"')}))
+    assert 5000 < large.execution.row_bytes - small < 5100
