@@ -17,6 +17,14 @@ ENDED: frozenset[TaskState] = frozenset({"succeeded", "failed", "cancelled"})
 Kind = Literal["task", "chat", "completion", "embedding"]
 
 
+DurationText = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"pattern": r"^(?=.*[1-9])[0-9]{1,6}(\.[0-9]{1,6})?(us|ms|s|m|min|h|d)$"}
+    ),
+]
+
+
 class TaskRequest(msgspec.Struct, kw_only=True):
     """The members of `POST /v1/tasks` that OpenAI's requests do not have."""
 
@@ -24,7 +32,7 @@ class TaskRequest(msgspec.Struct, kw_only=True):
     """Higher goes first. A caller may only stand back behind its intent; an operator may set any."""
     session_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     """Requests of one session go where its beginning is still in the KV cache."""
-    ttl: Annotated[float, Meta(gt=0)] | str | None = None
+    ttl: Annotated[float, Meta(gt=0, le=1e9)] | DurationText | None = None
     """How long it may wait to start: seconds, or a duration such as `10m`."""
 
 
@@ -137,6 +145,8 @@ class TaskView(TaskSummary, kw_only=True):
     tokens_per_s: float | None = None
     usage: dict[str, Any] | None = None
     finish_reason: str | None = None
+    last_event_id: int | None = None
+    """The number of its stream's newest event. None: it has no stream, or nobody knows any more."""
     result: dict[str, Any] | None = None
     """OpenAI's object, as far as it has come. None for a request whose answer went to its client."""
     result_truncated: bool = False

@@ -4,39 +4,82 @@ The doors (OpenAI's endpoints, tasks) read what they are sent, bring a sink for 
 record with the status that they answered with.
 """
 
+import secrets
+import time
+
 from contracts.decision import Decision
-from contracts.errors import RejectedByPolicy, Shed, ShedByIntent
-from contracts.inference import InferRequest
-from gateway.executor import AnswerSink
+from contracts.errors import BudgetExceeded, RejectedByPolicy, Shed, ShedByIntent
+from contracts.inference import InferRequest, Operation
+from gateway.answers import Identity
 from gateway.request_record import RequestRecord
 from gateway.runtime import Gateway, plan
+from gateway.sinks import AnswerSink
+
+_ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
 
 
 def decided(
-    gateway: Gateway, infer: InferRequest, accepted_s: float, *, client_retry: str | None = None
+    gateway: Gateway,
+    infer: InferRequest,
+    accepted_s: float,
+    *,
+    client_retry: str | None = None,
+    job_id: str | None = None,
 ) -> RequestRecord:
     """The brain's word on a request. Whoever calls must `close` the record, whatever becomes of it.
 
-    `client_retry` is how often the client says it has tried before. Raises GatewayError where nothing
-    could be decided (no such model, no model good enough, none known yet).
+    `client_retry` is how often the client says it has tried before, `job_id` the id of a task. Raises
+    GatewayError where nothing could be decided (no such model, no model good enough, none known yet).
     """
     policy, catalog = gateway.policy, gateway.catalog
     decision = gateway.decide(infer.facts, policy, catalog)
-    recorder = gateway.recorder(infer, decision, policy, catalog, accepted_s)
+    # What a rule refuses uses nothing of its caller's budget, and what the budget refuses is no load.
+    budget = None
+    if decision.shaping.reject is None:
+        budget = gateway.budgets.reserve(infer, decision, catalog)
+    offered = not isinstance(budget, BudgetExceeded)
+    recorder = gateway.recorder(infer, decision, policy, catalog, accepted_s, offered=offered)
     return RequestRecord(
-        gateway, infer, decision, catalog, accepted_s, recorder, client_retry=client_retry
+        gateway,
+        infer,
+        decision,
+        catalog,
+        accepted_s,
+        recorder,
+        client_retry=client_retry,
+        budget=budget,
+        job_id=job_id,
     )
+
+
+def identity(gateway: Gateway, record: RequestRecord) -> Identity:
+    """What stays the same in all that is said of one answer."""
+    operation = record.infer.operation
+    return Identity(
+        operation=operation,
+        id=_ID_PREFIX[operation] + secrets.token_hex(12),
+        created_s=int(time.time()),
+        model=record.decision.shaping.model,
+        reasoning_field=gateway.config.streams.reasoning_field,
+    )
+
+
+def refusal(record: RequestRecord) -> Shed | None:
+    """Why it is not to be carried out at all: a rule, the control loop, or its caller's budget."""
+    decision = record.decision
+    if (reject := decision.shaping.reject) is not None:
+        return _rejection(decision, reject.message, reject.retry_after_s, reject.status)
+    return record.budget if isinstance(record.budget, BudgetExceeded) else None
 
 
 async def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -> None:
     """Run what was decided to its end; the answer goes to `sink`, the facts to `record.progress`.
 
-    Raises GatewayError if no content could be had, or if a rule or the control loop refuses it.
+    Raises GatewayError if no content could be had, or what `refusal` says.
     """
-    decision = record.decision
-    if (reject := decision.shaping.reject) is not None:
-        raise _rejection(decision, reject.message, reject.retry_after_s, reject.status)
-    routing = plan(decision, record.catalog)
+    if (refused := refusal(record)) is not None:
+        raise refused
+    routing = plan(record.decision, record.catalog)
     await gateway.executor.infer(
         record.infer, routing, record.catalog, sink, record.progress, record.recorder
     )

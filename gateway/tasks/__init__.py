@@ -1,0 +1,1 @@
+"""Tasks: work that is handed in, watched, cancelled and fetched."""

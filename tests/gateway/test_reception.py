@@ -1,0 +1,62 @@
+"""What every door does first: who calls, is it open, the body within its bounds. Both doors, on a real socket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.fakes.edge import Edge, request
+from tests.fakes.scripted_engine import ScriptedEngine, is_silent
+
+MakeEdge = Callable[..., Awaitable[Edge]]
+DOORS = ("/v1/chat/completions", "/v1/tasks")
+pytestmark = [pytest.mark.req("OPS-6", "SEC-2"), pytest.mark.parametrize("door", DOORS)]
+
+
+async def test_who_may_not_call_is_told_before_anything_is_read(
+    make_edge: MakeEdge, door: str
+) -> None:
+    edge = await make_edge("auth: {token: secret-1}")
+    async with await edge.connect() as line:
+        line.send(request("POST", door, None, content_length="1000"))
+        assert (await line.answer()).status == 401
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_asked_for(
+    make_edge: MakeEdge, door: str
+) -> None:
+    edge = await make_edge("limits: {body: 1KiB}")
+    async with await edge.connect() as line:
+        line.send(request("POST", door, None, content_length="2000", expect="100-continue"))
+        assert (await line.answer()).status == 413
+
+
+async def test_a_body_that_never_comes_is_not_waited_for_for_ever(
+    make_edge: MakeEdge, door: str
+) -> None:
+    edge = await make_edge("limits: {body_timeout: 50ms}")
+    async with await edge.connect() as line:
+        line.send(request("POST", door, None, content_length="10"))
+        assert (await line.answer()).status == 408
+
+
+async def test_nothing_is_taken_while_it_shuts_down(make_edge: MakeEdge, door: str) -> None:
+    edge = await make_edge()
+    edge.gateway.draining = True
+    answer = await edge.ask("POST", door, b"{}")
+    assert (answer.status, answer.error["code"]) == (503, "draining")
+    assert answer.headers["connection"] == "close"
+
+
+async def test_credentials_do_not_reach_the_engine(
+    make_edge: MakeEdge, engine: ScriptedEngine, door: str
+) -> None:
+    engine.plays(is_silent)
+    edge = await make_edge("auth: {token: secret-1}")
+    body = b'{"model":"served","messages":[{"role":"user","content":"x"}]}'
+    async with await edge.connect() as line:
+        line.send(request("POST", door, body, authorization="Bearer secret-1", cookie="c=secret-2"))
+        async with asyncio.timeout(10):
+            while not engine.asked:  # noqa: ASYNC110 (what is waited for has no event)
+                await asyncio.sleep(0.005)
+    assert "secret" not in str(engine.asked[0].headers)
