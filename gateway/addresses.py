@@ -1,7 +1,17 @@
-"""Which addresses are loopback, and which URLs can be a backend's. Pure; nothing is looked up."""
+"""Which addresses are loopback, whose a peer's is, and which URLs can be a backend's. Pure; nothing is
+looked up."""
 
 import ipaddress
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (
+    ipaddress.IPv4Network("127.0.0.0/8"),
+    ipaddress.IPv6Network("::1/128"),
+)
+_MAPPED_BITS = 96
+"""Of an IPv6 address, before the IPv4 address that it stands for."""
 
 
 def is_loopback(host: str) -> bool:
@@ -12,6 +22,40 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def network(text: str) -> Network:
+    """An address, or a network as `10.0.0.0/24`. IPv4 in IPv6 clothes counts as what it is.
+
+    Raises ValueError, in words for the operator; a host name is one.
+    """
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError as exc:
+        try:
+            around = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError("not an address, and not a network such as 10.0.0.0/24") from exc
+        raise ValueError(f"an address within a network: the network is {around}") from exc
+    if isinstance(found, ipaddress.IPv6Network):
+        if found.network_address.scope_id is not None:
+            raise ValueError("a zone such as %eth0 has no meaning here")
+        mapped = found.network_address.ipv4_mapped
+        if mapped is not None and found.prefixlen >= _MAPPED_BITS:
+            return ipaddress.IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
+    return found
+
+
+def is_among(peer: str | None, networks: Iterable[Network]) -> bool:
+    """Whether a socket's peer is of one of these. IPv4 in IPv6 clothes counts as what it is, and on
+    which interface it came does not matter. What is no address is of none."""
+    try:
+        address = ipaddress.ip_address(peer or "")
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in known for known in networks)
 
 
 def normal_endpoint(url: str) -> str:

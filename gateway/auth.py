@@ -1,19 +1,35 @@
-"""Who is calling? Bearer tokens, compared without telling by time how much of one was right.
+"""Who is calling? A bearer token, or a name that a trusted proxy vouches for.
 
 Tokens are kept as digests only. One is found by the head of its digest, which says nothing about a
-token to someone who cannot invert it, and then compared in constant time.
+token to someone who cannot invert it, and then compared in constant time. A proxy's header counts only
+on a connection from one of the proxies' addresses: from anywhere else it is as if it were not there.
+Where the names of callers come from, and what callers may do, is not known here.
 """
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import logging
 
 import msgspec
+from multidict import MultiMapping
 
-from contracts.errors import Forbidden, MissingToken, WrongToken
-from gateway.addresses import is_loopback
+from contracts.errors import (
+    Forbidden,
+    InvalidProxyUser,
+    MalformedAuthorization,
+    MissingToken,
+    WrongToken,
+)
+from gateway import logs
+from gateway.addresses import LOOPBACK, Network, is_among
 
 NAME_MAX_CHARS = 128
+OPERATOR = "operator"
+"""The operator's name. No other caller can have it: who is who is told by names alone further in."""
+STRANGERS_TOLD = 16
+"""Addresses from which a proxy's header was ignored, and the log told of it: once each, so many."""
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Put there by proxies. Whoever is behind one is not on this machine because the proxy is."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +47,8 @@ class AuthRules(msgspec.Struct, frozen=True, kw_only=True):
     loopback_optional: bool = False
     proxy_user_header: str | None = None
     """The header in which a trusted proxy names the caller; None: no proxy is trusted."""
+    proxies: tuple[Network, ...] = LOOPBACK
+    """Where trusted proxies connect from."""
 
 
 def _digest(token: str) -> bytes:
@@ -38,75 +56,112 @@ def _digest(token: str) -> bytes:
 
 
 class Authenticator:
-    """`caller` for each request. Raises MissingToken (401), WrongToken (403)."""
+    """`caller` for each request."""
 
     def __init__(self, rules: AuthRules) -> None:
         tokens = list(rules.callers)
         if rules.operator_token is not None:
-            tokens.append((rules.operator_token, Caller(name="operator", operator=True)))
+            tokens.append((rules.operator_token, Caller(name=OPERATOR, operator=True)))
         digests = ((_digest(token), caller) for token, caller in tokens)
         self._known = {digest[:8]: (digest, caller) for digest, caller in digests}
         self._loopback_optional = rules.loopback_optional
         self._proxy_user_header = rules.proxy_user_header
-        self._by_name = {caller.name: caller for _, caller in rules.callers}
+        self._proxies = rules.proxies
+        self._strangers: set[str | None] = set()
 
     @property
     def open(self) -> bool:
         """No token is configured, so everyone on loopback is the operator (SEC-1 sees to the rest)."""
         return not self._known and self._proxy_user_header is None
 
-    def caller(self, headers: Mapping[str, str], remote: str | None) -> Caller:
-        """`headers` is case-insensitive; `remote` the peer's address."""
+    def caller(self, headers: MultiMapping[str], remote: str | None) -> Caller:
+        """Whoever sent `headers` (by any spelling of a name) from the peer's address `remote`.
+
+        A token that is known here comes before a proxy's word, and that before a token that is not
+        known: what else the proxy lets through is between it and the caller. Raises MissingToken and
+        MalformedAuthorization (401), WrongToken and InvalidProxyUser (403).
+        """
         if self.open:
             return Caller(operator=True)  # an SDK always sends some token; nobody asked for one
-        scheme, token = _credentials(headers)
-        if scheme == "bearer" and token:
+        token = _token(headers)
+        if token:
             digest = _digest(token)
             known = self._known.get(digest[:8])
             if known is not None and hmac.compare_digest(known[0], digest):
                 return known[1]
-        proxied = self._named_by_proxy(headers)
+        proxied = self._named_by_proxy(headers, remote)
         if proxied is not None:
-            return proxied  # what else the proxy lets through is between it and the caller
-        if token:
-            raise WrongToken(
-                "the token is not known here"
-                if scheme == "bearer"
-                else "the Authorization header is not of the form 'Bearer TOKEN'"
+            return proxied
+        if token is None:
+            raise MalformedAuthorization(
+                "no token can be read: send one header, 'Authorization: Bearer TOKEN'"
             )
-        if self._loopback_optional and _on_this_machine(remote):
+        if token:
+            raise WrongToken("the token is not known here")
+        if self._loopback_optional and is_among(remote, LOOPBACK) and not _forwarded(headers):
             return Caller(operator=True)
         raise MissingToken("a token is needed: send 'Authorization: Bearer TOKEN'")
 
-    def _named_by_proxy(self, headers: Mapping[str, str]) -> Caller | None:
-        if self._proxy_user_header is None:
-            return None
-        name = headers.get(self._proxy_user_header, "").strip()[:NAME_MAX_CHARS]
-        if not name:
-            return None
-        if not name.isprintable():
-            raise WrongToken(f"{self._proxy_user_header} is not a name")
-        return self._by_name.get(name, Caller(name=name))
-
-    def operator(self, headers: Mapping[str, str], remote: str | None) -> Caller:
-        """The same, for what only the operator may do. Raises Forbidden (403)."""
+    def operator(self, headers: MultiMapping[str], remote: str | None) -> Caller:
+        """The same, for what only the operator may do. Raises Forbidden (403) as well."""
         caller = self.caller(headers, remote)
         if not caller.operator:
             raise Forbidden("this needs the operator's token")
         return caller
 
+    def _named_by_proxy(self, headers: MultiMapping[str], remote: str | None) -> Caller | None:
+        header = self._proxy_user_header
+        if header is None or header not in headers:
+            return None
+        if not is_among(remote, self._proxies):
+            self._tell_of(remote, header)
+            return None
+        given = headers.getall(header)
+        if len(given) > 1:
+            # A proxy that adds its own beside the client's: there is no telling which is whose.
+            raise InvalidProxyUser(f"{header} came more than once: a proxy must replace it")
+        name = given[0].strip()
+        if not name:
+            return None
+        if wrong := _name_fault(name):
+            raise InvalidProxyUser(f"{header} names nobody: {wrong}")
+        return Caller(name=name)
 
-def _credentials(headers: Mapping[str, str]) -> tuple[str, str]:
-    """Scheme in lower case, and token. An empty token is none: SDKs send `Bearer` with nothing behind."""
-    raw = headers.get("Authorization", "").strip()
+    def _tell_of(self, remote: str | None, header: str) -> None:
+        """Either somebody tries to be somebody else, or a proxy was forgotten: the operator can tell."""
+        if remote in self._strangers or len(self._strangers) >= STRANGERS_TOLD:
+            return
+        self._strangers.add(remote)
+        hint = "if that is your proxy, name it in auth.trusted_proxies"
+        logs.event(logging.WARNING, "proxy_header_ignored", header=header, remote=remote, hint=hint)
+
+
+def _name_fault(name: str) -> str:
+    """Why nobody can be called that; "" if somebody can."""
+    if len(name) > NAME_MAX_CHARS:
+        return f"it has more than {NAME_MAX_CHARS} characters"
+    if not name.isprintable():
+        return "it has characters that cannot be printed"
+    if "," in name:  # how HTTP joins two headers into one
+        return "it has a comma"
+    if name == OPERATOR:
+        return "the operator comes with a token"
+    return ""
+
+
+def _token(headers: MultiMapping[str]) -> str | None:
+    """The token that was presented; None if none can be read from what was. "" for nothing, and for a
+    `Bearer` with nothing behind: SDKs without a token send that."""
+    given = headers.getall("Authorization", [])
+    if len(given) > 1:
+        return None
+    raw = given[0].strip() if given else ""
     if not raw:
-        return "bearer", headers.get("x-api-key", "").strip()
+        keys = headers.getall("x-api-key", [""])
+        return keys[0].strip() if len(keys) == 1 else None
     scheme, _, token = raw.partition(" ")
-    scheme = scheme.lower()
-    return scheme, token.strip() if scheme == "bearer" else raw
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _on_this_machine(remote: str | None) -> bool:
-    """Does the peer's address belong to this machine? An IPv4 address in IPv6 clothes counts as what it is."""
-    host = (remote or "").partition("%")[0].removeprefix("::ffff:")
-    return is_loopback(host)
+def _forwarded(headers: MultiMapping[str]) -> bool:
+    return any(name in headers for name in _FORWARDED)

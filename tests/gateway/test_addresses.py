@@ -1,10 +1,19 @@
 """Who is only this machine, and what can be an endpoint: the safe side of every doubt."""
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
+from gateway.addresses import (
+    LOOPBACK,
+    endpoint_fault,
+    is_among,
+    is_loopback,
+    network,
+    normal_endpoint,
+)
 from gateway.upstream.target import Target
 
 
@@ -28,6 +37,64 @@ def test_only_this_machine_reaches_a_loopback_address(host: str) -> None:
 )
 def test_what_may_be_another_machine_is_not_loopback(host: str) -> None:
     assert not is_loopback(host)
+
+
+# -- whose address a peer's is --------------------------------------------------------------
+
+
+@pytest.mark.req("SEC-2")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not an address"),
+        ("proxy", "not an address"),
+        ("localhost", "not an address"),
+        ("10.0.0.1:80", "not an address"),
+        ("10.0.0.0/33", "not an address"),
+        ("010.0.0.1", "not an address"),
+        ("10.0.0.7/24", "the network is 10.0.0.0/24"),
+        ("fd00::1/64", "the network is fd00::/64"),
+        ("fe80::1%eth0", "a zone"),
+    ],
+)
+def test_what_is_no_network_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        network(text)
+
+
+@pytest.mark.req("SEC-2")
+@given(bits=st.integers(0, 2**32 - 1), prefix=st.integers(0, 32), peer=st.integers(0, 2**32 - 1))
+def test_ipv4_in_ipv6_clothes_is_what_it_is(bits: int, prefix: int, peer: int) -> None:
+    plain = ipaddress.IPv4Network((bits, prefix), strict=False)
+    dressed = network(f"::ffff:{plain.network_address}/{prefix + 96}")
+    assert dressed == network(str(plain)) == plain
+    address = ipaddress.IPv4Address(peer)
+    for spelling in (str(address), f"::ffff:{address}", f"::FFFF:{peer >> 16:x}:{peer & 0xFFFF:x}"):
+        assert is_among(spelling, [plain]) == (address in plain)
+
+
+@pytest.mark.req("SEC-2")
+@given(bits=st.integers(0, 2**128 - 1), prefix=st.integers(0, 128), peer=st.integers(0, 2**128 - 1))
+def test_a_peer_is_of_a_network_whatever_interface_it_came_by(
+    bits: int, prefix: int, peer: int
+) -> None:
+    around = ipaddress.IPv6Network((bits, prefix), strict=False)
+    address = ipaddress.IPv6Address(peer)
+    if address.ipv4_mapped is None:
+        assert is_among(f"{address}%eth0", [around]) == (address in around)
+    assert is_among(str(address), []) is False
+
+
+@pytest.mark.req("SEC-2")
+@given(peer=st.none() | st.text())
+def test_what_is_no_address_is_of_no_network(peer: str | None) -> None:
+    everything = [network("0.0.0.0/0"), network("::/0")]
+    try:
+        known = ipaddress.ip_address(peer or "")
+    except ValueError:
+        assert not is_among(peer, everything)
+    else:
+        assert is_among(peer, LOOPBACK) == known.is_loopback
 
 
 @pytest.mark.parametrize(

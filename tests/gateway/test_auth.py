@@ -5,8 +5,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 from multidict import CIMultiDict
 
-from contracts.errors import Forbidden, MissingToken, WrongToken
-from gateway.auth import Authenticator, AuthRules, Caller
+from contracts.errors import (
+    Forbidden,
+    GatewayError,
+    InvalidProxyUser,
+    MalformedAuthorization,
+    MissingToken,
+    WrongToken,
+)
+from gateway.addresses import network
+from gateway.auth import NAME_MAX_CHARS, STRANGERS_TOLD, Authenticator, AuthRules, Caller
 from tests.fakes.edge import Edge, chat_body
 from tests.fakes.scripted_engine import ScriptedEngine
 
@@ -58,8 +66,6 @@ def test_no_token_is_a_401(headers: dict[str, str]) -> None:
         {"authorization": "Bearer wrong"},
         {"authorization": f"Bearer {WEB}x"},
         {"authorization": f"Bearer {WEB[:-1]}"},
-        {"authorization": f"Basic {WEB}"},
-        {"authorization": WEB},
         {"authorization": "Bearer \udcff\udcfe"},
         {"x_api_key": "wrong"},
         {"authorization": "Bearer wrong", "x_api_key": WEB},
@@ -69,6 +75,28 @@ def test_a_wrong_token_is_a_403(headers: dict[str, str]) -> None:
     with pytest.raises(WrongToken) as caught:
         ask(TOKENS, **headers)
     assert caught.value.status == 403
+    assert WEB not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("authorization", f"Basic {WEB}")],
+        [("authorization", WEB)],
+        [("authorization", f"Basic {WEB}"), ("x-api-key", WEB)],
+        [("authorization", f"Bearer {WEB}"), ("authorization", f"Bearer {WEB}")],
+        [("x-api-key", WEB), ("x-api-key", "wrong")],
+    ],
+)
+@pytest.mark.parametrize(
+    "rules", [TOKENS, AuthRules(operator_token=OPERATOR, loopback_optional=True)]
+)
+def test_what_no_token_can_be_read_from_is_a_401(
+    rules: AuthRules, headers: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(MalformedAuthorization) as caught:
+        Authenticator(rules).caller(CIMultiDict(headers), LOCAL)
+    assert (caught.value.status, caught.value.code) == (401, "malformed_authorization")
     assert WEB not in str(caught.value)
 
 
@@ -86,6 +114,14 @@ def test_others_may_not(remote: str | None) -> None:
         ask(AuthRules(operator_token=OPERATOR, loopback_optional=True), remote)
 
 
+@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "via", "x_real_ip"])
+def test_who_is_behind_a_proxy_on_this_machine_is_not_on_this_machine(header: str) -> None:
+    with pytest.raises(MissingToken):
+        ask(AuthRules(operator_token=OPERATOR, loopback_optional=True), LOCAL, **{header: "1"})
+
+
+# -- a name that a proxy vouches for ------------------------------------------------------
+
 PROXIED = AuthRules(
     operator_token=OPERATOR,
     callers=((WEB, Caller(name="web")),),
@@ -94,23 +130,99 @@ PROXIED = AuthRules(
 
 
 def test_a_trusted_proxy_names_the_caller() -> None:
-    assert ask(PROXIED, x_forwarded_user="alice") == Caller(name="alice")
-    assert ask(PROXIED, x_forwarded_user="operator") == Caller(name="operator", operator=False)
-    assert len(ask(PROXIED, x_forwarded_user="a" * 500).name) == 128
+    assert ask(PROXIED, LOCAL, x_forwarded_user="alice") == Caller(name="alice")
+    assert ask(PROXIED, LOCAL, X_FORWARDED_USER=" alice ") == Caller(name="alice")
+    assert ask(PROXIED, LOCAL, x_forwarded_user="web") == Caller(name="web")
+    longest = "a" * NAME_MAX_CHARS
+    assert ask(PROXIED, LOCAL, x_forwarded_user=longest).name == longest
 
 
 def test_a_token_that_only_the_proxy_knows_does_not_disturb_it() -> None:
-    assert ask(PROXIED, x_forwarded_user="alice", authorization="Bearer its-own").name == "alice"
-    assert ask(PROXIED, x_forwarded_user="alice", authorization=f"Bearer {OPERATOR}").operator
+    named = {"x_forwarded_user": "alice"}
+    assert ask(PROXIED, LOCAL, **named, authorization="Bearer its-own").name == "alice"
+    assert ask(PROXIED, LOCAL, **named, authorization="Basic YWxpY2U6cHc=").name == "alice"
+    assert ask(PROXIED, LOCAL, **named, authorization=f"Bearer {OPERATOR}").operator
 
 
 def test_behind_a_proxy_a_request_without_a_name_needs_a_token() -> None:
+    for headers in ({}, {"x_forwarded_user": ""}, {"x_forwarded_user": "  "}):
+        with pytest.raises(MissingToken):
+            ask(PROXIED, LOCAL, **headers)
+    with pytest.raises(WrongToken):
+        ask(PROXIED, LOCAL, authorization="Bearer wrong")
+    with pytest.raises(MalformedAuthorization):
+        ask(PROXIED, LOCAL, authorization="Basic wrong")
+    assert not Authenticator(AuthRules(proxy_user_header="x-forwarded-user")).open
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["al\udcffice", "al\tice", "a" * (NAME_MAX_CHARS + 1), "mallory, alice", "alice,"],
+)
+def test_what_is_not_a_name_is_refused_and_not_mended(name: str) -> None:
+    """Cut or cleaned, it might be somebody else's."""
+    with pytest.raises(InvalidProxyUser) as caught:
+        ask(PROXIED, LOCAL, x_forwarded_user=name)
+    assert (caught.value.status, caught.value.code) == (403, "invalid_proxy_user")
+    assert name not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("mallory", "alice"), ("alice", "alice"), ("", "alice")])
+def test_a_proxy_that_adds_its_header_to_the_clients_is_not_believed(names: tuple[str]) -> None:
+    headers = CIMultiDict(("X-Forwarded-User", name) for name in names)
+    with pytest.raises(InvalidProxyUser, match="more than once"):
+        Authenticator(PROXIED).caller(headers, LOCAL)
+
+
+def test_nobody_gets_the_operators_name_from_a_proxy() -> None:
+    with pytest.raises(InvalidProxyUser, match="the operator comes with a token"):
+        ask(PROXIED, LOCAL, x_forwarded_user="operator")
+
+
+@pytest.mark.parametrize(
+    "remote", [REMOTE, "10.0.0.1", "::ffff:10.0.0.1", "::2", "", None, "localhost", "unix:"]
+)
+def test_from_elsewhere_the_header_is_as_if_it_were_not_there(remote: str | None) -> None:
     with pytest.raises(MissingToken):
-        ask(PROXIED)
+        ask(PROXIED, remote, x_forwarded_user="alice")
     with pytest.raises(WrongToken):
-        ask(PROXIED, authorization="Bearer wrong")
-    with pytest.raises(WrongToken):
-        ask(PROXIED, x_forwarded_user="al\udcffice")
+        ask(PROXIED, remote, x_forwarded_user="al\udcffice", authorization="Bearer wrong")
+    token = {"authorization": f"Bearer {WEB}"}
+    assert ask(PROXIED, remote, x_forwarded_user="alice", **token).name == "web"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "trusted", "strangers"),
+    [
+        (["127.0.0.1"], ["127.0.0.1", "::ffff:127.0.0.1", "::FFFF:7F00:1"], ["127.0.0.2", "::1"]),
+        (["10.1.0.0/16"], ["10.1.255.255", "::ffff:10.1.0.0"], ["10.2.0.0", "::10.1.0.0", LOCAL]),
+        (["fe80::/10", "10.0.0.1"], ["fe80::1%eth0", "10.0.0.1"], ["fd00::1", "10.0.0.1.2"]),
+        (["::ffff:10.0.0.0/120"], ["10.0.0.9", "::ffff:10.0.0.9"], ["10.0.1.9"]),
+    ],
+)
+def test_only_from_where_a_proxy_is_trusted_does_its_header_count(
+    proxies: list[str], trusted: list[str], strangers: list[str]
+) -> None:
+    rules = AuthRules(proxy_user_header="x-forwarded-user", proxies=tuple(map(network, proxies)))
+    for remote in trusted:
+        assert ask(rules, remote, x_forwarded_user="alice").name == "alice", remote
+    for remote in strangers:
+        with pytest.raises(MissingToken):
+            ask(rules, remote, x_forwarded_user="alice")
+
+
+def test_each_address_from_which_a_header_is_ignored_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    authenticator = Authenticator(PROXIED)
+    headers = CIMultiDict({"x-forwarded-user": "alice"})
+    for number in range(2 * STRANGERS_TOLD):
+        for _ in range(3):
+            with pytest.raises(MissingToken):
+                authenticator.caller(headers, f"10.0.0.{number}")
+    told = [r for r in caplog.records if r.getMessage() == "proxy_header_ignored"]
+    assert [r.fields["remote"] for r in told] == [f"10.0.0.{n}" for n in range(STRANGERS_TOLD)]
+    assert "alice" not in str([r.fields for r in told])
 
 
 def test_a_proxys_header_means_nothing_where_no_proxy_is_trusted() -> None:
@@ -165,6 +277,30 @@ async def test_a_guarded_path_says_401_or_403(
 async def test_health_is_open(make_edge: MakeEdge, path: str) -> None:
     edge = await make_edge(GUARDED)
     assert (await edge.ask("GET", path)).status == 200
+
+
+async def test_every_refusal_has_a_code_of_its_own() -> None:
+    kinds: list[type[GatewayError]] = [
+        *(MissingToken, MalformedAuthorization, WrongToken, InvalidProxyUser, Forbidden)
+    ]
+    assert [(kind.code, kind.status, kind.retriable) for kind in kinds] == [
+        ("missing_token", 401, False),
+        ("malformed_authorization", 401, False),
+        ("invalid_api_key", 403, False),
+        ("invalid_proxy_user", 403, False),
+        ("operator_only", 403, False),
+    ]
+
+
+async def test_the_codes_arrive_at_the_client(make_edge: MakeEdge) -> None:
+    edge = await make_edge(f"auth: {{token: {OPERATOR}, trust_proxy_auth: true}}")
+    basic = await edge.ask("GET", "/v1/models", authorization="Basic YWxpY2U6cHc=")
+    assert (basic.status, basic.error["code"]) == (401, "malformed_authorization")
+    assert basic.headers["www-authenticate"].startswith("Bearer ")
+    nobody = await edge.ask("GET", "/v1/models", **{"x-forwarded-user": "mallory, alice"})
+    assert (nobody.status, nobody.error["code"]) == (403, "invalid_proxy_user")
+    named = await edge.ask("GET", "/v1/models", **{"x-forwarded-user": "alice"})
+    assert named.status == 200
 
 
 async def test_reload_is_the_operators(make_edge: MakeEdge) -> None:
