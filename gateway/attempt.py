@@ -27,10 +27,26 @@ LINGER_S = 1.0
 the last finish marker, how long usage and the end marker are waited for."""
 
 
+PACE_WINDOW_S = 10.0
+"""Over how long a stream's pace is measured. The first such window begins with the first content."""
+CHARS_A_TOKEN = 4
+"""Some backends put several tokens into one piece; a long piece counts as many as it may hold."""
+
+
 class EventSink(Protocol):
     """Where a committed attempt's events go. Must not raise, must not block."""
 
     def events(self, events: list[Event]) -> None: ...
+
+
+class Upstream(Protocol):
+    """What an answer comes from, for its sink. Each may be called at any time, and more than once."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 class Watch(Protocol):
@@ -84,7 +100,10 @@ class Attempt:
         new_id: Callable[[], str],
         clock: Callable[[], float],
         watch: Watch | None = None,
+        may_be_slow: bool = True,
     ) -> None:
+        """`is_last`: no other attempt will follow, so its first content is waited for. `may_be_slow`: and
+        none can go on with its stream, so a slow one is better than a broken one."""
         self._infer = infer
         self._context = context
         self._dialect = dialect
@@ -92,6 +111,10 @@ class Attempt:
         self._sink = sink
         self._timeouts = timeouts
         self._is_last = is_last
+        self._floor = None if may_be_slow else timeouts.min_tokens_per_s
+        """Tokens a second."""
+        self._pace_since_s = 0.0
+        self._pace_tokens = 0.0
         self._watch = watch
         self._flight = None if watch is None else watch.flight
         self._loop = asyncio.get_running_loop()
@@ -116,8 +139,11 @@ class Attempt:
         self.finished: asyncio.Future[None] = self._loop.create_future()
         self.times = AttemptTimes(dispatched_s=self._clock())
         self.usage: Usage | None = None
+        self.dropped: tuple[str, ...] = ()
         self.finish_reasons: list[str] = []
         self.fault: GatewayError | None = None
+        self.quiet_s = 0.0
+        """How long nothing had come when its connection ended, or a clock ended it."""
 
     def start(self) -> None:
         """Dispatch; nothing happens once it is cancelled.
@@ -131,6 +157,7 @@ class Attempt:
         except GatewayError:
             self._close()
             raise
+        self.dropped = wire.dropped if wire.native else (*self._infer.untold, *wire.dropped)
         self._progress_s = self._clock()
         self._exchange = self._slot.endpoint.transport.start(wire, self)
         if self._paused:
@@ -139,6 +166,11 @@ class Attempt:
         if not self._is_last:
             self._arm(self._timeouts.first_token_s, self._first_token_late)
         self._arm(self._timeouts.idle_s, self._check_idle)
+
+    @property
+    def whole(self) -> bool:
+        """Its last event is out, and is no fault."""
+        return self._normaliser.over and self.fault is None
 
     def cancel(self) -> None:
         """The client left, or another attempt took over: stop the engine, free the slot."""
@@ -160,6 +192,7 @@ class Attempt:
         if not self._closed and self._paused:
             self._paused = False
             self._progress_s = self._clock()
+            self._measure_anew()
             if self._exchange is not None:
                 self._exchange.resume()
 
@@ -187,6 +220,7 @@ class Attempt:
         self._deliver(self._normaliser.push(self._decoder.feed(data)))
 
     def on_end(self) -> None:
+        self.quiet_s = self._clock() - self._progress_s
         if self._decoder is None:
             self._fail(self._refusal())
         elif not self._normaliser.over:
@@ -195,6 +229,7 @@ class Attempt:
         self._close()
 
     def on_error(self, error: UpstreamFault) -> None:
+        self.quiet_s = self._clock() - self._progress_s
         # An engine that had refused by then has said why, better than a socket or a clock can.
         self._fail(error if self._error_head is None else self._refusal())
 
@@ -220,6 +255,9 @@ class Attempt:
                 self._await_farewell()
                 return
             self.times.first_token_s = self._progress_s
+            if self._floor is not None:
+                self._measure_anew()
+                self._arm(PACE_WINDOW_S, self._check_pace)
             events, self._held = self._held, []
             self.committed.set_result(None)
             if self._watch is not None:
@@ -243,6 +281,8 @@ class Attempt:
                     if flight is not None:
                         flight.tokens += 1
                         flight.last_s = self._progress_s
+                    if self._floor is not None:
+                        self._pace_tokens += max(1.0, _chars(event) / CHARS_A_TOKEN)
                 case UsageReport():
                     self.usage = event.usage
                 case Finish():
@@ -328,6 +368,26 @@ class Attempt:
         else:
             self._arm(max(self._timeouts.idle_s - quiet_s, 0.001), self._check_idle)
 
+    def _measure_anew(self) -> None:
+        self._pace_since_s, self._pace_tokens = self._clock(), 0.0
+
+    def _check_pace(self) -> None:
+        """One timer a window. A reader who paused has made the window begin anew."""
+        assert self._floor is not None
+        if self._paused:
+            self._measure_anew()
+        measured_s = self._clock() - self._pace_since_s
+        if self._normaliser.complete:
+            return
+        if measured_s < PACE_WINDOW_S:
+            self._arm(max(PACE_WINDOW_S - measured_s, 0.001), self._check_pace)
+        elif self._pace_tokens < self._floor * measured_s:
+            said = f"the engine sent fewer than {self._floor:g} tokens a second"
+            self.on_error(UpstreamTimeout(said, fault="timeout", code="upstream_too_slow"))
+        else:
+            self._measure_anew()
+            self._arm(PACE_WINDOW_S, self._check_pace)
+
     def _time_out(self, which: str) -> None:
         limit_s = getattr(self._timeouts, f"{which}_s")
         said = {
@@ -336,3 +396,8 @@ class Attempt:
             "total": f"the answer was not complete within {limit_s:g} s",
         }[which]
         self.on_error(UpstreamTimeout(said, fault="timeout", code=f"upstream_{which}_timeout"))
+
+
+def _chars(delta: Delta) -> int:
+    calls = sum(len(call.arguments) for call in delta.tool_calls)
+    return len(delta.content) + len(delta.reasoning) + len(delta.refusal) + calls

@@ -1,14 +1,16 @@
 """Carry out a RoutingPlan: `infer(request, plan) -> events`, the same for every backend.
 
 Attempts are made one after the other: on a repeatable fault again on the same target, then on the
-next one. Where the plan says so, a second one may run beside a slow first (`gateway.hedge`). After the
-first content has gone out there is no further attempt. A caller that goes away (the coroutine is
-cancelled) takes the running attempt with it, wherever it is.
+next one. Where the plan says so, a second one may run beside a slow first (`gateway.hedge`), and one that
+broke after its first content may be gone on with by another (`gateway.resumable`); otherwise there is no
+attempt after the first content. A caller that goes away (the coroutine is cancelled) takes the
+running attempt with it, wherever it is.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -22,70 +24,34 @@ from contracts.errors import (
     GatewayError,
     NoReadyBackend,
     Shed,
+    UnsupportedParameter,
     UpstreamFault,
 )
 from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.attempt import Attempt, EventSink, Watch
+from gateway.breakers import Breakers
 from gateway.hedge import Entrant, HedgeBudget, Race
-from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.pools import Endpoint, Pool, Slot
 from gateway.progress import AttemptRecord, Progress
+from gateway.resumable import Resumable, may_resume
+from gateway.sinks import AnswerSink, Recorder
+from policies.resume import Sent, Way, ways, worth_resuming
+from policies.retry_budget import RetryBudget
 
 T = TypeVar("T")
 
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.1, 2.0
 RETRY_AFTER_PATIENCE_S = 5.0
 """A backend that asks for more than this is not waited for: the next target, or the client, is told."""
+STALLED_S = 5.0
+"""An engine that was silent for so long before it broke off would be so again: others are asked first."""
+MAX_RESUMES = 3
+"""Attempts to go on with one broken stream."""
 
 _WORTH_REPEATING: frozenset[FaultClass] = REPEATABLE | {"stream_broken"}
 """A broken stream comes here only while nothing of it has been sent on."""
 _NO_TARGET: frozenset[FaultClass] = frozenset({"client", "content"})
 """The request itself is at fault; no other target will like it better."""
-
-
-class Recorder(Watch, Protocol):
-    """Who is told what becomes of a request, and knows what the queue orders it by."""
-
-    def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
-        """Ask for a place. Raises NoReadyBackend."""
-        ...
-
-    def prefill_s(self, pool: Pool, target: Target) -> float | None:
-        """How long the first token will take there, where that was measured."""
-        ...
-
-    def dispatched(self, target: Target, slot: Slot) -> None: ...
-
-    def attempt_failed(self, error: GatewayError) -> None: ...
-
-
-class AnswerSink(EventSink, Protocol):
-    """Where an inference's answer goes."""
-
-    async def open(self, progress: Progress) -> None:
-        """Content is coming, or the wait has become long: say so to the client. May be called twice."""
-        ...
-
-    def attach(self, attempt: Attempt, model: str) -> None:
-        """The attempt that now writes; the sink may pause and resume it. `model` is what it is served
-        by, as clients name it. What an earlier attempt wrote counts no more."""
-        ...
-
-    def entered(self, entry: Entry) -> None:
-        """It stands in the queue of a pool, or has been let in or refused there at once. Called for
-        each place that is asked for."""
-        ...
-
-    async def waiting(self, progress: Progress) -> None:
-        """Another `patience_s` went by without an answer."""
-        ...
-
-    @property
-    def patience_s(self) -> float | None:
-        """Seconds between two calls of `waiting`; None: never."""
-        ...
-
-    keeps_back: bool
-    """The client sees nothing before the end, so another attempt may start over at any time."""
 
 
 class _Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +63,13 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
     sink: AnswerSink
     progress: Progress
     recorder: Recorder
+    resumable: Resumable | None
+    """The sink, where a broken stream may be gone on with."""
+
+    @property
+    def going_on(self) -> bool:
+        """The client has had content, of an attempt that broke."""
+        return self.resumable is not None and self.resumable.sent.deltas > 0
 
 
 class Executor:
@@ -114,7 +87,12 @@ class Executor:
         self._pools = pools
         self._draw = draw
         self._new_id = new_id
-        self._hedges = HedgeBudget()
+        self._hedges: dict[str, HedgeBudget] = {}
+        """By route; those that are not configured share one."""
+        self.breakers = Breakers(clock)
+        self._retries = {
+            pool_id: RetryBudget(pool.options.retry_budget) for pool_id, pool in pools.items()
+        }
 
     async def infer(
         self,
@@ -126,162 +104,262 @@ class Executor:
         recorder: Recorder,
     ) -> None:
         """Run to the end. Raises GatewayError if no content could be had from any target."""
+        resumable = Resumable(sink) if may_resume(infer, plan, sink) else None
         run = _Run(
             infer=infer,
             plan=plan,
             catalog=catalog,
-            sink=sink,
+            sink=resumable or sink,
             progress=progress,
             recorder=recorder,
+            resumable=resumable,
         )
-        self._hedges.request()
+        self._hedge_budget(plan).request()
+        answered = await self._to_an_answer(run)
+        if resumable is not None and resumable.fault is not None:
+            await self._go_on(run, resumable, answered)
+
+    async def _to_an_answer(self, run: _Run) -> Entrant:
+        """Until some attempt has had content, and has come to its end with it."""
         error: GatewayError | None = None
-        for position, target in enumerate(plan.targets):
+        refused: UnsupportedParameter | None = None
+        too_long_for = 0.0
+        """The prompt did not fit into so many tokens."""
+        order, gone_round = list(range(len(run.plan.targets))), set[int]()
+        for position in order:
+            target = run.plan.targets[position]
             pool = self._pools[target.pool]
+            if not self._holds(target, too_long_for) or (position in gone_round and error):
+                continue
+            if position not in gone_round and self._goes_round(run.plan, position, too_long_for):
+                gone_round.add(position)
+                order.append(position)  # for want of anybody else who can do what is asked
+                continue
             tried: list[Endpoint] = []
+            self._retries[pool.id].request()
             for done in range(1 + pool.options.retries):
                 may_repeat = done < pool.options.retries
                 untried = sum(endpoint not in tried for endpoint in pool.ready)
-                elsewhere = position + 1 < len(plan.targets) or (may_repeat and untried > 1)
+                elsewhere = (may_repeat and untried > 1) or self._another(
+                    run.plan, position, too_long_for
+                )
                 try:
-                    await self._attempt(run, position, tried, is_last=not elsewhere)
-                    return
+                    return await self._attempt(run, position, tried, is_last=not elsewhere)
+                except UnsupportedParameter as exc:
+                    if error is None and not gone_round:
+                        raise
+                    refused = refused or exc
+                    break  # what the client hears of is the failure of what it asked for
                 except GatewayError as exc:
                     error = exc if error is None or not isinstance(exc, NoReadyBackend) else error
                     if _is_final(exc):
                         raise
+                    if isinstance(exc, UpstreamFault) and exc.fault == "context_length":
+                        context = self._context_of(target)
+                        too_long_for = math.inf if context is None else max(too_long_for, context)
                     backoff_s = self._backoff_s(exc, done, pool, tried) if may_repeat else None
-                    if backoff_s is None:
+                    if backoff_s is None or self._goes_round(run.plan, position, too_long_for):
                         break
-                    progress.backoff_s += backoff_s
+                    if _stalled(run.progress) and self._another(run.plan, position, too_long_for):
+                        break
+                    if not self._retries[pool.id].take(self._clock()):
+                        break
+                    run.progress.backoff_s += backoff_s
                     await asyncio.sleep(backoff_s)
-        assert error is not None  # a plan has at least one target
-        raise error
+        why = error or refused
+        assert why is not None  # who has nowhere else to go has been somewhere
+        raise why
+
+    def _goes_round(self, plan: RoutingPlan, position: int, too_long_for: float) -> bool:
+        """Whether a target is left alone because it failed lately and a later one has not. Who has nowhere
+        else to go is sent there, and hears the backend's own error."""
+        failing = self.breakers.open(self._pools[plan.targets[position].pool])
+        return failing and self._another(plan, position, too_long_for)
+
+    def _another(self, plan: RoutingPlan, position: int, too_long_for: float) -> bool:
+        """Whether a later target is there that could take over."""
+        return any(
+            self._pools[target.pool].ready
+            and not self.breakers.open(self._pools[target.pool])
+            and self._holds(target, too_long_for)
+            for target in plan.targets[position + 1 :]
+        )
+
+    def _holds(self, target: Target, too_long_for: float) -> bool:
+        """Whether a prompt that did not fit into so many tokens may fit there. Where nobody knows how much
+        fits, it is not tried: the same request would fail in the same way."""
+        return not too_long_for or (self._context_of(target) or 0) > too_long_for
+
+    def _context_of(self, target: Target) -> int | None:
+        """Tokens that fit there: as configured, else as its endpoints say."""
+        told = [e.state.context for e in self._pools[target.pool].ready if e.state.context]
+        return target.context or min(told, default=None)
+
+    def _hedge_budget(self, plan: RoutingPlan) -> HedgeBudget:
+        budget = self._hedges.get(plan.route)
+        if budget is None:
+            budget = self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
+        return budget
 
     async def _attempt(
         self, run: _Run, position: int, tried: list[Endpoint], *, is_last: bool
-    ) -> None:
+    ) -> Entrant:
         target = run.plan.targets[position]
         slot = await self._slot(run, target, tried)
         tried.append(slot.endpoint)
         try:
-            if run.plan.hedge_after_s is None:
-                await self._dispatch(run, target, slot, is_last)
-            else:
-                await self._dispatch_hedged(run, position, slot, is_last)
+            return await self._dispatch(run, position, slot, is_last)
         except BaseException:
             slot.release()  # an attempt does so when it ends; this is for one that never began
             raise
 
-    async def _dispatch(self, run: _Run, target: Target, slot: Slot, is_last: bool) -> None:
-        record = self._begin(run, target, slot)
-        attempt = self._new_attempt(run, target, slot, run.sink, run.recorder, is_last)
-        run.progress.dispatched_s = attempt.times.dispatched_s
-        try:
-            attempt.start()
-            run.sink.attach(attempt, target.model)
-            await self._patiently(attempt.committed, run)
-            await self._to_the_end(run, attempt)
-        except GatewayError as exc:
-            self._lost(run, target, slot, record, exc)
-            raise
-        finally:
-            self._sum_up(run.progress, attempt)
-        self._note_fault(run.progress, record, attempt)
-
-    async def _dispatch_hedged(self, run: _Run, position: int, slot: Slot, is_last: bool) -> None:
-        """As `_dispatch`, with a second attempt beside the first where that is slow to begin. The first
-        content decides; who comes second is cancelled before the client sees anything of it."""
+    async def _dispatch(self, run: _Run, position: int, slot: Slot, is_last: bool) -> Entrant:
+        """One attempt from its dispatch to its last event. Where the plan allows a hedge, a second one may
+        begin beside it; the first content decides, and of the other the client sees nothing."""
         target = run.plan.targets[position]
-        race = Race(run.sink, run.recorder)
-        first = self._enter(run, race, target, slot, is_last)
+        hedged = run.plan.hedge_after_s is not None and not run.going_on
+        race = Race(run.sink, run.recorder, run.progress) if hedged else None
+        first = winner = self._enter(run, race, target, slot, is_last)
+        entrants = [first] if race is None else race.entrants
         try:
-            await self._run_race(run, race, first, position)
-            winner = race.winner
-            assert winner is not None
-            run.progress.target = winner.target
-            run.progress.dispatched_s = winner.attempt.times.dispatched_s
-            await self._to_the_end(run, winner.attempt)
+            first.attempt.start()
+            run.progress.dropped = first.attempt.dropped
+            run.sink.attach(first.attempt, target.model)
+            if race is None:
+                await self._patiently(first.attempt.committed, run)
+            else:
+                await self._run_race(run, race, first, position)
+                winner = race.winner or first
+            await self._to_the_end(run, winner)
         except GatewayError as exc:
+            winner.record.fault = winner.record.fault or exc.code
             run.recorder.attempt_failed(exc)
-            if race.winner is not None:
-                self._mark(race.winner.target, race.winner.slot, race.winner.record, exc)
             raise
         finally:
-            for entrant in race.entrants:
-                if entrant is not race.winner:
-                    entrant.attempt.cancel()
-            self._sum_up(run.progress, (race.winner or first).attempt)
-        self._note_fault(run.progress, winner.record, winner.attempt)
+            for entrant in entrants:
+                self._close(entrant)
+            self._sum_up(run.progress, winner)
+        return winner
 
     async def _run_race(self, run: _Run, race: Race, first: Entrant, position: int) -> None:
         """Until some attempt has content. Raises the last error if none has."""
-        first.attempt.start()
-        run.sink.attach(first.attempt, first.target.model)
-        after_s = run.plan.hedge_after_s or 0.0
-        await asyncio.wait((first.attempt.committed,), timeout=after_s)
-        if not first.attempt.committed.done():
+        running = [first]
+        if not await self._any_of((first.attempt.committed,), run, run.plan.hedge_after_s):
             place = self._spare_place(run, position, first.slot)
             if place is not None:
-                self._hedges.spend()
                 second = self._enter(run, race, *place, is_last=True)
-                second.attempt.start()
-        running = list(race.entrants)
-        while True:
-            futures = {entrant.attempt.committed: entrant for entrant in running}
-            if len(running) == 1:
                 try:
-                    await self._patiently(running[0].attempt.committed, run)
-                except GatewayError as exc:
-                    self._mark(running[0].target, running[0].slot, running[0].record, exc)
-                    raise
-                return
-            done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                entrant = futures[future]
-                error = None if future.cancelled() else future.exception()
-                if error is None and not future.cancelled():
+                    second.attempt.start()
+                except GatewayError as exc:  # it cannot be said there: the first one runs alone
+                    second.record.fault = exc.code
+                else:
+                    self._hedge_budget(run.plan).spend()
+                    running.append(second)
+        while len(running) > 1:
+            futures = {entrant.attempt.committed: entrant for entrant in running}
+            for future in await self._any_of(futures, run):
+                if not future.cancelled() and future.exception() is None:
                     return
-                running.remove(entrant)
-                if isinstance(
-                    error, GatewayError
-                ):  # the other one still runs: no end of the request
-                    self._mark(entrant.target, entrant.slot, entrant.record, error)
-                if not running:
-                    raise error or NoReadyBackend("both attempts were given up")
-
-    def _enter(self, run: _Run, race: Race, target: Target, slot: Slot, is_last: bool) -> Entrant:
-        record = self._begin(run, target, slot)
-        gate = race.gate()
-        attempt = self._new_attempt(run, target, slot, gate, gate, is_last)
-        return race.enter(gate, Entrant(attempt=attempt, target=target, slot=slot, record=record))
+                running.remove(futures[future])  # the other one still runs: no end of the request
+        if not running:
+            raise race.entrants[-1].attempt.fault or NoReadyBackend("both attempts were given up")
+        await self._patiently(running[0].attempt.committed, run)
 
     def _spare_place(self, run: _Run, position: int, slot: Slot) -> tuple[Target, Slot] | None:
         """A free place elsewhere, now: another endpoint of the pool, or the next target's pool. Nobody
         waits for a hedge."""
-        if not self._hedges.allowed():
+        if not self._hedge_budget(run.plan).allowed():
             return None
         for target in run.plan.targets[position : position + 2]:
             pool = self._pools[target.pool]
-            if not any(endpoint is not slot.endpoint for endpoint in pool.ready):
+            avoid = [slot.endpoint, *self.breakers.shunned(pool)]
+            if all(endpoint in avoid for endpoint in pool.ready):
                 continue
-            entry = run.recorder.enter(pool, target, [slot.endpoint])
+            entry = run.recorder.enter(pool, target, avoid)
             if entry.slot.done() and entry.slot.exception() is None:
                 place = entry.slot.result()
-                if place.endpoint is not slot.endpoint:
+                if place.endpoint not in avoid:
                     return target, place
             entry.leave()
         return None
 
+    # -- going on with a stream that broke ----------------------------------------------
+
+    async def _go_on(self, run: _Run, stream: Resumable, broken: Entrant) -> None:
+        """Have another attempt go on where the client's stream broke, or end it with the fault. What goes
+        wrong on the way is in the attempts' records: the client hears why its own stream broke."""
+        tried: dict[str, list[Endpoint]] = {broken.target.pool: [broken.slot.endpoint]}
+        fault, attempts, progress = stream.fault, 0, run.progress
+        assert fault is not None
+        pending = self._ways(run, stream, broken, fault)
+        for number, way in enumerate(pending, 1):
+            pool = self._pools[run.plan.targets[way.position].pool]
+            if attempts == MAX_RESUMES or not worth_resuming(fault):
+                break
+            repeats = run.infer.operation == "chat" and pool.dialect.prefill() == "repeats"
+            if not stream.begin(run.infer, continues=way.continues, repeats=repeats):
+                continue
+            if not self._retries[pool.id].take(self._clock()):
+                continue
+            attempts += 1
+            run.recorder.attempt_failed(fault)
+            is_last = number == len(pending) or attempts == MAX_RESUMES
+            seen = tried.setdefault(pool.id, [])
+            try:
+                entrant = await self._attempt(run, way.position, seen, is_last=is_last)
+            except GatewayError:
+                continue  # nothing new of it has reached the client
+            if stream.diverged:
+                entrant.record.fault = "resume_diverged"
+            if stream.complete:
+                progress.fault, progress.usage = None, stream.usage
+                return
+            fault = stream.fault or fault
+        progress.fault = fault
+        if attempts:  # what the client has is of the stream that broke
+            progress.target, progress.finish_reasons = broken.target, []
+            progress.usage = stream.told_so_far(run.infer.facts.prompt_tokens)
+        stream.give_up(fault)
+
+    def _ways(
+        self, run: _Run, stream: Resumable, broken: Entrant, fault: GatewayError
+    ) -> list[Way]:
+        """How it may be gone on with, now: where somebody is there, those that fail last."""
+        timed_out = isinstance(fault, UpstreamFault) and fault.fault == "timeout"
+        stalled = timed_out or _stalled(run.progress)
+        found = ways(run.plan, run.plan.targets.index(broken.target), stalled=stalled)
+        pools = [self._pools[target.pool] for target in run.plan.targets]
+        able = [way for way in found if pools[way.position].ready and stream.sent.allows(way)]
+        return sorted(able, key=lambda way: self.breakers.open(pools[way.position]))
+
     # -- what all attempts have in common -----------------------------------------------
 
-    def _begin(self, run: _Run, target: Target, slot: Slot) -> AttemptRecord:
+    def _enter(
+        self, run: _Run, race: Race | None, target: Target, slot: Slot, is_last: bool
+    ) -> Entrant:
         record = _record(target, self._pools[target.pool], slot.endpoint)
-        run.progress.target = target
-        run.progress.attempts.append(record)
-        run.progress.ended_s = run.progress.first_token_s = None
+        progress = run.progress
+        progress.target = target
+        progress.attempts.append(record)
+        progress.ended_s = None
+        if not run.going_on:
+            progress.first_token_s = progress.usage = None
+            progress.finish_reasons = []
         run.recorder.dispatched(target, slot)
-        return record
+        self.breakers.sent(self._pools[target.pool], slot.endpoint)
+        if race is None:
+            watch = None if run.going_on else run.recorder
+            attempt = self._new_attempt(run, target, slot, run.sink, watch, is_last)
+            entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
+        else:
+            gate = race.gate()
+            attempt = self._new_attempt(run, target, slot, gate, gate, is_last)
+            entrant = race.enter(
+                gate, Entrant(attempt=attempt, target=target, slot=slot, record=record)
+            )
+        if not run.going_on:
+            progress.dispatched_s = attempt.times.dispatched_s
+        return entrant
 
     def _new_attempt(
         self,
@@ -289,17 +367,26 @@ class Executor:
         target: Target,
         slot: Slot,
         sink: EventSink,
-        watch: Watch,
+        watch: Watch | None,
         is_last: bool,
     ) -> Attempt:
         pool = self._pools[target.pool]
-        waited_s = self._clock() - run.progress.accepted_s
-        prefill_s = run.recorder.prefill_s(pool, target)
+        context = attempt_context(
+            run.plan,
+            target,
+            pool,
+            slot.endpoint,
+            run.catalog,
+            self._clock() - run.progress.accepted_s,
+            run.recorder.prefill_s(pool, target),
+        )
+        infer = run.infer
+        if run.resumable is not None and run.resumable.continued is not None:
+            infer = run.resumable.continued
+            context = _continuing(context, run.infer, run.resumable.sent)
         return Attempt(
-            run.infer,
-            attempt_context(
-                run.plan, target, pool, slot.endpoint, run.catalog, waited_s, prefill_s
-            ),
+            infer,
+            context,
             dialect=pool.dialect,
             slot=slot,
             sink=sink,
@@ -308,43 +395,54 @@ class Executor:
             new_id=self._new_id,
             clock=self._clock,
             watch=watch,
+            may_be_slow=is_last or not (run.resumable is not None or run.sink.keeps_back),
         )
 
-    async def _to_the_end(self, run: _Run, attempt: Attempt) -> None:
+    async def _to_the_end(self, run: _Run, winner: Entrant) -> None:
         """From the first content on."""
-        run.progress.first_token_s = attempt.times.first_token_s
-        await run.sink.open(run.progress)
+        progress, attempt = run.progress, winner.attempt
+        if progress.first_token_s is None:
+            progress.target = winner.target
+            progress.dropped = attempt.dropped
+            progress.dispatched_s = attempt.times.dispatched_s
+            progress.first_token_s = attempt.times.first_token_s
+        await run.sink.open(progress)
         await attempt.finished
-        if attempt.fault is not None and run.sink.keeps_back:
-            raise attempt.fault
+        if attempt.fault is not None:
+            if run.sink.keeps_back:
+                raise attempt.fault
+            progress.fault = attempt.fault
 
-    def _lost(
-        self, run: _Run, target: Target, slot: Slot, record: AttemptRecord, error: GatewayError
-    ) -> None:
-        self._mark(target, slot, record, error)
-        run.recorder.attempt_failed(error)
-
-    def _mark(self, target: Target, slot: Slot, record: AttemptRecord, error: GatewayError) -> None:
-        record.fault = error.code
-        record.status = error.upstream_status if isinstance(error, UpstreamFault) else None
-        if isinstance(error, ConnectFailed):
-            self._pools[target.pool].lost(slot.endpoint)
-
-    def _sum_up(self, progress: Progress, attempt: Attempt) -> None:
+    def _close(self, entrant: Entrant) -> None:
+        """The books of one attempt: its record, and what its endpoint is to be thought of."""
+        attempt, record = entrant.attempt, entrant.record
+        pool, endpoint = self._pools[entrant.target.pool], entrant.slot.endpoint
         if attempt.times.ended_s is None:
-            attempt.cancel()  # the client is gone, by whichever exception that came
+            attempt.cancel()  # the client is gone, by whichever exception that came, or a race is lost
+        times, fault = attempt.times, attempt.fault
+        record.dispatched_s, record.first_token_s = times.dispatched_s, times.first_token_s
+        record.ended_s, record.usage = times.ended_s or self._clock(), attempt.usage
+        record.quiet_s = attempt.quiet_s
+        if fault is not None:
+            record.fault = fault.code
+            record.status = fault.upstream_status if isinstance(fault, UpstreamFault) else None
+            if isinstance(fault, ConnectFailed):
+                pool.lost(endpoint)
+        if fault is not None or attempt.whole:
+            self.breakers.ended(pool, endpoint, fault)
+        else:
+            self.breakers.abandoned(pool, endpoint)
+
+    def _sum_up(self, progress: Progress, winner: Entrant) -> None:
+        attempt = winner.attempt
         progress.usage = attempt.usage
         progress.finish_reasons = attempt.finish_reasons
         progress.ended_s = attempt.times.ended_s or self._clock()
         progress.engine_s += progress.ended_s - attempt.times.dispatched_s
 
-    def _note_fault(self, progress: Progress, record: AttemptRecord, attempt: Attempt) -> None:
-        if attempt.fault is not None:
-            record.fault = attempt.fault.code
-            progress.fault = attempt.fault
-
     async def _slot(self, run: _Run, target: Target, tried: list[Endpoint]) -> Slot:
-        entry = run.recorder.enter(self._pools[target.pool], target, tried)
+        pool = self._pools[target.pool]
+        entry = run.recorder.enter(pool, target, [*tried, *self.breakers.shunned(pool)])
         run.sink.entered(entry)
         asked_s = self._clock()
         try:
@@ -358,14 +456,31 @@ class Executor:
 
     async def _patiently(self, future: "asyncio.Future[T]", run: _Run) -> T:
         """Await `future`, telling the sink whenever it takes another `patience_s`."""
-        patience_s = run.sink.patience_s
-        if patience_s is None:
+        if run.sink.patience_s is None:
             return await future
-        while not future.done():
-            done, _ = await asyncio.wait((future,), timeout=patience_s)
-            if not done:
-                await run.sink.waiting(run.progress)
+        await self._any_of((future,), run)
         return future.result()
+
+    async def _any_of(
+        self,
+        futures: "Collection[asyncio.Future[T]]",
+        run: _Run,
+        timeout_s: float | None = None,
+    ) -> "set[asyncio.Future[T]]":
+        """Those that are done as soon as one is; none after `timeout_s`. Tells the sink meanwhile."""
+        left_s = math.inf if timeout_s is None else timeout_s
+        patience_s = math.inf if run.sink.patience_s is None else run.sink.patience_s
+        while True:
+            step_s = min(left_s, patience_s)
+            done, _ = await asyncio.wait(
+                futures,
+                timeout=None if math.isinf(step_s) else step_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            left_s -= step_s
+            if done or left_s <= 0:
+                return done
+            await run.sink.waiting(run.progress)
 
     def _backoff_s(
         self, error: GatewayError, done: int, pool: Pool, tried: list[Endpoint]
@@ -407,7 +522,17 @@ def attempt_context(
         prefill_s=prefill_s,
         priority_scheduling=pool.options.priority_scheduling,
         inference_ttl=pool.options.inference_ttl,
+        unsupported=pool.options.unsupported,
+        template=card.template if card else None,
     )
+
+
+def _continuing(context: AttemptContext, infer: InferRequest, sent: Sent) -> AttemptContext:
+    """The same, for an attempt that continues the client's text: of its token limit the rest is left."""
+    limits = [n for n in (context.max_tokens, infer.facts.max_tokens) if n is not None]
+    rest = max(1, min(limits) - sent.deltas) if limits else None
+    chat = infer.operation == "chat"
+    return msgspec.structs.replace(context, continues=chat, max_tokens=rest)
 
 
 def _is_final(error: GatewayError) -> bool:
@@ -415,6 +540,10 @@ def _is_final(error: GatewayError) -> bool:
     if isinstance(error, UpstreamFault):
         return error.fault in _NO_TARGET
     return not isinstance(error, Shed) or isinstance(error, BelowQualityFloor)
+
+
+def _stalled(progress: Progress) -> bool:
+    return bool(progress.attempts) and progress.attempts[-1].quiet_s >= STALLED_S
 
 
 def _record(target: Target, pool: Pool, endpoint: Endpoint) -> AttemptRecord:

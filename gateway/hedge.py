@@ -1,8 +1,8 @@
 """Two attempts at one answer: the first content decides, and the other one never existed for the client.
 
 What must stay true: events reach the client from one attempt only; the loser is cancelled in the very
-call that brought the winner's first content; hedges are a bounded share of requests, so that a slow
-backend is never answered with twice the load.
+call that brought the winner's first content; hedges are a bounded share of a route's requests, so that
+a slow backend is never answered with twice the load.
 """
 
 from typing import Protocol
@@ -11,30 +11,31 @@ import msgspec
 
 from contracts.events import Event
 from contracts.inference import Target
-from gateway.attempt import Attempt, EventSink, Watch
+from gateway.attempt import Attempt, EventSink, Upstream, Watch
 from gateway.pools import Slot
-from gateway.progress import AttemptRecord
+from gateway.progress import AttemptRecord, Progress
 from policies.flight import Flight
 
-MAX_SHARE = 0.1
-"""Of requests that may be hedged; a burst of as many hedges as `BURST` may come at once."""
 BURST = 5.0
+"""So many hedges may come at once."""
 
 
 class Attached(EventSink, Protocol):
     """Where the answer goes."""
 
-    def attach(self, attempt: Attempt, model: str) -> None: ...
+    def attach(self, attempt: Upstream, model: str) -> None: ...
 
 
 class HedgeBudget:
-    """How many more hedges there may be: each request earns a part of one."""
+    """How many more hedges there may be on a route: each of its requests earns a part of one."""
 
-    def __init__(self) -> None:
-        self._left = BURST
+    def __init__(self, share: float) -> None:
+        """`share` of the requests may be hedged, from 0 to 1; 0: none at all."""
+        self._share = share
+        self._left = BURST if share else 0.0
 
     def request(self) -> None:
-        self._left = min(self._left + MAX_SHARE, BURST)
+        self._left = min(self._left + self._share, BURST)
 
     def allowed(self) -> bool:
         return self._left >= 1.0
@@ -75,9 +76,10 @@ class Gate:
 class Race:
     """The attempts at one answer, in the order they began."""
 
-    def __init__(self, sink: Attached, recorder: Watch) -> None:
+    def __init__(self, sink: Attached, recorder: Watch, progress: Progress) -> None:
         self.sink = sink
         self.recorder = recorder
+        self.progress = progress
         self.entrants: list[Entrant] = []
         self.winner: Entrant | None = None
 
@@ -95,11 +97,12 @@ class Race:
             self.winner = gate.entrant
             for entrant in self.entrants:
                 if entrant is not self.winner:
-                    entrant.record.fault = "hedge_lost"
+                    entrant.record.fault = entrant.record.fault or "hedge_lost"
                     entrant.attempt.cancel()
             if len(self.entrants) > 1:  # the second is what the flight was told of last
                 flight, target = self.recorder.flight, self.winner.target
                 flight.ticket, flight.lane = self.winner.slot.ticket, (target.pool, target.upstream)
                 flight.dispatched_s = self.winner.attempt.times.dispatched_s
+                self.progress.target = target
                 self.sink.attach(self.winner.attempt, target.model)
         return self.winner is gate.entrant

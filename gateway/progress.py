@@ -17,6 +17,14 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     model_digest: str | None
     fault: str | None = None
     status: int | None = None
+    dispatched_s: float | None = None
+    first_token_s: float | None = None
+    ended_s: float | None = None
+    """On the gateway's clock."""
+    quiet_s: float = 0.0
+    """How long nothing had come from its engine when it ended."""
+    usage: Usage | None = None
+    """As its engine counted, or the gateway where the engine did not; None: it did not come to that."""
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -35,6 +43,8 @@ class Progress(msgspec.Struct, kw_only=True):
     first_token_s: float | None = None
     ended_s: float | None = None
     usage: Usage | None = None
+    dropped: tuple[str, ...] = ()
+    """Members of the request that its backend cannot do, and that were left out."""
     finish_reasons: list[str] = []
     fault: GatewayError | None = None
     """A fault after the first content: the client has seen it as an event."""

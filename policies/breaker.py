@@ -6,8 +6,9 @@ hang or drop streams, never requests that are wrong.
 
 Regimes: closed, failures within the window are counted and a success clears nothing (an engine that
 fails half its streams is failing). Open, for `cooldown_s`. Then half open: one request at a time is
-sent as a probe; a success closes it, a failure opens it for twice as long, up to COOLDOWN_MAX_S, so that
-an engine that comes back is used again soon and one that stays away is asked seldom.
+sent as a probe; a success closes it, a failure opens it for twice as long, up to COOLDOWN_MAX_S (or its own
+`cooldown_s`, where that is more), so that an engine that comes back is used again soon and one that stays
+away is asked seldom.
 """
 
 from collections import deque
@@ -17,7 +18,8 @@ import msgspec
 
 from contracts.errors import ConnectFailed, FaultClass, GatewayError, UpstreamFault
 
-COOLDOWN_MAX_S = 30.0
+COOLDOWN_MAX_S = 20.0
+"""An engine that is well again is asked within this time and the gap to the next request."""
 PROBE_PATIENCE_S = 60.0
 """A probe that is not heard of for so long does not keep the next one waiting."""
 
@@ -37,10 +39,13 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def breaks(error: GatewayError) -> bool:
-    """Whether it counts against the endpoint that it came from."""
+    """Whether it counts against the endpoint that it came from. Never a 4xx: whatever it is called, an
+    engine that answers with one works, and says that it does not want this, or not now."""
     if isinstance(error, ConnectFailed):
         return True
-    return isinstance(error, UpstreamFault) and error.fault in _BREAKING
+    if not isinstance(error, UpstreamFault) or error.fault not in _BREAKING:
+        return False
+    return error.upstream_status is None or error.upstream_status >= 500
 
 
 class Breaker:
@@ -87,7 +92,8 @@ class Breaker:
             # While open, what fails was sent earlier or for want of anything else: no news.
             if now_s < self._open_until_s:
                 return False
-            self._cooldown_s = min(2 * self._cooldown_s, COOLDOWN_MAX_S)
+            most_s = max(COOLDOWN_MAX_S, self._settings.cooldown_s)
+            self._cooldown_s = min(2 * self._cooldown_s, most_s)
             return self._open(now_s)
         self._failed_s.append(now_s)
         full = len(self._failed_s) == self._settings.failures

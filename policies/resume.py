@@ -7,14 +7,64 @@ as if it were one text. Pieces are cut anywhere, so texts are compared, not even
 A tool call's id is made up anew by every attempt; the client keeps the one it has.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from contracts.errors import REPEATABLE, FaultClass, GatewayError, UpstreamFault
 from contracts.events import Delta, Event, Finish, Opened, ToolCallDelta
+from contracts.inference import InferRequest, RoutingPlan
 
+_WORTH_RESUMING: frozenset[FaultClass] = REPEATABLE | {"stream_broken"}
+"""A refusal of the content, or of the caller, is the answer."""
+_encode = msgspec.json.Encoder().encode
 SENT_MAX_CHARS = 4 * 1024 * 1024
 """A stream that has sent more than this is not kept for resuming."""
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How a broken stream may be gone on with: by which target of the plan, and whether it `continues` the text
+    that it is shown or says all of it again."""
+
+    position: int
+    continues: bool
+
+
+def ways(plan: RoutingPlan, broke_at: int, *, stalled: bool) -> list[Way]:
+    """In the order to try them. Continuing comes first, since it cannot contradict what was sent; the target
+    that broke comes first of each kind, since it is the likeliest to say the same again. One that `stalled`
+    comes last: its client has waited for it long enough."""
+    count = len(plan.targets)
+    order = [(broke_at + step) % count for step in range(stalled, count + stalled)]
+    able = [p for p in order if plan.targets[p].prefill] if plan.resume == "continue" else []
+    return [
+        *(Way(position=position, continues=True) for position in able),
+        *(Way(position=position, continues=False) for position in order),
+    ]
+
+
+def continued(infer: InferRequest, text: str) -> InferRequest | None:
+    """The request whose answer begins with `text` already: as the chat's last message, or at the end of
+    the prompt. `text` must not end with a blank: some refuse that, templates cut it off, and tokens begin
+    with one. None: it cannot be said (nothing to continue, several prompts, a prompt of token numbers)."""
+    if not text:
+        return None
+    members = dict(infer.members)
+    if infer.operation == "chat":
+        begun = msgspec.Raw(_encode({"role": "assistant", "content": text}))
+        messages = msgspec.json.decode(members["messages"], type=list[msgspec.Raw])
+        members["messages"] = msgspec.Raw(_encode([*messages, begun]))
+    else:
+        prompt = msgspec.json.decode(members["prompt"])
+        if not isinstance(prompt, str):
+            return None
+        members["prompt"] = msgspec.Raw(_encode(prompt + text))
+    return msgspec.structs.replace(infer, members=members, native={})
+
+
+def worth_resuming(error: GatewayError) -> bool:
+    """Whether another attempt could go on where this fault broke a stream."""
+    return isinstance(error, UpstreamFault) and error.fault in _WORTH_RESUMING
 
 
 class Sent:
@@ -25,13 +75,9 @@ class Sent:
         self._chars = 0
         self.deltas = 0
         """Pieces of content, the nearest that one gets to tokens without the backend's own count."""
-        self.plain = True
-        """One choice, and nothing that cannot be compared (log-probabilities, audio, annotations)."""
-
-    @property
-    def comparable(self) -> bool:
-        """Whether another attempt can be held against it."""
-        return self.plain and self._chars <= SENT_MAX_CHARS
+        self.comparable = True
+        """Another attempt can be held against it: it is of one choice, has nothing that cannot be compared
+        (log-probabilities, audio, annotations), and is not too long to be kept."""
 
     @property
     def content(self) -> str:
@@ -43,6 +89,10 @@ class Sent:
         """Nothing but `content`: so it can be continued by whoever is shown the text."""
         return set(self._pieces) <= {"content"}
 
+    def allows(self, way: Way) -> bool:
+        """Whether it can be gone on with in that way."""
+        return self.comparable and (self.only_text or not way.continues)
+
     def channels(self) -> dict[str, str]:
         return {name: "".join(pieces) for name, pieces in self._pieces.items()}
 
@@ -52,13 +102,15 @@ class Sent:
                 self._note(event)
 
     def _note(self, delta: Delta) -> None:
-        if delta.choice or delta.logprobs is not None or delta.extra:
-            self.plain = False
-            return
         self.deltas += 1
+        if not self.comparable:
+            return
         for name, text in _texts(delta):
             self._pieces.setdefault(name, []).append(text)
             self._chars += len(text)
+        if _incomparable(delta) or self._chars > SENT_MAX_CHARS:
+            self.comparable = False
+            self._pieces.clear()
 
 
 class Diverged(Exception):
@@ -66,10 +118,12 @@ class Diverged(Exception):
 
 
 class Replay:
-    """One attempt that begins anew, held against what was sent. `pass_on` what it says."""
+    """One attempt that repeats something, held against what was sent: all of it, or the end that it was not
+    shown. `pass_on` what it says."""
 
-    def __init__(self, sent: Sent) -> None:
-        self._left = {name: text for name, text in sent.channels().items() if text}
+    def __init__(self, sent: Mapping[str, str]) -> None:
+        """`sent` by channel, see `Sent.channels`."""
+        self._left = {name: text for name, text in sent.items() if text}
 
     @property
     def caught_up(self) -> bool:
@@ -97,7 +151,7 @@ class Replay:
         """The part of a delta that the client does not have; None if it has all of it."""
         if not self._left:
             return delta
-        if delta.choice or delta.logprobs is not None or delta.extra:
+        if _incomparable(delta):
             raise Diverged("it cannot be compared")
         calls = [call for piece in delta.tool_calls if (call := self._rest_of(piece)) is not None]
         rest = Delta(
@@ -137,6 +191,10 @@ class Replay:
         else:
             del self._left[channel]
         return text[same:]
+
+
+def _incomparable(delta: Delta) -> bool:
+    return bool(delta.choice or delta.logprobs is not None or delta.extra)
 
 
 def _texts(delta: Delta) -> Iterable[tuple[str, str]]:

@@ -19,7 +19,7 @@ from contracts.errors import (
 )
 from contracts.events import Delta, End, Event, Fault
 from contracts.inference import InferRequest, RoutingPlan, Target, Timeouts
-from gateway.attempt import LINGER_S, Attempt
+from gateway.attempt import LINGER_S, Upstream
 from gateway.executor import Executor
 from gateway.intake import read_request
 from gateway.pools import Endpoint, Entry, Pool
@@ -54,7 +54,7 @@ class Listening:
         self.opened = 0
         self.entries: list[Entry] = []
         self.waits = 0
-        self.attempt: Attempt | None = None
+        self.attempt: Upstream | None = None
         self.served_by = ""
 
     async def open(self, progress: Progress) -> None:
@@ -69,7 +69,7 @@ class Listening:
     def events(self, events: list[Event]) -> None:
         self.seen += events
 
-    def attach(self, attempt: Attempt, model: str) -> None:
+    def attach(self, attempt: Upstream, model: str) -> None:
         self.attempt = attempt
         self.served_by = model
         self.seen.clear()
@@ -325,7 +325,7 @@ async def test_waiting_in_vain_is_queue_time_too(make_pool: MakePool) -> None:
 
 async def test_a_bug_between_slot_and_dispatch_gives_the_slot_back(make_pool: MakePool) -> None:
     class Broken(Listening):
-        def attach(self, attempt: Attempt, model: str) -> None:
+        def attach(self, attempt: Upstream, model: str) -> None:
             raise RuntimeError
 
     pool = make_pool("a", ScriptedTransport(answer()), slots=1)
@@ -595,3 +595,115 @@ async def test_the_sink_is_told_of_every_place_that_is_asked_for(make_pool: Make
         *first.endpoints,
         *second.endpoints,
     ]
+
+
+async def test_what_a_fallback_cannot_be_told_does_not_hide_why_it_was_asked(
+    make_pool: MakePool,
+) -> None:
+    sick = ScriptedTransport(refusal(503, b'{"error":{"message":"too busy"}}'))
+    other = ScriptedTransport(answer())
+    pools = make_pool("a", sick, retries=0), make_pool("b", other, engine="anthropic")
+    with pytest.raises(GatewayError) as caught:
+        await run(*pools, infer=request(logprobs=True))
+    assert (caught.value.message, other.requests) == ("too busy", [])
+
+
+async def test_what_the_first_target_cannot_be_told_is_refused_at_once(make_pool: MakePool) -> None:
+    able = ScriptedTransport(answer())
+    pools = make_pool("a", ScriptedTransport(answer()), engine="anthropic"), make_pool("b", able)
+    with pytest.raises(GatewayError, match="logprobs"):
+        await run(*pools, infer=request(logprobs=True))
+    assert able.requests == []
+
+
+@pytest.mark.parametrize(
+    ("contexts", "answers"),
+    [((10, 20), True), ((10, 10), False), ((10, None), False), ((None, 20), False)],
+)
+async def test_a_prompt_that_does_not_fit_goes_only_to_a_model_that_is_known_to_hold_more(
+    make_pool: MakePool, contexts: tuple[int | None, ...], answers: bool
+) -> None:
+    """F12."""
+    full = b'{"error":{"message":"too long","code":"context_length_exceeded"}}'
+    first, second = ScriptedTransport(refusal(400, full)), ScriptedTransport(answer())
+    pools = make_pool("a", first), make_pool("b", second)
+    for pool, context in zip(pools, contexts, strict=True):
+        state = msgspec.structs.replace(pool.endpoints[0].state, context=context)
+        pool.learn(pool.endpoints[0], state)
+    if answers:
+        sink, _ = await run(*pools)
+        assert sink.text == "Hello"
+    else:
+        error = await failure(*pools)
+        assert (error.status, error.code) == (400, "context_length_exceeded")
+    assert (len(first.requests), len(second.requests)) == (1, int(answers))
+
+
+async def test_a_fallback_that_is_down_makes_the_attempt_before_it_the_last(
+    make_pool: MakePool,
+) -> None:
+    """Its slow first token is better than an error."""
+    slow = make_pool("a", ScriptedTransport(answer(start_s=20)), timeouts=Timeouts(first_token_s=5))
+    sink, _ = await run(slow, make_pool("b", ScriptedTransport(answer()), ready=False))
+    assert sink.text == "Hello"
+
+
+def crawls(pieces: int, gap_s: float) -> Script:
+    return answer(("word ",) * pieces, start_s=1, gap_s=gap_s)
+
+
+FLOOR = Timeouts(min_tokens_per_s=2)
+
+
+async def test_a_folded_answer_that_crawls_is_asked_for_elsewhere(make_pool: MakePool) -> None:
+    crawling = make_pool("a", ScriptedTransport(crawls(100, 1.0)), timeouts=FLOOR)
+    sink, progress = await run(
+        crawling, make_pool("b", ScriptedTransport(answer())), sink=Listening(keeps_back=True)
+    )
+    assert sink.text == "Hello"
+    assert [a.fault for a in progress.attempts] == ["upstream_too_slow", None]
+    assert progress.attempts[0].ended_s == pytest.approx(11), "ten seconds after the first token"
+
+
+async def test_a_stream_that_crawls_is_left_alone_where_nothing_can_go_on_with_it(
+    make_pool: MakePool,
+) -> None:
+    crawling = make_pool("a", ScriptedTransport(crawls(20, 1.0)), timeouts=FLOOR)
+    sink, _ = await run(crawling, make_pool("b", ScriptedTransport(answer())))
+    assert sink.text == "word " * 20
+
+
+async def test_an_answer_that_crawls_at_the_last_place_is_better_than_none(
+    make_pool: MakePool,
+) -> None:
+    crawling = make_pool("a", ScriptedTransport(crawls(20, 1.0)), timeouts=FLOOR)
+    sink, _ = await run(crawling, sink=Listening(keeps_back=True))
+    assert sink.text == "word " * 20
+
+
+async def test_a_pace_above_the_floor_is_no_fault(make_pool: MakePool) -> None:
+    """Long pieces count as several tokens."""
+    quick = make_pool("a", ScriptedTransport(crawls(100, 0.45)), timeouts=FLOOR)
+    long = answer(("four words or more ",) * 20, start_s=1, gap_s=1.5)
+    packed = make_pool("c", ScriptedTransport(long), timeouts=FLOOR)
+    for pool in (quick, packed):
+        sink = Listening(keeps_back=True)
+        _, progress = await run(pool, make_pool("b", ScriptedTransport(answer())), sink=sink)
+        assert [a.fault for a in progress.attempts] == [None]
+
+
+async def test_a_reader_who_pauses_does_not_make_an_engine_slow(make_pool: MakePool) -> None:
+    transport = ScriptedTransport(crawls(60, 0.4))
+    sink = Listening(keeps_back=True)
+    pools = make_pool("a", transport, timeouts=FLOOR), make_pool("b", ScriptedTransport(answer()))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run(*pools, sink=sink))
+        await asyncio.sleep(5)
+        assert sink.attempt is not None
+        for pause_s in (12, 4):  # over the end of a window, and within one
+            sink.attempt.pause()
+            await asyncio.sleep(pause_s)
+            sink.attempt.resume()
+            await asyncio.sleep(2)
+    _, progress = running.result()
+    assert [a.fault for a in progress.attempts] == [None]

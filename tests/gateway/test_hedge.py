@@ -10,14 +10,16 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError
 from contracts.events import Delta, End, Event
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.attempt import Attempt
+from gateway.attempt import Upstream
 from gateway.executor import Executor
-from gateway.hedge import BURST, MAX_SHARE, HedgeBudget
+from gateway.hedge import BURST, HedgeBudget
 from gateway.intake import read_request
 from gateway.pools import Entry, Pool
 from gateway.progress import Progress
+from tests.fakes import anthropic_words
+from tests.fakes.answers import Answer
 from tests.fakes.recorder import Remembering
-from tests.fakes.scripted import ScriptedTransport, answer, refusal
+from tests.fakes.scripted import ScriptedTransport, answer, data, end, head, refusal
 
 MakePool = Callable[..., Pool]
 pytestmark = [pytest.mark.looptime, pytest.mark.req("INT-5", "RUN-5")]
@@ -32,17 +34,19 @@ class Listening:
     def __init__(self) -> None:
         self.seen: list[Event] = []
         self.served_by = ""
+        self.waits = 0
 
     async def open(self, progress: Progress) -> None: ...
 
     def entered(self, entry: Entry) -> None: ...
 
-    async def waiting(self, progress: Progress) -> None: ...
+    async def waiting(self, progress: Progress) -> None:
+        self.waits += 1
 
     def events(self, events: list[Event]) -> None:
         self.seen += events
 
-    def attach(self, attempt: Attempt, model: str) -> None:
+    def attach(self, attempt: Upstream, model: str) -> None:
         self.served_by = model
 
     @property
@@ -50,8 +54,8 @@ class Listening:
         return "".join(event.content for event in self.seen if isinstance(event, Delta))
 
 
-def request() -> InferRequest:
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+def request(**members: object) -> InferRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **members}
     return read_request(msgspec.json.encode(body), "chat", request_id="r", key="", headers={})
 
 
@@ -60,6 +64,7 @@ class Race:
 
     def __init__(self, *pools: Pool) -> None:
         self.sink, self.recorder = Listening(), Remembering()
+        self.pools, self.infer = pools, request()
         loop = asyncio.get_running_loop()
         self.executor = Executor(
             {pool.id: pool for pool in pools}, draw=lambda: 1.0, new_id=str, clock=loop.time
@@ -75,7 +80,7 @@ class Race:
     async def run(self) -> Progress:
         progress = Progress(accepted_s=asyncio.get_running_loop().time())
         await self.executor.infer(
-            request(), self.plan, Catalog(), self.sink, progress, self.recorder
+            self.infer, self.plan, Catalog(), self.sink, progress, self.recorder
         )
         return progress
 
@@ -194,20 +199,84 @@ async def test_hedges_are_a_bounded_share_of_requests(make_pool: MakePool) -> No
         race.recorder = Remembering()
         await race.run()
     hedged = len(late.requests) + len(second.requests) - 100
-    assert BURST <= hedged <= BURST + 100 * MAX_SHARE + 1
+    assert BURST <= hedged <= BURST + 100 * race.plan.hedge_budget + 1
 
 
 def test_a_budget_is_earned_and_spent() -> None:
-    budget = HedgeBudget()
+    budget = HedgeBudget(0.25)
     spent = 0
     while budget.allowed():
         budget.spend()
         spent += 1
     assert spent == BURST
-    for _ in range(round(1 / MAX_SHARE) + 1):
+    for _ in range(4):
         budget.request()
     assert budget.allowed()
 
 
+def test_no_share_is_no_hedge() -> None:
+    budget = HedgeBudget(0.0)
+    budget.request()
+    assert not budget.allowed()
+
+
+async def test_each_route_has_a_budget_of_its_own(make_pool: MakePool) -> None:
+    late, other = slow("first", 2.0), slow("second", 2.0)
+    race = Race(make_pool("a", late, other, max_inflight=500))
+    race.plan = msgspec.structs.replace(race.plan, route="r", hedge_budget=0.0)
+    for _ in range(3):
+        await race.run()
+    assert len(late.requests) + len(other.requests) == 3
+    race.plan = msgspec.structs.replace(race.plan, route="s", hedge_budget=1.0)
+    await race.run()
+    assert len(late.requests) + len(other.requests) == 5
+
+
+async def test_what_the_second_cannot_be_told_leaves_the_first_alone(make_pool: MakePool) -> None:
+    """A dialect that refuses a parameter says so before anything is sent."""
+    late, other = slow("first"), quick("second")
+    race = Race(make_pool("a", late), make_pool("b", other, engine="anthropic"))
+    race.infer = request(logprobs=True)
+    progress = await race.run()
+    assert (race.sink.text, other.requests) == ("first", [])
+    assert progress.target is not None
+    assert progress.target.pool == "a"
+    assert [a.fault for a in progress.attempts] == [None, "unsupported_parameter"]
+    await settled(*race.pools)
+
+
+async def test_an_endpoint_that_failed_lately_is_no_place_for_a_hedge(make_pool: MakePool) -> None:
+    late, sick = slow("first"), ScriptedTransport(refusal(503))
+    pool = make_pool("a", late, sick, retries=0)
+    race = Race(pool)
+    breaker = race.executor.breakers.of(pool, pool.endpoints[1])
+    while not breaker.failed(asyncio.get_running_loop().time()):
+        pass
+    await race.run()
+    assert (race.sink.text, sick.requests) == ("first", [])
+
+
+async def test_a_client_is_told_that_it_waits_while_two_run(make_pool: MakePool) -> None:
+    race = Race(make_pool("a", slow("x", 9.0), slow("y", 9.5)))
+    race.sink.patience_s = 2.0
+    await race.run()
+    assert race.sink.waits == 3, "after 3, 5 and 7 seconds"
+
+
 def _shifted(script: object, by_s: float) -> list:
     return [(at_s + by_s, action) for at_s, action in script]
+
+
+@pytest.mark.req("RUN-2")
+@pytest.mark.parametrize(("start_s", "dropped"), [(5.0, ()), (0.5, ("seed",))])
+async def test_what_was_dropped_is_told_of_the_attempt_that_answers(
+    make_pool: MakePool, start_s: float, dropped: tuple[str, ...]
+) -> None:
+    body = anthropic_words.stream(Answer(text=("late",)))
+    told = ScriptedTransport([head(0.1), data(start_s, body), end(start_s)])
+    first, second = make_pool("a", told, engine="anthropic"), make_pool("b", quick())
+    first.options = msgspec.structs.replace(first.options, unsupported="drop")
+    race = Race(first, second)
+    race.infer = request(seed=1)
+    progress = await race.run()
+    assert (race.sink.text, progress.dropped) == ("late" if dropped else "soon", dropped)

@@ -76,6 +76,16 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_bound() -> None:
     assert pauses == [4, 8, 16, COOLDOWN_MAX_S, COOLDOWN_MAX_S, COOLDOWN_MAX_S]
 
 
+def test_a_longer_pause_than_the_bound_is_its_own_bound() -> None:
+    breaker = Breaker(BreakerSettings(failures=1, window_s=10, cooldown_s=COOLDOWN_MAX_S + 5))
+    breaker.failed(0)
+    probe_s = COOLDOWN_MAX_S + 5
+    breaker.sent(probe_s)
+    breaker.failed(probe_s)
+    assert not breaker.allows(probe_s + COOLDOWN_MAX_S + 4)
+    assert breaker.allows(probe_s + COOLDOWN_MAX_S + 5)
+
+
 def test_what_was_sent_before_it_opened_is_no_news() -> None:
     breaker = opened()
     assert not breaker.failed(1)
@@ -108,6 +118,9 @@ def test_it_always_lets_somebody_through_again(steps: list[tuple[int, str]]) -> 
         (UpstreamFault("x", fault="content"), False),
         (UpstreamFault("x", fault="rate_limit"), False),
         (UpstreamFault("x", fault="slo_shed"), False),
+        (UpstreamFault("x", fault="overload", upstream_status=503), True),
+        (UpstreamFault("x", fault="overload", upstream_status=429), False),
+        (UpstreamFault("x", fault="timeout", upstream_status=408), False),
         (QueueFull("x"), False),
         (InvalidField("x"), False),
     ],

@@ -1,0 +1,55 @@
+"""What an answer costs: by the backend's count and the operator's prices, or unknown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.catalog import ModelCard
+from contracts.events import Usage
+from policies.price import cost_usd
+
+pytestmark = pytest.mark.req("RUN-7")
+
+
+def card(**prices: float) -> ModelCard:
+    return ModelCard(name="m", pool="p", upstream="m", **prices)
+
+
+USAGE = Usage(prompt_tokens=1000, completion_tokens=100, cached_tokens=600)
+
+
+@pytest.mark.parametrize(
+    ("prices", "usd"),
+    [
+        ({"input_price": 1.0, "output_price": 2.0, "cached_input_price": 0.5}, 0.0009),
+        ({"input_price": 1.0, "output_price": 2.0}, 0.0012),
+        ({"input_price": 0.0, "output_price": 0.0}, 0.0),
+        ({"input_price": 1.0, "output_price": 2.0, "cached_input_price": 0.0}, 0.0006),
+        ({"input_price": 1.0}, None),
+        ({}, None),
+    ],
+)
+def test_a_price_times_what_was_counted(prices: dict[str, float], usd: float | None) -> None:
+    assert cost_usd(card(**prices), USAGE) == usd
+
+
+def test_what_was_not_counted_has_no_cost() -> None:
+    priced = card(input_price=1.0, output_price=2.0)
+    assert cost_usd(priced, None) is None
+    assert cost_usd(None, USAGE) is None
+    assert cost_usd(priced, Usage(prompt_tokens=1000, completion_tokens=100)) == 0.0012
+
+
+@given(
+    prompt=st.integers(0, 10**7),
+    cached=st.integers(0, 10**8),
+    completion=st.integers(0, 10**6),
+)
+def test_more_in_the_cache_never_costs_more(prompt: int, cached: int, completion: int) -> None:
+    priced = card(input_price=3.0, output_price=15.0, cached_input_price=0.3)
+    all_fresh = cost_usd(priced, Usage(prompt_tokens=prompt, completion_tokens=completion))
+    some = Usage(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached)
+    found = cost_usd(priced, some)
+    assert found is not None
+    assert all_fresh is not None
+    assert 0 <= found <= all_fresh
