@@ -5,14 +5,16 @@ attempt, feeds what arrives to `decoder`, and asks `fault` what an error answer 
 Health probes are described here (`probes`) and carried out by the gateway.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Generator, Mapping
+from typing import Literal, Protocol
 
 import msgspec
 
+from contracts.config import Unsupported
 from contracts.errors import UpstreamFault
 from contracts.events import Event
 from contracts.inference import Constraints, InferRequest
+from contracts.prompt_template import PromptTemplate
 
 
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +24,10 @@ class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    dropped: tuple[str, ...] = ()
+    """Members of the client's request that the backend cannot do and that were left out, by name."""
+    native: bool = False
+    """It is the client's own request, as it came in the backend's own words."""
 
 
 class WireHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +58,12 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     """The backend orders its own queue by the body's `priority`."""
     inference_ttl: bool = False
     """The backend lets itself be told how long a request may wait in its queue."""
+    continues: bool = False
+    """The request ends with the beginning of its own answer: the backend is to go on exactly there."""
+    unsupported: Unsupported = "refuse"
+    """What becomes of a parameter that the backend cannot do."""
+    template: PromptTemplate | None = None
+    """How a chat is written as a text, where the backend cannot do that and the configuration says it."""
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +77,30 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     slots: int | None = None
     """Requests it works on at once."""
+    advised_slots: int | None = None
+    """Where it has no such number: how many it should be given at once, unless the operator says otherwise."""
     context: int | None = None
     """Tokens a request may have."""
+    sleeping: bool = False
+    """It has put its model away, and the next request would wake it."""
+
+
+class TokenCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend's own tokenizer says of a prompt."""
+
+    tokens: int
+    context: int | None = None
+    """Tokens that the model takes, prompt and answer together, where the answer says so too."""
+
+
+Counting = Generator[WireRequest, tuple[WireHead, bytes], TokenCount | None]
+"""Questions to a backend, one after the other: it yields a request, is sent the answer (whatever its status)
+and returns the count, or None if there is none to be had."""
+
+
+Prefill = Literal["none", "continues", "repeats"]
+"""What becomes of a chat whose last message is the assistant's: refused or answered anew; continued from its
+last character; or continued, and the answer begins with that message once more."""
 
 
 class Decoder(Protocol):
@@ -82,7 +116,7 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One backend's way of speaking."""
+    """One backend's way of speaking. What few backends do has an answer here, for dialects that inherit."""
 
     engine: str
 
@@ -90,7 +124,8 @@ class Dialect(Protocol):
         """The request's wire form. Always a streamed one: a folded stream is cancelled in
         milliseconds where a blocking answer may not be.
 
-        Raises ClientFault for what this backend cannot do.
+        Raises ClientFault, with the member's name, for what this backend cannot do; where `attempt`
+        says so, a parameter is left out instead and named in `dropped` (`adapters.unsupported`).
         """
         ...
 
@@ -105,11 +140,25 @@ class Dialect(Protocol):
     def queue_s(self, head: WireHead) -> float | None:
         """Seconds that the request waited in the backend's own queue, as the head of its answer
         says; None where it does not say."""
-        ...
+        return None
+
+    def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:
+        """How to ask for the number of tokens of the prompt; None: there is no tokenizer to ask, or
+        there is more in the prompt than it knows of. Asking costs no generation."""
+        return None
+
+    def prefill(self) -> Prefill:
+        """What this backend is known to do with a chat whose last message is the assistant's."""
+        return "none"
+
+    def access(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """Headers without which this backend answers nobody: credentials, and the version of its API.
+        Probes carry them as requests do."""
+        return (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
     def probes(self) -> tuple[str, ...]:
-        """Paths to GET, in order, to learn an endpoint's state. None of them may wake a sleeping
-        backend or cost a generation."""
+        """Paths to GET, in order, to learn an endpoint's state; "POST /path" for what answers nothing else.
+        None of them may wake a sleeping backend or cost a generation."""
         ...
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:

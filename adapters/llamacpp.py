@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from adapters.dialect import AttemptContext, EndpointState, WireHead
+from adapters.dialect import AttemptContext, Counting, EndpointState, Prefill, WireHead
 from adapters.openai import OpenAIDialect, listed_models
 from adapters.openai_wire import ErrorPiece
+from adapters.token_counting import by_llamacpp, countable
 from contracts.errors import FaultClass
 from contracts.inference import InferRequest, Operation
 
@@ -59,6 +60,12 @@ class LlamaCppDialect(OpenAIDialect):
             return "unavailable"
         return super().classify(found, status)
 
+    def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:
+        return by_llamacpp(infer, attempt) if countable(infer) else None
+
+    def prefill(self) -> Prefill:
+        return "repeats"  # seen at b10434: the answer is the last message and what follows it
+
     def probes(self) -> tuple[str, ...]:
         return ("/health", "/props", "/v1/models")
 
@@ -74,12 +81,14 @@ class LlamaCppDialect(OpenAIDialect):
         settings = props.get("default_generation_settings")
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
         slots = props.get("total_slots")
+        sleeping = props.get("is_sleeping") is True
         listed = answers.get("/v1/models")
         models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
         return EndpointState(
             live=True,
             ready=True,
-            why="sleeping; it wakes with the next request" if props.get("is_sleeping") else "ok",
+            why="sleeping; it wakes with the next request" if sleeping else "ok",
+            sleeping=sleeping,
             version=_text(props.get("build_info")),
             model_digest=_digest(props, entry),
             models=tuple(map(_file_name, models)),

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from adapters.dialect import AttemptContext, EndpointState, WireHead
+from adapters.dialect import AttemptContext, Counting, EndpointState, Prefill, WireHead
 from adapters.openai import OpenAIDialect
 from adapters.openai_wire import ErrorPiece, read_error
 from adapters.retry_after import retry_after_s
+from adapters.token_counting import by_vllm, countable
 from contracts.errors import FaultClass, UpstreamFault
 from contracts.inference import InferRequest, Operation
 
@@ -58,15 +59,26 @@ class VllmDialect(OpenAIDialect):
         return "max_tokens"
 
     def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
+        own: dict[str, bytes] = {}
         priority = -attempt.constraints.priority
-        if not attempt.priority_scheduling or priority == 0:
-            return {}
-        return {"priority": b"%d" % max(-_INT64_MAX, min(priority, _INT64_MAX))}
+        if attempt.priority_scheduling and priority:
+            own["priority"] = b"%d" % max(-_INT64_MAX, min(priority, _INT64_MAX))
+        if attempt.continues:  # else it closes the last message and begins another one
+            own |= {"add_generation_prompt": b"false", "continue_final_message": b"true"}
+        return own
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         if status in (429, 503):  # --max-num-queued-reqs, or "please retry"; it knows no accounts
             return "overload"
         return super().classify(found, status)
+
+    def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:
+        return by_vllm(infer, attempt) if countable(infer) else None
+
+    def prefill(self) -> Prefill:
+        return (
+            "continues"  # told to by `continue_final_message`; it says nothing again without `echo`
+        )
 
     def probes(self) -> tuple[str, ...]:
         return ("/health", "/v1/models", "/version")

@@ -194,7 +194,8 @@ class Normaliser:
         # "length" always stands, otherwise a call that was sent makes it "tool_calls".
         if reason == "stop" and event.choice in self._tools:
             reason = "tool_calls"
-        out.append(Finish(reason=reason, choice=event.choice))
+        told = event.stop_sequence if reason == "stop" else None
+        out.append(Finish(reason=reason, choice=event.choice, stop_sequence=told))
 
     def _end(self, out: list[Event]) -> None:
         if not self.complete:

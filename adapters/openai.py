@@ -8,7 +8,15 @@ from collections.abc import Mapping
 import msgspec
 
 from adapters import openai_body
-from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead, WireRequest
+from adapters.dialect import (
+    AttemptContext,
+    Counting,
+    Decoder,
+    EndpointState,
+    Prefill,
+    WireHead,
+    WireRequest,
+)
 from adapters.openai_decoders import DocumentDecoder, EmbeddingDecoder, StreamDecoder
 from adapters.openai_faults import class_of, message_for, presentation, status_in
 from adapters.openai_wire import ErrorPiece, read_error
@@ -61,9 +69,10 @@ class OpenAIDialect:
             ("accept", accept),
             ("x-request-id", infer.request_id),
         ]
-        if attempt.api_key:
-            headers.append(("authorization", f"Bearer {attempt.api_key}"))
-        return tuple(headers)
+        return (*headers, *self.access(attempt.api_key))
+
+    def access(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
     def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
         """Body members that only this backend knows, by which it is told what the intent asks."""
@@ -92,6 +101,12 @@ class OpenAIDialect:
 
     def queue_s(self, head: WireHead) -> float | None:
         return None
+
+    def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:
+        return None
+
+    def prefill(self) -> Prefill:
+        return "none"
 
     def fault_of(
         self, found: ErrorPiece, status: int | None, retry_s: float | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.event_stream import EventStreamDecoder
 from adapters.openai_faults import status_in
 from adapters.openai_wire import (
     EXTRA_MEMBERS,
@@ -23,8 +24,8 @@ from adapters.openai_wire import (
     read_chunk,
     read_error,
 )
-from adapters.sse import EventTooLarge, SSEDecoder, SSEEvent
-from contracts.errors import StreamBroken, UpstreamFault
+from adapters.whole_body import WholeBodyDecoder, unreadable
+from contracts.errors import UpstreamFault
 from contracts.events import (
     Delta,
     Document,
@@ -38,101 +39,49 @@ from contracts.events import (
     UsageReport,
 )
 
-MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 FaultOf = Callable[[ErrorPiece, int | None], UpstreamFault]
 """The dialect's word on an error object; the status is None inside a stream."""
 
 _encode = msgspec.json.Encoder().encode
 
 
-class StreamDecoder:
+class StreamDecoder(EventStreamDecoder):
     """Chunks of a stream to events."""
 
     def __init__(self, fault_of: FaultOf) -> None:
+        super().__init__()
         self._fault_of = fault_of
-        self._sse = SSEDecoder()
         self._opened = False
-        self._over = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        out: list[Event] = []
-        if self._over:
-            return out
-        try:
-            for event in self._sse.feed(data):
-                self._event(event, out)
-        except EventTooLarge as exc:
-            self._fail(f"the engine's stream cannot be read: {exc}", out)
-        return out
-
-    def close(self) -> list[Event]:
-        out: list[Event] = []
-        if self._over:
-            return out
-        try:
-            for event in self._sse.close():
-                self._event(event, out)
-        except EventTooLarge as exc:
-            self._fail(f"the engine's stream cannot be read: {exc}", out)
-        if not self._over:
-            self._over = True
-            out.append(End())
-        return out
-
-    def _event(self, event: SSEEvent, out: list[Event]) -> None:
-        data = event.data.strip()
-        if self._over or not data:  # an event without data is some proxy's heartbeat
-            return
+    def read(self, name: str, data: bytes, out: list[Event]) -> None:
         if data == b"[DONE]":
-            self._over = True
-            out.append(End())
+            self.end(out)
             return
         chunk = read_chunk(data)
         if chunk is None:
-            # A lost delta would be a hole in the text that nobody sees.
-            self._fail("the engine sent an event that is not valid JSON", out)
+            self.broken("the engine sent an event that is not valid JSON", out)
             return
-        if event.event == "error" or _is_error(chunk):
-            self._over = True
-            out.append(Fault(error=self._fault_of(read_error(data) or ErrorPiece(), None)))
+        if name == "error" or _is_error(chunk):
+            self.fault(self._fault_of(read_error(data) or ErrorPiece(), None), out)
             return
         if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
             self._opened = True
             out.append(_opened(chunk))
         chunk_events(chunk, out)
 
-    def _fail(self, message: str, out: list[Event]) -> None:
-        self._over = True
-        out.append(Fault(error=StreamBroken(message, fault="stream_broken")))
 
-
-class DocumentDecoder:
+class DocumentDecoder(WholeBodyDecoder):
     """A backend that ignored `stream: true`: one JSON object to the events it stands for."""
 
     def __init__(self, fault_of: FaultOf) -> None:
+        super().__init__()
         self._fault_of = fault_of
-        self._body = bytearray()
-        self._over = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        if self._over:
-            return []
-        self._body += data
-        if len(self._body) > MAX_DOCUMENT_BYTES:
-            self._over = True
-            return [Fault(error=UpstreamFault("the engine's answer is too large"))]
-        return []
-
-    def close(self) -> list[Event]:
-        if self._over:
-            return []
-        self._over = True
-        return self._events(as_utf8(bytes(self._body)))
-
-    def _events(self, body: bytes) -> list[Event]:
+    def read(self, body: bytes) -> list[Event]:
+        body = as_utf8(body)
         chunk = read_chunk(body)
         if chunk is None:
-            return [_unreadable()]
+            return [unreadable()]
         if chunk.choices is None or _is_error(chunk):
             return [self._failed(body, "the engine's answer has no choices")]
         out: list[Event] = [_opened(chunk)]
@@ -149,14 +98,15 @@ class DocumentDecoder:
 class EmbeddingDecoder(DocumentDecoder):
     """An embeddings answer: its members as they are."""
 
-    def _events(self, body: bytes) -> list[Event]:
+    def read(self, body: bytes) -> list[Event]:
+        body = as_utf8(body)
         try:
             members = members_decoder.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return [_unreadable()]
+            return [unreadable()]
         chunk = read_chunk(body)
         if chunk is None:
-            return [_unreadable()]
+            return [unreadable()]
         if "data" not in members or _is_error(chunk):
             return [self._failed(body, "the engine's answer has no data")]
         out: list[Event] = [Document(members=members)]
@@ -164,10 +114,6 @@ class EmbeddingDecoder(DocumentDecoder):
             out.append(UsageReport(usage=usage_of(chunk.usage)))
         out.append(End())
         return out
-
-
-def _unreadable() -> Fault:
-    return Fault(error=UpstreamFault("the engine's answer is not valid JSON"))
 
 
 def _is_error(chunk: ChunkPiece) -> bool:
@@ -186,9 +132,14 @@ def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
         if delta is not None:
             out.append(delta)
         if choice.finish_reason:
-            out.append(Finish(reason=choice.finish_reason, choice=index))
+            met = _stop_sequence(choice.stop_reason)
+            out.append(Finish(reason=choice.finish_reason, choice=index, stop_sequence=met))
     if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
         out.append(UsageReport(usage=usage_of(chunk.usage)))
+
+
+def _stop_sequence(told: msgspec.Raw) -> str | None:
+    return msgspec.json.decode(told, type=str) if bytes(told).startswith(b'"') else None
 
 
 def _delta(index: int, choice: ChoicePiece) -> Delta | None:

@@ -87,7 +87,7 @@ def presentation(
         case "context_length":
             return 400, "context_length_exceeded", "invalid_request_error"
         case "content":
-            return 400, code, found.type or "invalid_request_error"
+            return 400, code or "content_policy_violation", found.type or "invalid_request_error"
         case "not_found":
             return 502, "upstream_not_found", None
         case "auth":

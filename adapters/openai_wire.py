@@ -49,6 +49,8 @@ class ChoicePiece(msgspec.Struct):
     message: DeltaPiece | None = None
     text: str | None = None
     finish_reason: str | None = None
+    stop_reason: Raw = NULL
+    """vLLM: the stop sequence that was met, as a text; or a token's number."""
     logprobs: Raw = NULL
 
 

@@ -14,9 +14,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from adapters.dialect import WireHead
 from adapters.openai import OpenAIDialect
-from adapters.openai_decoders import MAX_DOCUMENT_BYTES, DocumentDecoder
+from adapters.openai_decoders import DocumentDecoder
 from adapters.registry import dialect_for
 from adapters.sse import MAX_EVENT_BYTES
+from adapters.whole_body import MAX_DOCUMENT_BYTES
 from contracts.errors import StreamBroken
 from contracts.events import Delta, Document, End, Fault, Finish, Opened, Usage, UsageReport
 from gateway.answers import Fold, Identity, StreamWriter
@@ -26,11 +27,15 @@ OPENAI = OpenAIDialect()
 
 pytestmark = pytest.mark.req("RUN-1", "RUN-3")
 
+OTHERWISE = frozenset({"anthropic", "gemini", "ollama", "tgi", "triton"})
+"""Folders of recordings of those who do not speak as OpenAI does."""
+
 # Streams that are whole, and what their providers said in them.
 STREAMS = sorted(
     path.relative_to(DATA).as_posix()
     for path in DATA.rglob("*.sse")
-    if path.stem
+    if path.parent.name not in OTHERWISE
+    and path.stem
     not in (
         "stream_test_openrouter_stream_error_baafd4",
         "stream_test_tool_use_failed_error_streaming_25e988",
@@ -45,7 +50,8 @@ DOCUMENTS = sorted(
         "transcripts/*_tools.json",
     )
     for path in DATA.glob(pattern)
-    if not path.name.endswith(".meta.json") and path.parent.name != "openai_embeddings"
+    if not path.name.endswith(".meta.json")
+    and path.parent.name not in OTHERWISE | {"openai_embeddings"}
 )
 
 

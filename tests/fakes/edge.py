@@ -124,6 +124,8 @@ class Edge:
     def __init__(self, gateway: Gateway, listener: Listener) -> None:
         self.gateway = gateway
         self.listener = listener
+        self.desk = listener.desk
+        self._desk = asyncio.get_running_loop().create_task(listener.desk.run())
         self.port = int(listener.url.rpartition(":")[2])
 
     async def connect(self) -> Line:
@@ -151,6 +153,9 @@ class Edge:
         )
 
     async def aclose(self) -> None:
+        self.desk.cut()
+        self.desk.close()
+        await self._desk
         await self.listener.close()
         await self.gateway.aclose()
 

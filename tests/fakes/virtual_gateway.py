@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.errors import GatewayError, RejectedByPolicy, ShedByIntent
 from contracts.inference import Operation
@@ -67,10 +68,11 @@ class VirtualGateway:
         operation: Operation = "chat",
         key: str = "",
         headers: Mapping[str, str] | None = None,
+        facts: Mapping[str, Any] | None = None,
         **members: Any,
     ) -> Asked:
         """A request from first to last, as the edge would carry it. A cancelled one is a client that
-        has left."""
+        has left. `facts` are set over those of the body: what another door knows of its requests."""
         gateway = self.gateway
         body: dict[str, Any] = {"model": "big", "max_tokens": 10, "ignore_eos": True, **members}
         if operation == "chat":
@@ -82,6 +84,8 @@ class VirtualGateway:
             key=key,
             headers={"x-setpoint-intent": intent, **(headers or {})},
         )
+        if facts:
+            infer = replace(infer, facts=replace(infer.facts, **facts))
         accepted_s = gateway.clock()
         catalog = gateway.catalog
         decision = gateway.decide(infer.facts, gateway.policy, catalog)

@@ -1,0 +1,51 @@
+"""A chat as one text, by a template of the configuration's. Pure.
+
+What must stay true: what was said stands in the text unchanged, and what no template has a place for (tools,
+images, names) is refused. Special tokens that somebody writes into a message are not told from the template's
+own: nor are they by the engines that write their prompts themselves.
+"""
+
+from adapters.chat_request import Message, Part
+from adapters.unsupported import Cannot
+from contracts.prompt_template import PromptTemplate
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+PLACE = "{text}"
+
+
+def prompt_text(
+    messages: list[Message], template: PromptTemplate, cannot: Cannot, *, continues: bool
+) -> str:
+    """`continues`: it ends in the middle of the last message, for the model to go on there.
+
+    Raises UnsupportedParameter for what cannot be said.
+    """
+    told = [template.begin]
+    last = len(messages) - 1
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        before, _, after = _frame(message, template, where, cannot).partition(PLACE)
+        text = "".join(_text(part, where, cannot) for part in message.parts())
+        told.append(before + text)
+        if continues and number == last and message.role == "assistant":
+            return "".join(told)
+        told.append(after)
+    return "".join([*told, template.reply])
+
+
+def _frame(message: Message, template: PromptTemplate, where: str, cannot: Cannot) -> str:
+    if message.tool_calls or message.role not in _ROLES:
+        cannot.refuse(where, "it knows no tools")
+    if message.name:
+        cannot.parameter("messages.name", "there is no place for it")
+    frame: str | None = getattr(template, _ROLES[message.role])
+    if frame is None:
+        cannot.refuse(f"{where}.role", "the model's template has no system messages")
+    return frame
+
+
+def _text(part: Part, where: str, cannot: Cannot) -> str:
+    text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
+    if text is None:
+        cannot.refuse(where, f"no part of type {part.type} can stand there")
+    return text

@@ -1,0 +1,123 @@
+"""Triton's OpenAI frontend: a server of its own in front of Triton, strict about what it is asked. Sans-IO.
+
+It refuses members that it does not know; some that it knows it does not pass on, and those are refused here.
+It says "stop" of each answer, so one that is as long as the limit is told by its usage, where it has one.
+Source: `python/openai` of Triton's server: its schemas, its validation, its engine.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Raw
+
+from adapters.chat_request import Members, tool_choice_of, tools_of
+from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead
+from adapters.openai import listed_models
+from adapters.openai_subset import OpenAISubsetDialect, checked_messages
+from adapters.openai_wire import ErrorPiece
+from adapters.triton_faults import class_of_triton
+from adapters.unsupported import Cannot
+from contracts.errors import FaultClass
+from contracts.events import Event, Finish, UsageReport
+from contracts.inference import InferRequest
+
+READY = "/health/ready"
+MODELS = "/v1/models"
+_SAMPLING = frozenset(
+    {
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "stop",
+        "min_tokens",
+        "ignore_eos",
+        "user",
+    }
+)
+
+
+class TritonOpenAIDialect(OpenAISubsetDialect):
+    engine = "triton_openai"
+    takes = {
+        "chat": _SAMPLING
+        | {
+            "messages",
+            "tools",
+            "tool_choice",
+            "max_completion_tokens",
+            "logprobs",
+            "top_logprobs",
+        },
+        "completion": _SAMPLING | {"prompt", "echo", "logprobs"},
+        "embedding": frozenset({"input", "dimensions", "encoding_format", "user"}),
+    }
+
+    def fit(
+        self, members: dict[str, Raw], infer: InferRequest, attempt: AttemptContext, cannot: Cannot
+    ) -> None:
+        if infer.operation != "chat":
+            return
+        checked_messages(members, cannot, images=False)
+        known = Members(members, {})
+        tools = tools_of(known)
+        choice = tool_choice_of(known, tools)
+        if choice is None:
+            return
+        if choice.allowed is not None or (choice.mode == "required" and len(tools) > 1):
+            cannot.parameter("tool_choice", "of several tools it always calls the first")
+            del members["tool_choice"]
+
+    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+        inner = super().decoder(infer, head)
+        limit = infer.facts.max_tokens
+        return inner if limit is None or infer.operation == "embedding" else _Judged(inner, limit)
+
+    def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
+        told = class_of_triton(found, status)
+        known = status is None or told in ("context_length", "not_found", "overload")
+        return told if known else super().classify(found, status)
+
+    def probes(self) -> tuple[str, ...]:
+        return (READY, MODELS)
+
+    def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
+        ready = answers.get(READY)
+        if ready is None:
+            return EndpointState(why="no answer")
+        if ready[0].status != 200:
+            return EndpointState(live=True, why="its models are not ready")
+        listed = answers.get(MODELS)
+        models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
+        return EndpointState(live=True, ready=True, why="ok", models=models)
+
+
+class _Judged:
+    """A decoder whose answer was cut off, if as many tokens are told as were asked for."""
+
+    def __init__(self, inner: Decoder, limit: int) -> None:
+        self._inner = inner
+        self._limit = limit
+        self._held: Finish | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        return self._judged(self._inner.feed(data))
+
+    def close(self) -> list[Event]:
+        return self._judged(self._inner.close())
+
+    def _judged(self, events: list[Event]) -> list[Event]:
+        out: list[Event] = []
+        for event in events:
+            if isinstance(event, Finish):
+                self._held = event  # usage is what comes next
+                continue
+            if self._held is not None:
+                held, self._held = self._held, None
+                long = isinstance(event, UsageReport) and (
+                    event.usage.completion_tokens >= self._limit
+                )
+                out.append(Finish(reason="length" if long else held.reason, choice=held.choice))
+            out.append(event)
+        return out

@@ -1,0 +1,78 @@
+"""A request for Triton's generate extension: one text in, and numbers by the names that its models share. Pure.
+
+The extension passes on whatever stands beside the text, and each model makes of it what it knows. The names
+here are those on which Triton's backends for vLLM and TensorRT-LLM agree. Source: the extension's documentation,
+vLLM's backend, and what Triton's own OpenAI frontend asks of both.
+"""
+
+from typing import Any
+
+import msgspec
+
+from adapters.chat_request import Members, messages_of, token_limit_of
+from adapters.dialect import AttemptContext
+from adapters.openai_subset import ASKS_NOTHING, not_served
+from adapters.prompt import prompt_of
+from adapters.prompt_text import prompt_text
+from adapters.stop_sequences import stops_of
+from adapters.unsupported import Cannot
+from contracts.inference import InferRequest
+
+ENGINE = "triton"
+OUR_OWN = frozenset({"model", "stream", "stream_options", "n"})
+PASSED_ON = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+)
+TOLD = ("return_finish_reason", "return_num_input_tokens", "return_num_output_tokens")
+"""Switches for outputs beside the text, which vLLM's backend has; others pass over them."""
+MAX_TOKENS = 1024
+"""For a client that named no limit: TensorRT-LLM wants one, and vLLM's backend would stop after 16."""
+_encode = msgspec.json.Encoder().encode
+
+
+def generate_request(infer: InferRequest, attempt: AttemptContext) -> tuple[bytes, tuple[str, ...]]:
+    """The body, and the names of members that were left out.
+
+    Raises InvalidField for what is wrong, UnsupportedParameter for what cannot be said there.
+    """
+    if infer.operation == "embedding":
+        raise not_served(ENGINE, infer.operation)
+    cannot = Cannot(ENGINE, attempt.unsupported)
+    if infer.facts.n > 1:
+        cannot.refuse("n", "it gives one answer to a request")
+    given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OUR_OWN}
+    members = Members(given, ASKS_NOTHING)
+    if infer.operation == "chat":
+        text = _chat(members, attempt, cannot)
+    else:
+        text = prompt_of(members, cannot)
+    body: dict[str, Any] = {"id": infer.request_id, "text_input": text, "stream": True}
+    limit = token_limit_of(members, attempt.max_tokens)
+    body["max_tokens"] = limit or default_limit(attempt.context)
+    body |= {name: raw for name in PASSED_ON if (raw := members.raw(name)) is not None}
+    body |= dict.fromkeys(TOLD, True)
+    stops_of(infer.members)  # carried out here; now is the time to say that they are wrong
+    members.raw("stop")
+    if "stop" in attempt.overrides:
+        cannot.parameter("stop", "a policy's stop sequences do not reach it")
+    for name in members.left():
+        cannot.parameter(name)
+    return _encode(body), cannot.dropped
+
+
+def default_limit(context: int | None) -> int:
+    """Where the whole context is small, half of it is for the prompt."""
+    return MAX_TOKENS if context is None else max(1, min(MAX_TOKENS, context // 2))
+
+
+def _chat(members: Members, attempt: AttemptContext, cannot: Cannot) -> str:
+    if attempt.template is None:
+        cannot.refuse("messages", "nothing says how a chat is written for this model")
+    messages = messages_of(members)
+    return prompt_text(messages, attempt.template, cannot, continues=attempt.continues)
