@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench bench-control demo load requirements lock clean
+.PHONY: help install run test check format bench bench-control faults demo load requirements lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
@@ -49,6 +49,9 @@ bench: $(VENV)/.installed-dev ## CPU per request and per streamed token, side by
 bench-control: $(VENV)/.installed-dev ## what the loop reaches in simulated traffic; ARGS: parts of names, --traces FOLDER
 	$(BIN)/python tests/bench/control.py $(ARGS)
 
+faults: $(VENV)/.installed-dev ## the sixteen provider faults of docs/faults.md, and what becomes of them
+	@$(BIN)/python -m tests.faults.table
+
 demo: $(VENV)/.installed-dev ## a spike with the loop off and on, about two minutes; ARGS go to `setpoint demo`
 	$(BIN)/setpoint demo $(ARGS)
 
@@ -68,7 +71,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null
 
 lock: $(VENV)/.installed-dev ## write requirements.lock and requirements-dev.lock from pyproject.toml
 	$(COMPILE) --extra build --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra build,load,report,test,check,lock --constraint requirements.lock \
+	$(COMPILE) --extra build,load,otel,report,test,check,lock --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 
 clean: ## remove .venv and all caches

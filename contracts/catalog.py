@@ -2,7 +2,9 @@
 
 import msgspec
 
+from contracts.inference import Resume
 from contracts.problems import Position
+from contracts.prompt_template import PromptTemplate
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +17,20 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     context: int | None = None
     input_price: float | None = None
     output_price: float | None = None
+    cached_input_price: float | None = None
+    """None: as any other prompt token."""
+    prefill: bool = False
+    """It goes on with a last message of the assistant's."""
+    template: PromptTemplate | None = None
+    """How its engine is told a chat, where that takes a text only."""
+
+
+class RouteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route says beside its targets."""
+
+    resume: Resume = "off"
+    hedge_after_s: float | None = None
+    hedge_budget: float = 0.1
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +39,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, ModelCard] = {}
     pools: frozenset[str] = frozenset()
     routes: dict[str, tuple[str, ...]] = {}
+    route_options: dict[str, RouteOptions] = {}
+    """Of those routes that say more than their targets."""
     keys: frozenset[str] = frozenset()
     key_intents: dict[str, str] = {}
     """The intent that the configuration gives a caller's key."""

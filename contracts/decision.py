@@ -61,6 +61,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     shaping: Shaping
     models: tuple[str, ...]
     """Model names to try, in order; every one of them meets the quality floor."""
+    route: str = ""
+    """The name whose route they are: what the client asked for, or what was chosen instead."""
     constraints: Constraints
     rules: tuple[RuleOutcome, ...] = ()
     treated: tuple[int, ...] = ()

@@ -15,7 +15,7 @@ import msgspec
 
 Speaker = Literal["gateway", "engine"]
 RETRY_AFTER_MAX_S = 120.0
-"""Above this the OpenAI SDK for Python refuses to retry at all."""
+"""Above this the OpenAI SDK for Python refuses to retry at all, so no more is told to whoever should."""
 
 
 class ErrorBody(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -64,11 +64,16 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
         self.policy_label = policy_label
 
+    @property
+    def told_retry_after_s(self) -> float | None:
+        """`retry_after_s` as clients hear it: the truth, where they are told not to repeat by themselves."""
+        if self.retry_after_s is None or (isinstance(self, Shed) and not self.retriable):
+            return self.retry_after_s
+        return min(self.retry_after_s, RETRY_AFTER_MAX_S)
+
     def envelope(self, request_id: str | None = None) -> ErrorEnvelope:
         """This error as the client sees it."""
-        retry_after_ms = None
-        if self.retry_after_s is not None:
-            retry_after_ms = round(min(self.retry_after_s, RETRY_AFTER_MAX_S) * 1000)
+        delay_s = self.told_retry_after_s
         shed = isinstance(self, Shed)
         return ErrorEnvelope(
             error=ErrorBody(
@@ -80,7 +85,7 @@ class GatewayError(Exception):
                 request_id=request_id,
                 policy_label=self.policy_label if not shed else self.policy_label or self.code,
                 retriable=self.retriable if shed else None,
-                retry_after_ms=retry_after_ms,
+                retry_after_ms=None if delay_s is None else round(delay_s * 1000),
             )
         )
 
@@ -111,12 +116,46 @@ class BelowQualityFloor(ClientFault):
     code = "quality_floor"
 
 
+class ContextTooLong(ClientFault):
+    """The prompt, or the prompt and the answer that was asked for, are more than the model takes."""
+
+    code = "context_length_exceeded"
+
+
+class UnsupportedParameter(ClientFault):
+    """The backend cannot do what this member of the request asks, and must not act as if it could."""
+
+    code = "unsupported_parameter"
+
+
 class ModelNotFound(ClientFault):
     code, status = "model_not_found", 404
 
 
 class RouteNotFound(ClientFault):
     code, status = "not_found", 404
+
+
+class PoolNotFound(ClientFault):
+    code, status = "pool_not_found", 404
+
+
+class TaskNotFound(ClientFault):
+    """There is no such task, or it is somebody else's: which of the two is nobody's business."""
+
+    code, status = "task_not_found", 404
+
+
+class IdempotencyKeyReused(ClientFault):
+    """The key belongs to a task with another body."""
+
+    code, status = "idempotency_key_reused", 422
+
+
+class Cancelled(ClientFault):
+    """Whoever may has cancelled it by its id. 499, which no SDK repeats."""
+
+    code, status = "cancelled", 499
 
 
 class MethodNotAllowed(ClientFault):
@@ -146,8 +185,22 @@ class MissingToken(ClientFault):
     kind = "authentication_error"
 
 
+class MalformedAuthorization(ClientFault):
+    """Something was presented from which no token can be read: as good as none, so 401."""
+
+    code, status = "malformed_authorization", 401
+    kind = "authentication_error"
+
+
 class WrongToken(ClientFault):
     code, status = "invalid_api_key", 403
+    kind = "permission_error"
+
+
+class InvalidProxyUser(ClientFault):
+    """What a trusted proxy put into its header names nobody."""
+
+    code, status = "invalid_proxy_user", 403
     kind = "permission_error"
 
 
@@ -177,6 +230,13 @@ class QueueTimeout(Shed):
     kind = "overloaded_error"
 
 
+class TaskExpired(Shed):
+    """A task that could not start within its ttl. The same one may be submitted again."""
+
+    code, status = "ttl_expired", 503
+    kind = "overloaded_error"
+
+
 class DeadlineUnreachable(Shed):
     """Its first token could not come in time any more: told at once, so that the client can decide."""
 
@@ -194,6 +254,19 @@ class RejectedByPolicy(Shed):
     code = "rejected_by_policy"
 
 
+class TooManyReaders(Shed):
+    """One task is read by so many at once already."""
+
+    code = "too_many_readers"
+
+
+class BudgetExceeded(Shed):
+    """Its caller has used up what it may use. Not `retriable` where that lasts for longer than any SDK
+    waits, or where the request alone is more than the whole budget."""
+
+    code = "budget_exceeded"
+
+
 class TooManyConnections(Shed):
     code, status = "too_many_connections", 503
     kind = "overloaded_error"
@@ -204,9 +277,30 @@ class Draining(Shed):
     kind = "overloaded_error"
 
 
+class Interrupted(Shed):
+    """A task that was at work when the gateway's process died. It is not run again by itself: some of
+    its answer may have been read, and a second answer may be another one."""
+
+    code, status = "interrupted", 503
+    kind = "overloaded_error"
+
+
+class RecordsUnavailable(Shed):
+    """What must be durable cannot be written or read now."""
+
+    code, status = "records_unavailable", 503
+    kind = "overloaded_error"
+
+
 class NoReadyBackend(Shed):
     code, status = "no_ready_backend", 503
     kind = "overloaded_error"
+
+
+class PoolDraining(NoReadyBackend):
+    """The operator has taken the pool out of service; another one may serve the request."""
+
+    code = "pool_draining"
 
 
 class NobodyListens(NoReadyBackend):

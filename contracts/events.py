@@ -62,6 +62,8 @@ class Finish(msgspec.Struct, kw_only=True):
 
     reason: str
     choice: int = 0
+    stop_sequence: str | None = None
+    """Which of the client's sequences ended it, where the backend tells."""
 
 
 class UsageReport(msgspec.Struct, kw_only=True):

@@ -103,6 +103,19 @@ METRICS: tuple[Metric, ...] = (
         labels=("rule", "verdict"),
     ),
     Metric(
+        name="setpoint_budget_refusals_total",
+        kind="counter",
+        help="Requests refused for a limit of their caller's budget; key is other for callers that only a "
+        "proxy names.",
+        labels=("key", "budget"),
+    ),
+    Metric(
+        name="setpoint_budget_used_ratio",
+        kind="gauge",
+        help="How much of a limit its caller has used or holds: 1 is all of it, more is a debt.",
+        labels=("key", "budget"),
+    ),
+    Metric(
         name="setpoint_policy_reloads_total",
         kind="counter",
         help="Reloads of the policies, by outcome: ok or refused.",
@@ -123,7 +136,13 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="setpoint_pool_queued_requests",
         kind="gauge",
-        help="Requests that wait in the gateway's queue.",
+        help="Requests that wait in the gateway's queue, tasks included.",
+        labels=("pool", "engine"),
+    ),
+    Metric(
+        name="setpoint_pool_queued_tasks",
+        kind="gauge",
+        help="Tasks that wait in the gateway's queue.",
         labels=("pool", "engine"),
     ),
     Metric(
@@ -137,6 +156,18 @@ METRICS: tuple[Metric, ...] = (
         kind="gauge",
         help="1 if the endpoint's own health check says it is ready.",
         labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_endpoint_self_test",
+        kind="gauge",
+        help="1 if the endpoint passed its self-test, 0 if it failed; absent while there is no verdict.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_pool_in_service",
+        kind="gauge",
+        help="0 from the drain of the pool to its reload, else 1.",
+        labels=("pool", "engine"),
     ),
     Metric(
         name="setpoint_intent_standing",
@@ -211,6 +242,29 @@ METRICS: tuple[Metric, ...] = (
         buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1),
     ),
     Metric(
+        name="setpoint_tasks_submitted_total",
+        kind="counter",
+        help="Submissions of tasks, by outcome: accepted, repeated (known by its idempotency key) or refused.",
+        labels=("outcome",),
+    ),
+    Metric(
+        name="setpoint_tasks_ended_total",
+        kind="counter",
+        help="Tasks that have ended, by state: succeeded, failed or cancelled.",
+        labels=("state",),
+    ),
+    Metric(
+        name="setpoint_tasks",
+        kind="gauge",
+        help="Tasks that have not ended, by state: queued, starting or streaming.",
+        labels=("state",),
+    ),
+    Metric(
+        name="setpoint_task_readers",
+        kind="gauge",
+        help="Streams of tasks that are read now.",
+    ),
+    Metric(
         name="setpoint_open_connections",
         kind="gauge",
         help="Client connections that are open.",
@@ -219,6 +273,33 @@ METRICS: tuple[Metric, ...] = (
         name="setpoint_log_lines_dropped_total",
         kind="counter",
         help="Log lines dropped because the log could not be written fast enough.",
+    ),
+    Metric(
+        name="setpoint_records_written_total",
+        kind="counter",
+        help="Requests whose record is in the database.",
+    ),
+    Metric(
+        name="setpoint_records_dropped_total",
+        kind="counter",
+        help="Records that were lost: buffer_full (neither database nor file took them), refused (the database "
+        "never will), unreadable (a broken line of the file), stopped.",
+        labels=("reason",),
+    ),
+    Metric(
+        name="setpoint_records_waiting",
+        kind="gauge",
+        help="Records in memory, on their way to the database.",
+    ),
+    Metric(
+        name="setpoint_records_spilled_bytes",
+        kind="gauge",
+        help="Records in the spill file, on their way to the database.",
+    ),
+    Metric(
+        name="setpoint_records_up",
+        kind="gauge",
+        help="1 if the records database took what it was last given.",
     ),
     Metric(
         name="setpoint_build_info",

@@ -20,7 +20,10 @@ class CompletionTokensDetails(msgspec.Struct, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, kw_only=True):
-    """Token counts, inclusive; details only where the backend told them. `estimated`: it told nothing."""
+    """Token counts, inclusive; details only where the backend told them. `estimated`: it told nothing.
+
+    `cost` is in USD, in a stream's usage chunk only, and only where it is known.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -28,6 +31,7 @@ class TokenUsage(msgspec.Struct, kw_only=True):
     prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
     completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
     estimated: bool | UnsetType = UNSET
+    cost: float | UnsetType = UNSET
 
 
 class FunctionCall(msgspec.Struct, kw_only=True):

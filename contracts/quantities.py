@@ -47,6 +47,21 @@ class Duration(Quantity):
     _units = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+class Period(Duration):
+    """Seconds; `day`, which is the calendar day in UTC and not any 24 hours, is `calendar_day`."""
+
+    spelling = "a duration such as 30s, 1m or 1h, or day"
+    calendar_day: bool = False
+
+    @classmethod
+    def parse(cls, raw: object) -> Self:
+        if not isinstance(raw, str) or raw.strip().lower() != "day":
+            return super().parse(raw)
+        day = cls(86_400.0)
+        day.calendar_day = True
+        return day
+
+
 class Share(Quantity):
     """A part of one: `1%` is 0.01; a bare 0.01 means the same."""
 

@@ -4,7 +4,7 @@ Pure. Every answer has one id, one creation time and one model name (the one the
 whatever the backend called them. Constant parts of a chunk are encoded once a stream.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -75,9 +75,20 @@ def _tool_piece(call: ToolCallDelta) -> dict[str, Any]:
 class StreamWriter:
     """Well-formed events to SSE frames. One `write` for everything that arrived together."""
 
-    def __init__(self, identity: Identity, *, include_usage: bool) -> None:
+    heartbeat = HEARTBEAT
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        include_usage: bool,
+        cost: Callable[[Usage], float | None] = lambda usage: None,
+    ) -> None:
+        """`cost` tells what was used in USD, where that is known: a stream's head is sent before it is, so
+        it stands in the usage chunk, for clients that ask for one."""
         self._identity = identity
         self._include_usage = include_usage
+        self._cost = cost
         self._chat = identity.operation == "chat"
         self._started: set[int] = set()
         self._usage_tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
@@ -90,6 +101,10 @@ class StreamWriter:
             self._identity = msgspec.structs.replace(self._identity, model=model)
             self._set_head(None, None)
 
+    def failed(self, error: GatewayError, request_id: str) -> bytes:
+        """The last event of a stream that failed."""
+        return error_frame(error, request_id)
+
     def write(self, events: Iterable[Event]) -> bytes:
         """The frames for `events`; empty if none of them shows."""
         frames: list[bytes] = []
@@ -101,7 +116,10 @@ class StreamWriter:
                     self._finish(event, frames)
                 case UsageReport():
                     if self._include_usage:
-                        usage = _encode(usage_object(event.usage))
+                        shown = usage_object(event.usage)
+                        if (usd := self._cost(event.usage)) is not None:
+                            shown["cost"] = usd
+                        usage = _encode(shown)
                         frames.append(b'%b"choices":[],"usage":%b}\n\n' % (self._head, usage))
                 case Opened():
                     self._set_head(event.system_fingerprint, event.service_tier)
@@ -268,7 +286,7 @@ class Fold:
             )
 
     def body(self) -> bytes:
-        """The answer. Call once, after `End`."""
+        """The answer, as far as it has come: whole after `End`."""
         identity = self._identity
         if self._document is not None:
             return _encode({**self._document, "model": identity.model})
@@ -302,9 +320,7 @@ class Fold:
         if reasoning := "".join(choice.reasoning):
             message[self._identity.reasoning_field] = reasoning
         if choice.calls:
-            for call in choice.calls:
-                call["function"]["arguments"] = "".join(call["function"]["arguments"])
-            message["tool_calls"] = choice.calls
+            message["tool_calls"] = [_whole_call(call) for call in choice.calls]
         message |= {name: joined(pieces) for name, pieces in choice.extra.items()}
         return {
             "index": index,
@@ -312,6 +328,11 @@ class Fold:
             "logprobs": joined(choice.logprobs),
             "finish_reason": choice.reason,
         }
+
+
+def _whole_call(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": "".join(function["arguments"])}}
 
 
 def _text(index: int, choice: _Choice) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: `setpoint serve | check | explain | simulate | demo | llmd`. Each shows an example with `--help`."""
+"""The command line: `setpoint serve | check | explain | simulate | records | demo | llmd`. Each shows an example with `--help`."""
 
 import argparse
 import asyncio
@@ -15,6 +15,7 @@ from adapters.fakellmd.settings import LlmdSettings, patched
 from contracts import problems
 from contracts.problems import ProblemsFound
 from contracts.quantities import Duration
+from gateway.records import command as records_command
 from gateway.simulation import command
 from gateway.version import VERSION
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_explain(commands)
     _add_simulate(commands)
+    _add_records(commands)
     _add_demo(commands)
     _add_llmd(commands)
     return parser
@@ -102,6 +104,9 @@ def _config_path(arguments: argparse.Namespace) -> Path | None:
 def _add_serve(commands: "Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "serve", "run the gateway", "setpoint serve --config setpoint.yaml")
     _add_config(parser)
+    parser.add_argument(
+        "--no-self-test", action="store_true", help="ask no backend for tokens of the gateway's own"
+    )
     parser.set_defaults(run=_serve)
 
 
@@ -110,8 +115,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     from gateway.configuration import load
     from gateway.serve import serve
+    from gateway.settings import without_self_test
 
     loaded = load(_config_path(arguments), env=os.environ)
+    if arguments.no_self_test:
+        loaded = without_self_test(loaded)
     uvloop.run(serve(loaded, _say))
     return OK
 
@@ -131,7 +139,7 @@ def _add_check(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from gateway.configuration import check
+    from gateway.configuration import check, targets_path
     from gateway.policy_files import load_policies
     from policies.quality import idle_fallbacks
 
@@ -145,7 +153,8 @@ def _check(arguments: argparse.Namespace) -> int:
     if loaded is None or policy is None:
         raise ProblemsFound(found)
     for route, index in idle_fallbacks(policy.intents.values(), loaded.catalog):
-        path: problems.Path = ("routes", route, index)
+        given = loaded.config.routes.get(route, [])
+        path: problems.Path = (*targets_path(route, given), index)
         target = loaded.catalog.routes[route][index]
         quality = loaded.catalog.models[target].quality
         rating = "unrated" if quality is None else f"of quality {quality:g}"
@@ -182,11 +191,14 @@ def _add_explain(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--header", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
     )
     parser.add_argument("--operation", choices=("chat", "completion", "embedding"), default="chat")
+    parser.add_argument("--task", action="store_true", help="as if it were sent to /v1/tasks")
     parser.add_argument("--json", action="store_true", help="the decision as JSON")
     parser.set_defaults(run=_explain)
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from msgspec.structs import replace
+
     from contracts.errors import GatewayError
     from gateway import explain
     from gateway.configuration import load
@@ -204,6 +216,8 @@ def _explain(arguments: argparse.Namespace) -> int:
             key=arguments.key,
             headers={name.lower(): value for name, value in headers.items()},
         )
+        if arguments.task:
+            infer = replace(infer, facts=replace(infer.facts, task=True))
         told = asyncio.run(rehearse(loaded, infer))
     except GatewayError as exc:
         _complain(f"{exc.status} {exc.code}: {exc.message}")
@@ -251,6 +265,33 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if undone:
         _complain(f"setpoint simulate: {undone}")
     return FAILED if undone else OK
+
+
+# -- records ----------------------------------------------------------------------------
+
+
+def _add_records(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "records",
+        "what was asked, decided, tried and paid: list, show or export it",
+        "setpoint records ls --config setpoint.yaml --intent interactive --since 1h --status 5xx",
+    )
+    records_command.add_commands(parser, _add_config)
+    parser.set_defaults(run=_records)
+
+
+def _records(arguments: argparse.Namespace) -> int:
+    try:
+        with _naming_the_file():
+            records_command.run(arguments, _config_path(arguments), sys.stdout)
+    except records_command.Refused as exc:
+        _complain(f"setpoint records: {exc}")
+        return REFUSED
+    except records_command.Undone as exc:
+        _complain(f"setpoint records: {exc}")
+        return FAILED
+    return OK
 
 
 # -- demo -------------------------------------------------------------------------------

@@ -8,15 +8,17 @@ names, nothing is started, and no message carries a secret.
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from adapters.fakellmd.settings import LlmdSettings
+from adapters.registry import NoDialect, dialect_for
 from contracts import problems, yaml_document, yaml_nodes
-from contracts.catalog import Catalog, ModelCard
+from contracts.catalog import Catalog, ModelCard, RouteOptions
 from contracts.config import (
+    BudgetEntry,
     CallerKey,
     Config,
     Engine,
@@ -24,18 +26,30 @@ from contracts.config import (
     Name,
     Pool,
     Price,
+    Records,
+    Route,
     Secret,
     SecretFile,
 )
 from contracts.inference import Timeouts
 from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
+from contracts.prompt_template import TEMPLATES
 from contracts.quantities import Duration, Money, Share, Size
 from contracts.salvage import salvage
 from contracts.yaml_document import Reading
-from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
+from gateway.addresses import (
+    LOOPBACK,
+    Network,
+    endpoint_fault,
+    is_loopback,
+    network,
+    normal_endpoint,
+)
+from gateway.auth import OPERATOR
 from gateway.policy_files import SHIPPED
+from gateway.records import database_url
 from gateway.secrets import MASK, SecretValue
-from gateway.settings import Caller, LoadedConfig, PoolSpec
+from gateway.settings import Caller, LoadedConfig, PoolSpec, RecordsSpec
 from gateway.simulated_engine import (
     faults,
     is_stood_in_for,
@@ -43,9 +57,23 @@ from gateway.simulated_engine import (
     simulated_engines,
     undescribed,
 )
+from policies.breaker import BreakerSettings
 
-OPENAI_ENDPOINT = "https://api.openai.com"
+HOSTED: dict[Engine, str] = {
+    "openai": "https://api.openai.com",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+"""Where the providers are whose own dialect an engine is."""
+KEYS: dict[Engine, tuple[str, str]] = {
+    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
+}
+"""Variables in which each provider's own SDK looks for its key, and for another address."""
 SECRET_FILE_BYTES = 64 * 1024
+BUDGET_WINDOW_S = (1.0, 31 * 86_400.0)
+"""A shorter one is over before a request is; a longer one is forgotten by a restart before it is over."""
 MAY_BE_ZERO = frozenset(
     {
         "drain_timeout",
@@ -64,6 +92,13 @@ _READ_BY: dict[str, frozenset[Engine]] = {
     "priority_scheduling": _LLMD | {"vllm"},
 }
 """Members of a pool that mean nothing to other engines."""
+TAKES_TEXT: Engine = "triton"
+"""The one that has to be told how a chat is written."""
+_OWN_MACHINES: frozenset[Engine] = _LLMD | {"llamacpp", "vllm"}
+"""Engines whose tokens cost nothing but time: a self-test asks for some without being told to."""
+
+
+Routes = dict[str, list[Name] | Route]
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,19 +173,24 @@ class _Check:
         host, port = self._bind(config)
         token = self._secret(config.auth.token, ("auth", "token"))
         callers = self._callers(config.auth.keys)
+        self._budget(config.auth.default_budget, ("auth", "default_budget"))
         self._guard(config, host, token, callers)
+        proxies = self._proxies(config, host)
         asked_for_none = config.adapter is None and not config.pools
         if asked_for_none and self._sure((), "adapter", "pools"):
             pools, models, routes = self._built_in(config)
         else:
-            pools, models, routes = self._pools(config), config.models, config.routes
+            pools, models = self._pools(config), config.models
+            routes = config.routes
         catalog = self._catalog(pools, models, routes, config)
         discovering = {spec.id for spec in pools} - {model.pool for model in models}
         pools = tuple(msgspec.structs.replace(p, discovers=p.id in discovering) for p in pools)
         self._durations(config, ())
         self._simulations(config)
+        self._tasks(config)
         policies_path = self._policies(config)
         decisions_file = self._decisions(config)
+        records = self._records(config)
         if self._problems:
             known = self._sure((), "policies")
             return Checked(
@@ -161,7 +201,7 @@ class _Check:
                 reading=self._reading,
             )
         loaded = LoadedConfig(
-            config=_masked(config),
+            config=_masked(config, records),
             file=self._file,
             base_dir=self._base_dir,
             host=host,
@@ -171,8 +211,10 @@ class _Check:
             decisions_file=decisions_file,
             token=token,
             callers=tuple(callers.values()),
+            proxies=proxies,
             pools=pools,
             catalog=catalog,
+            records=records,
         )
         return Checked(
             loaded=loaded,
@@ -209,17 +251,85 @@ class _Check:
             if other != f"key {caller.name!r}":
                 self._note(("auth", "keys", index, "token"), f"the same token as {other}")
 
+    def _proxies(self, config: Config, host: str) -> tuple[Network, ...]:
+        """Where trusted proxies connect from. Whoever can connect from there can be anybody, so beyond
+        loopback it has to be said who that is."""
+        auth = config.auth
+        if auth.trusted_proxies is None:
+            if auth.trust_proxy_auth and not is_loopback(host):
+                self._note(
+                    ("auth", "trust_proxy_auth"),
+                    "this address can be reached from elsewhere, and nothing says which proxies there "
+                    "are trusted",
+                    "list their addresses in auth.trusted_proxies, or bind to 127.0.0.1",
+                    sure=self._sure((), "bind_addr", "auth")
+                    and self._sure(("auth",), "trust_proxy_auth", "trusted_proxies"),
+                )
+            found: tuple[Network, ...] = LOOPBACK
+        else:
+            given = enumerate(auth.trusted_proxies)
+            found = tuple(n for i, text in given if (n := self._network(text, i)) is not None)
+            if not auth.trusted_proxies and auth.trust_proxy_auth:
+                message = "a proxy is trusted, and this names none"
+                self._note(("auth", "trusted_proxies"), message, "list their addresses")
+        if auth.optional and auth.trust_proxy_auth and any(map(_may_be_loopback, found)):
+            self._note(
+                ("auth", "optional"),
+                "whoever comes through the proxy on this machine without a name would be the operator",
+                "set optional or trust_proxy_auth, not both",
+                sure=self._sure(("auth",), "optional", "trust_proxy_auth", "trusted_proxies"),
+            )
+        return found
+
+    def _network(self, text: str, index: int) -> Network | None:
+        path: problems.Path = ("auth", "trusted_proxies", index)
+        try:
+            found = network(text)
+        except ValueError as exc:
+            self._note(path, str(exc))
+            return None
+        if found.prefixlen == 0:
+            self._note(path, "this is every address: anybody could be anybody")
+            return None
+        return found
+
     def _callers(self, keys: list[CallerKey]) -> dict[int, Caller]:
         """By their place in the list: a key whose secret cannot be read is none."""
         self._unique(("auth", "keys"), "name", [key.name for key in keys])
         callers = {}
         for index, key in enumerate(keys):
+            if key.name == OPERATOR:
+                message = "this is what the holder of auth.token is called"
+                self._note(("auth", "keys", index, "name"), message, "choose another name")
             token = self._secret(key.token, ("auth", "keys", index, "token"))
+            self._budget(key.budget or (), ("auth", "keys", index, "budget"))
             if token is not None:
                 callers[index] = Caller(
-                    name=key.name, token=token, intent=key.intent, weight=key.weight
+                    name=key.name,
+                    token=token,
+                    intent=key.intent,
+                    weight=key.weight,
+                    budget=None if key.budget is None else tuple(key.budget),
                 )
         return callers
+
+    def _budget(self, entries: Sequence[BudgetEntry], path: problems.Path) -> None:
+        seen: set[tuple[str, float, bool]] = set()
+        for index, entry in enumerate(entries):
+            place = (*path, index)
+            kinds = [k for k in ("requests", "tokens", "cost") if getattr(entry, k) is not None]
+            if len(kinds) != 1:
+                self._note(place, "exactly one of requests, tokens and cost is needed")
+                continue
+            if entry.cost is not None and entry.cost <= 0:
+                self._note((*place, "cost"), "must be more than zero")
+            least_s, most_s = BUDGET_WINDOW_S
+            if entry.per > 0 and not least_s <= entry.per <= most_s:
+                self._note((*place, "per"), f"must be from {least_s:g}s to {most_s / 86_400:g}d")
+            key = (kinds[0], float(entry.per), entry.per.calendar_day)
+            if key in seen:
+                self._note(place, f"a second limit of {kinds[0]} for the same time")
+            seen.add(key)
 
     def _secret(self, given: Secret | None, path: problems.Path) -> SecretValue | None:
         """None where none is wanted, and where it is wrong (then with a problem)."""
@@ -256,36 +366,11 @@ class _Check:
 
     # --- where work can go
 
-    def _built_in(
-        self, config: Config
-    ) -> tuple[tuple[PoolSpec, ...], list[Model], dict[str, list[Name]]]:
+    def _built_in(self, config: Config) -> tuple[tuple[PoolSpec, ...], list[Model], Routes]:
         """The fake llm-d in process, and a pool for each provider whose key is in the environment."""
         sim = Pool(id="sim", engine="embedded")
         pools = [_spec(sim, (), None, self._simulated(sim, config.models))]
-        key = self._env.get("OPENAI_API_KEY", "").strip()
-        if key:
-            place = Position("the environment")
-            base_url = self._env.get("OPENAI_BASE_URL", "").strip() or OPENAI_ENDPOINT
-            wrong = endpoint_fault(base_url)
-            if wrong:
-                self._problems.append(
-                    Problem(position=place, path="OPENAI_BASE_URL", message=wrong)
-                )
-            if not key.isascii() or not key.isprintable() or " " in key:
-                self._problems.append(
-                    Problem(
-                        position=place,
-                        path="OPENAI_API_KEY",
-                        message="printable ASCII without blanks only",
-                    )
-                )
-            pools.append(
-                _spec(
-                    Pool(id="openai", engine="openai"),
-                    (normal_endpoint(base_url),),
-                    SecretValue(key),
-                )
-            )
+        pools += [spec for engine in KEYS if (spec := self._provider(engine)) is not None]
         if config.models or not self._sure((), "models"):
             return tuple(pools), config.models, config.routes
         models = [
@@ -297,6 +382,23 @@ class _Check:
             models,
             config.routes or {"assistant": ["assistant", "assistant-small"]},
         )
+
+    def _provider(self, engine: Engine) -> PoolSpec | None:
+        """A pool for a provider whose key is in the environment."""
+        key_name, url_name = KEYS[engine]
+        key = self._env.get(key_name, "").strip()
+        if not key:
+            return None
+        place = Position("the environment")
+        base_url = self._env.get(url_name, "").strip() or HOSTED[engine]
+        wrong = endpoint_fault(base_url)
+        if wrong:
+            self._problems.append(Problem(position=place, path=url_name, message=wrong))
+        if not key.isascii() or not key.isprintable() or " " in key:
+            said = "printable ASCII without blanks only"
+            self._problems.append(Problem(position=place, path=key_name, message=said))
+        pool = Pool(id=engine, engine=engine)
+        return _spec(pool, (normal_endpoint(base_url),), SecretValue(key))
 
     def _pools(self, config: Config) -> tuple[PoolSpec, ...]:
         if config.adapter is not None:
@@ -332,16 +434,17 @@ class _Check:
             wrong = endpoint_fault(url)
             if wrong:
                 self._note(place, wrong)
-        if not self._sure(path, "engine"):
+        known = self._sure(path, "engine") and self._has_dialect(pool, path)
+        if not known:
             pass  # what it needs depends on what it is
         elif pool.engine == "embedded":
             if given:
                 self._note(given[0][0], "the embedded engine runs in this process: no endpoint")
-        elif not given and pool.engine == "openai":
-            given = [(path, OPENAI_ENDPOINT)]
+        elif not given and pool.engine in HOSTED:
+            given = [(path, HOSTED[pool.engine])]
         elif not given:
             self._without_endpoint(pool, models, path)
-        self._read_by_engine(pool, path)
+        self._read_by_engine(pool, path, known)
         endpoints = [normal_endpoint(url) for _, url in given]
         for index in _repeated(endpoints):
             self._note(given[index][0], "the same endpoint twice")
@@ -357,6 +460,14 @@ class _Check:
         if not _exists(ca_file, Path.is_file):
             self._note((*path, "ca_file"), "no such file")
         return msgspec.structs.replace(spec, ca_file=ca_file)
+
+    def _has_dialect(self, pool: Pool, path: problems.Path) -> bool:
+        try:
+            dialect_for(pool.engine)
+        except NoDialect as exc:
+            self._note((*path, "engine"), str(exc), exc.hint)
+            return False
+        return True
 
     def _without_endpoint(self, pool: Pool, models: list[Model], path: problems.Path) -> None:
         """Then a fake in process has to serve each of its models."""
@@ -388,11 +499,11 @@ class _Check:
             self._note(place, message, hint)
         return simulated_engines(pool, models)
 
-    def _read_by_engine(self, pool: Pool, path: problems.Path) -> None:
-        """What a pool says to an engine that does not listen."""
+    def _read_by_engine(self, pool: Pool, path: problems.Path, known: bool) -> None:
+        """What a pool says to an engine that does not listen. `known`: it is clear which one that is."""
         if pool.metrics is not None and (wrong := endpoint_fault(pool.metrics)):
             self._note((*path, "metrics"), wrong)
-        if not self._sure(path, "engine"):
+        if not known:
             return
         for name, engines in _READ_BY.items():
             if getattr(pool, name) and pool.engine not in engines:
@@ -405,7 +516,7 @@ class _Check:
         self,
         pools: tuple[PoolSpec, ...],
         models: list[Model],
-        routes: dict[str, list[Name]],
+        routes: Routes,
         config: Config,
     ) -> Catalog:
         self._unique(("models",), "name", [model.name for model in models])
@@ -415,7 +526,13 @@ class _Check:
             place: problems.Path = ("models", index, "pool")
             if model.pool not in ids and pools_known:
                 self._note(place, f"there is no pool {model.pool!r}", did_you_mean(model.pool, ids))
-        cards = {model.name: _card(model) for model in models if model.name}
+        engines = {pool.id: pool.engine for pool in pools}
+        for index, model in enumerate(models):
+            engine = engines.get(model.pool, TAKES_TEXT)
+            if model.template is not None and engine != TAKES_TEXT:
+                said = f"engine {engine} writes its prompts itself"
+                self._note(("models", index, "template"), said, f"for {TAKES_TEXT} only")
+        cards = {m.name: _card(m, engines.get(m.pool, "")) for m in models if m.name}
         # A model that names no pool there is has meant one of those that no model names.
         lost = sum(model.pool not in ids for model in models)
         unnamed = len(ids - {model.pool for model in models})
@@ -436,7 +553,12 @@ class _Check:
         return Catalog(
             models=cards,
             pools=ids,
-            routes={name: tuple(targets) for name, targets in routes.items()},
+            routes={name: tuple(targets_of(route)) for name, route in routes.items()},
+            route_options={
+                name: _route_options(route)
+                for name, route in routes.items()
+                if isinstance(route, Route)
+            },
             keys=frozenset(key.name for key in keys if key.name),
             key_intents={name: intent for name, (intent, _) in intents.items()},
             key_places={name: place for name, (_, place) in intents.items()},
@@ -445,21 +567,22 @@ class _Check:
             discovering=discovering,
         )
 
-    def _routes(
-        self, routes: dict[str, list[Name]], cards: Mapping[str, ModelCard], *, discovering: bool
-    ) -> None:
-        for name, targets in routes.items():
+    def _routes(self, routes: Routes, cards: Mapping[str, ModelCard], *, discovering: bool) -> None:
+        for name, route in routes.items():
+            targets, path = targets_of(route), targets_path(name, route)
             if not targets:
-                self._note(("routes", name), "an empty route")
+                self._note(path, "an empty route")
             for index in _repeated(targets):
-                self._note(("routes", name, index), f"{targets[index]!r} is tried twice")
+                self._note((*path, index), f"{targets[index]!r} is tried twice")
             for index, target in enumerate(targets):
                 if target not in cards and not discovering:
                     self._note(
-                        ("routes", name, index),
+                        (*path, index),
                         f"there is no model {target!r}",
                         did_you_mean(target, cards),
                     )
+            if isinstance(route, Route) and route.hedge is not None:
+                self._durations(route.hedge, ("routes", name, "hedge"))
 
     # --- the rest
 
@@ -481,6 +604,36 @@ class _Check:
             self._note(("logging", "decisions"), "the same file as logging.file")
         return path
 
+    def _records(self, config: Config) -> RecordsSpec | None:
+        """None where none are wanted, and where something is wrong (then with a problem)."""
+        if config.records is None:
+            if config.tasks.durable:
+                message = "durable tasks are kept in the records database, and there is none"
+                hint = "add records: sqlite:///var/setpoint.db"
+                known = self._sure((), "records") and self._sure(("tasks",), "durable")
+                self._note(("tasks", "durable"), message, hint, sure=known)
+            return None
+        if isinstance(config.records, str):
+            path: problems.Path = ("records",)
+            given = Records(url=config.records)
+        else:
+            path, given = ("records", "url"), config.records
+        url = given.url if isinstance(given.url, str) else self._secret_file(given.url, path)
+        if url is None:
+            return None
+        try:
+            database = database_url.parse(url, self._base_dir)
+        except ValueError as exc:
+            self._note(path, str(exc))
+            return None
+        return RecordsSpec(
+            database=database,
+            bodies=given.bodies,
+            keep_s=float(given.keep),
+            max_bytes=int(given.max_size),
+            spill=self._base_dir / given.spill,
+        )
+
     def _durations(self, part: msgspec.Struct, path: problems.Path) -> None:
         """Times and sizes that make no sense at zero."""
         for name in part.__struct_fields__:
@@ -489,6 +642,14 @@ class _Check:
                 self._note((*path, name), "must be more than zero")
             for index, child in _structs(value):
                 self._durations(child, (*path, name, *index))
+
+    def _tasks(self, config: Config) -> None:
+        if config.tasks.ttl > config.tasks.max_ttl and self._sure(("tasks",), "ttl", "max_ttl"):
+            self._note(
+                ("tasks", "ttl"),
+                "a task that says nothing would wait longer than one may that says so",
+                f"at most tasks.max_ttl, {config.tasks.max_ttl:g}s",
+            )
 
     def _simulations(self, config: Config) -> None:
         """Times that no engine can have, wherever one is described."""
@@ -538,6 +699,31 @@ class _Check:
         )
 
 
+def targets_of(route: list[Name] | Route) -> list[Name]:
+    return route.targets if isinstance(route, Route) else route
+
+
+def targets_path(name: str, route: list[Name] | Route) -> problems.Path:
+    """Where in the file its targets stand."""
+    return ("routes", name, "targets") if isinstance(route, Route) else ("routes", name)
+
+
+def _route_options(route: Route) -> RouteOptions:
+    if route.hedge is None:
+        return RouteOptions(resume=route.resume)
+    return RouteOptions(
+        resume=route.resume,
+        hedge_after_s=float(route.hedge.after),
+        hedge_budget=float(route.hedge.budget),
+    )
+
+
+def _may_be_loopback(proxies: Network) -> bool:
+    return any(
+        proxies.version == loopback.version and proxies.overlaps(loopback) for loopback in LOOPBACK
+    )
+
+
 def _repeated(names: list[str]) -> Iterator[int]:
     """The index of each name that has come before."""
     seen: set[str] = set()
@@ -581,14 +767,22 @@ def _spec(
         namespace=pool.namespace,
         max_inflight=pool.max_inflight,
         max_waiting=pool.queue.max_requests,
+        max_tasks=pool.queue.max_tasks,
         queue_timeout_s=float(pool.queue.timeout),
         timeouts=Timeouts(
             connect_s=float(pool.timeouts.connect),
             first_token_s=float(pool.timeouts.first_token),
             idle_s=float(pool.timeouts.idle),
             total_s=float(pool.timeouts.total),
+            min_tokens_per_s=pool.timeouts.min_tokens_per_s,
         ),
         retries=pool.retries,
+        retry_budget=float(pool.retry_budget),
+        breaker=BreakerSettings(
+            failures=pool.breaker.failures,
+            window_s=float(pool.breaker.window),
+            cooldown_s=float(pool.breaker.cooldown),
+        ),
         probe_interval_s=float(pool.probe_interval),
         verify_tls=pool.verify_tls,
         ca_file=None,
@@ -596,20 +790,35 @@ def _spec(
         metrics=pool.metrics,
         priority_scheduling=pool.priority_scheduling,
         inference_ttl=pool.inference_ttl,
+        unsupported=pool.unsupported,
+        self_test=(pool.engine in _OWN_MACHINES) if pool.self_test is None else pool.self_test,
         simulated=simulated or {},
     )
 
 
-def _card(model: Model) -> ModelCard:
+def _card(model: Model, engine: Engine) -> ModelCard:
+    price = model.price
+    cached = None if price is None else price.cached_input
     return ModelCard(
         name=model.name,
         pool=model.pool,
         upstream=model.upstream or model.name,
         quality=None if model.quality is None else float(model.quality),
         context=model.context,
-        input_price=None if model.price is None else float(model.price.input),
-        output_price=None if model.price is None else float(model.price.output),
+        input_price=None if price is None else float(price.input),
+        output_price=None if price is None else float(price.output),
+        cached_input_price=None if cached is None else float(cached),
+        prefill=_prefills(engine) if model.prefill is None else model.prefill,
+        template=TEMPLATES[model.template] if isinstance(model.template, str) else model.template,
     )
+
+
+def _prefills(engine: Engine) -> bool:
+    """What is known of an engine. Of one that nobody speaks with there is a problem already."""
+    try:
+        return dialect_for(engine).prefill() != "none"
+    except NoDialect:
+        return False
 
 
 def _built_in_model(
@@ -625,7 +834,7 @@ def _built_in_model(
     )
 
 
-def _masked(config: Config) -> Config:
+def _masked(config: Config, records: RecordsSpec | None) -> Config:
     """The configuration with `***` for every secret; where a secret's file lies may be shown."""
     replace = msgspec.structs.replace
 
@@ -634,9 +843,15 @@ def _masked(config: Config) -> Config:
 
     keys = [replace(key, token=mask(key.token)) for key in config.auth.keys]
     adapter = config.adapter and replace(config.adapter, api_key=mask(config.adapter.api_key))
+    shown = config.records
+    if isinstance(shown, str):
+        shown = records.database.shown if records else MASK
+    elif shown is not None and isinstance(shown.url, str):
+        shown = replace(shown, url=records.database.shown if records else MASK)
     return replace(
         config,
         auth=replace(config.auth, token=mask(config.auth.token), keys=keys),
         adapter=adapter,
         pools=[replace(pool, api_key=mask(pool.api_key)) for pool in config.pools],
+        records=shown,
     )

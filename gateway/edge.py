@@ -15,41 +15,68 @@ from contracts.errors import (
     ModelNotFound,
     RouteNotFound,
 )
-from contracts.inference import Operation
 from contracts.openai_api import ModelEntry, ModelList
 from contracts.problems import ProblemsFound, did_you_mean
 from gateway.auth import Caller
+from gateway.capabilities import capabilities
 from gateway.control import Control
 from gateway.control_endpoints import ControlEndpoints
-from gateway.error_answers import SERVER, Discretion, ErrorAnswers, new_request_id
+from gateway.error_answers import SERVER, ErrorAnswers, new_request_id
+from gateway.inbound.messages_errors import error_body as anthropic_error
+from gateway.inbound.messages_tongue import MessagesTongue
+from gateway.inbound.token_counter import TokenCounter
 from gateway.inference_endpoint import InferenceEndpoint, log_bug
+from gateway.openai_tongue import OpenAITongue
 from gateway.openapi import document as openapi_document
+from gateway.pool_endpoints import PoolEndpoints
+from gateway.pools import Endpoint, Pool
 from gateway.protocol import EdgeProtocol
+from gateway.reception import Reception
 from gateway.request_record import REQUEST_ID
-from gateway.runtime import Gateway
+from gateway.runtime import Gateway, discretion
+from gateway.tasks.desk import TaskDesk
+from gateway.tasks.endpoints import TaskEndpoints
+from gateway.tongues import Tongue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MESSAGES = "/v1/messages"
+"""Where Anthropic's language is spoken, errors included; and in what is below."""
 _json = msgspec.json.Encoder().encode
 
 
-def make_app(gateway: Gateway, control: Control) -> web.Application:
-    """The application of one gateway; `control` tells what its loop decided."""
-    edge = Edge(gateway, control)
+def make_app(gateway: Gateway, control: Control, desk: TaskDesk) -> web.Application:
+    """The application of one gateway; `control` tells what its loop decided, `desk` takes tasks."""
+    edge = Edge(gateway, control, desk)
     app = web.Application(
         client_max_size=int(gateway.config.limits.body), middlewares=[edge.boundary]
     )
-    app.on_response_prepare.append(_name_the_server)
-    paths: dict[str, Operation] = {
-        "/v1/chat/completions": "chat",
-        "/v1/completions": "completion",
-        "/v1/embeddings": "embedding",
+    app.on_response_prepare.append(edge.tell_in_each_head)
+    tongues: dict[str, Tongue] = {
+        "/v1/chat/completions": OpenAITongue("chat"),
+        "/v1/completions": OpenAITongue("completion"),
+        "/v1/embeddings": OpenAITongue("embedding"),
+        MESSAGES: MessagesTongue(),
     }
-    for path, operation in paths.items():
-        app.router.add_post(path, edge.inference(operation), expect_handler=edge.expectation)
+    for path, tongue in tongues.items():
+        app.router.add_post(path, edge.inference(tongue), expect_handler=edge.expectation)
+    app.router.add_post(
+        f"{MESSAGES}/count_tokens", edge.count_tokens, expect_handler=edge.expectation
+    )
+    tasks = edge.tasks
+    app.router.add_post("/v1/tasks", tasks.submit, expect_handler=edge.expectation)
+    app.router.add_get("/v1/tasks", tasks.list)
+    app.router.add_get("/v1/tasks/{id}", tasks.look)
+    app.router.add_get("/v1/tasks/{id}/stream", tasks.stream)
+    app.router.add_post("/v1/tasks/{id}/cancel", tasks.cancel)
     app.router.add_get("/v1/models", edge.models)
     app.router.add_get("/v1/models/{id:.+}", edge.model)
     app.router.add_get("/v1/intents", edge.intents)
     app.router.add_get("/v1/decisions", edge.decisions)
+    app.router.add_get("/v1/pools", edge.pools)
+    app.router.add_get("/v1/pools/{id:.+}/health", edge.pool_health)
+    app.router.add_post("/v1/pools/{id:.+}/drain", edge.drain_pool)
+    app.router.add_post("/v1/pools/{id:.+}/reload", edge.reload_pool)
+    app.router.add_get("/v1/capabilities", edge.capabilities)
     app.router.add_get("/livez", edge.livez)
     app.router.add_get("/readyz", edge.readyz)
     app.router.add_get("/health", edge.readyz)
@@ -57,10 +84,6 @@ def make_app(gateway: Gateway, control: Control) -> web.Application:
     app.router.add_get("/openapi.json", edge.openapi)
     app.router.add_post("/admin/reload", edge.reload)
     return app
-
-
-async def _name_the_server(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    response.headers["Server"] = SERVER
 
 
 def request_id(request: web.Request) -> str:
@@ -74,18 +97,31 @@ def request_id(request: web.Request) -> str:
 class Edge:
     """The handlers of one gateway."""
 
-    def __init__(self, gateway: Gateway, control: Control) -> None:
+    def __init__(self, gateway: Gateway, control: Control, desk: TaskDesk) -> None:
         self._gateway = gateway
         self._control = ControlEndpoints(gateway, control)
-        loaded = gateway.loaded
-        addresses = (url for spec in loaded.pools for url in spec.endpoints)
-        self._errors = ErrorAnswers(
-            Discretion(loaded.redactor(), addresses), lambda: gateway.draining
-        )
-        self._inference = InferenceEndpoint(gateway, self._errors)
+        self._pools = PoolEndpoints(gateway)
+        self._errors = ErrorAnswers(discretion(gateway.loaded), lambda: gateway.draining)
+        self._reception = Reception(gateway)
+        self._inference = InferenceEndpoint(gateway, self._errors, self._reception, desk.registry)
+        self._counter = TokenCounter(gateway, self._reception)
+        self.tasks = TaskEndpoints(gateway, self._errors, self._reception, desk)
         self._openapi = openapi_document()
 
     # -- around every request -----------------------------------------------------------
+
+    async def tell_in_each_head(self, request: web.Request, response: web.StreamResponse) -> None:
+        """What every answer says, an error's and a stream's too. Who is calling is looked up again for
+        it: so no handler can forget to tell a caller how its budget stands."""
+        response.headers["Server"] = SERVER
+        if _speaks_anthropic(request):
+            response.headers["request-id"] = request[REQUEST_ID]  # where its SDKs look for it
+        if self._gateway.budgets.any:
+            try:
+                caller = self._caller(request)
+            except GatewayError:
+                return  # nobody who may know anything
+            response.headers.update(self._gateway.budgets.headers(caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -97,20 +133,27 @@ class Edge:
         try:
             return await handler(request)
         except GatewayError as exc:
-            return self._errors.answer(exc, request[REQUEST_ID])
+            return self._refuse(request, exc)
         except web_exceptions.HTTPNotFound:
-            return self._errors.answer(self._no_route(request), request[REQUEST_ID])
+            return self._refuse(request, self._no_route(request))
         except web_exceptions.HTTPMethodNotAllowed as exc:
             allowed = ", ".join(sorted(exc.allowed_methods))
             error = MethodNotAllowed(f"{request.method} is not allowed here, only {allowed}")
-            return self._errors.answer(error, request[REQUEST_ID], {"Allow": allowed})
+            return self._refuse(request, error, {"Allow": allowed})
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as exc:
             log_bug(request, exc)
-            return self._errors.answer(GatewayError("internal error"), request[REQUEST_ID])
+            return self._refuse(request, GatewayError("internal error"))
         finally:
             protocol.ended()
+
+    def _refuse(
+        self, request: web.Request, error: GatewayError, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        """In the language that is spoken at this path."""
+        encode = anthropic_error if _speaks_anthropic(request) else GatewayError.encode
+        return self._errors.answer(error, request[REQUEST_ID], headers, encode=encode)
 
     async def expectation(self, request: web.Request) -> web.Response | None:
         """`Expect: 100-continue` before a body is sent: a body that is too large is refused unsent."""
@@ -118,19 +161,22 @@ class Edge:
             return None
         if request.headers["Expect"].lower() != "100-continue":
             raise web_exceptions.HTTPExpectationFailed
-        if (refused := self._inference.refuse_unsent(request)) is not None:
-            response = self._errors.answer(refused, request_id(request))
+        if (refused := self._reception.refuse_unsent(request)) is not None:
+            response = self._refuse(request, refused)
             response.force_close()
             return response
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # this was not yet the answer
         return None
 
-    def inference(self, operation: Operation) -> Handler:
+    def inference(self, tongue: Tongue) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._inference.answer(request, operation)
+            return await self._inference.answer(request, tongue)
 
         return handle
+
+    async def count_tokens(self, request: web.Request) -> web.StreamResponse:
+        return await self._counter.answer(request)
 
     def _no_route(self, request: web.Request) -> RouteNotFound:
         known = [r.canonical for r in request.app.router.resources()]
@@ -178,6 +224,32 @@ class Edge:
         found = await self._control.decisions(request)
         return _answer(request, found) if isinstance(found, bytes) else found
 
+    async def pools(self, request: web.Request) -> web.Response:
+        """What stands behind the gateway, and how it is."""
+        self._caller(request)
+        return _answer(request, self._pools.pools())
+
+    async def pool_health(self, request: web.Request) -> web.Response:
+        self._caller(request)
+        return _answer(request, self._pools.health(request.match_info["id"]))
+
+    async def drain_pool(self, request: web.Request) -> web.Response:
+        """Dispatch nothing more to a pool; `?wait=30s` answers when nothing runs there any more."""
+        self._gateway.auth.operator(request.headers, request.remote)
+        wait = request.query.get("wait")
+        return _answer(request, await self._pools.drain(request.match_info["id"], wait))
+
+    async def reload_pool(self, request: web.Request) -> web.Response:
+        """Take a pool into service as if it were new; answers with its health."""
+        self._gateway.auth.operator(request.headers, request.remote)
+        return _answer(request, await self._pools.reload(request.match_info["id"]))
+
+    async def capabilities(self, request: web.Request) -> web.Response:
+        """What this gateway can do, for clients that adapt."""
+        self._caller(request)
+        paths = {resource.canonical for resource in request.app.router.resources()}
+        return _answer(request, _json(capabilities(self._gateway, paths)))
+
     async def livez(self, request: web.Request) -> web.Response:
         """The process runs its event loop; asks nobody else."""
         return _answer(request, b'{"status":"ok"}')
@@ -187,7 +259,7 @@ class Edge:
         gateway = self._gateway
         pools = {
             pool.id: [
-                {"endpoint": e.index + 1, "ready": e.state.ready, "why": e.state.why}
+                {"endpoint": e.index + 1, "ready": e in pool.ready, "why": _why(pool, e)}
                 for e in pool.endpoints
             ]
             for pool in gateway.pools.values()
@@ -221,6 +293,17 @@ class Edge:
             body = _json({"status": "refused", "problems": problems})
             return _answer(request, body, status=422)
         return _answer(request, _json({"status": "ok", "version": policy.version}))
+
+
+def _speaks_anthropic(request: web.Request) -> bool:
+    return request.path == MESSAGES or request.path.startswith(f"{MESSAGES}/")
+
+
+def _why(pool: Pool, endpoint: Endpoint) -> str:
+    """Why it takes work, or takes none."""
+    if pool.state in ("draining", "drained"):
+        return "its pool is out of service"
+    return endpoint.state.why
 
 
 def _answer(request: web.Request, body: bytes, *, status: int = 200) -> web.Response:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from contracts.errors import RETRY_AFTER_MAX_S, GatewayError, UpstreamFault
+from contracts.errors import GatewayError, Shed, UpstreamFault
 from gateway.secrets import Redactor
 
 SERVER = "setpoint"
@@ -74,14 +74,19 @@ class ErrorAnswers:
         return self._discretion.presentable(error)
 
     def answer(
-        self, error: GatewayError, request_id: str, headers: Mapping[str, str] | None = None
+        self,
+        error: GatewayError,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        encode: Callable[[GatewayError, str], bytes] = GatewayError.encode,
     ) -> web.Response:
-        """A response that nobody has begun to send."""
+        """A response that nobody has begun to send; `encode` makes its body."""
         self.presentable(error)
         response = web.Response(
             status=error.status,
             headers={**(headers or {}), **headers_of(error, request_id)},
-            body=error.encode(request_id),
+            body=encode(error, request_id),
             content_type="application/json",
         )
         if self._draining():
@@ -103,14 +108,17 @@ def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
     before `error.encode`.
     """
     headers = {"Server": SERVER, "x-request-id": request_id}
+    hopeless = isinstance(error, Shed) and not error.retriable
     if error.retry_after_s is None:
         out_of_quota = isinstance(error, UpstreamFault) and error.fault == "quota"
         if out_of_quota:
             headers["x-should-retry"] = "false"
-        if error.status in (429, 503) and not out_of_quota:
+        if error.status in (429, 503) and not out_of_quota and not hopeless:
             error.retry_after_s = RETRY_AFTER_DEFAULT_S
-    if error.retry_after_s is not None:
-        delay_s = min(error.retry_after_s, RETRY_AFTER_MAX_S)
+    if hopeless:
+        headers["x-should-retry"] = "false"
+    delay_s = error.told_retry_after_s
+    if delay_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(delay_s)))
         headers["retry-after-ms"] = str(max(1, round(delay_s * 1000)))
     if error.status == 401:

@@ -101,6 +101,7 @@ def _request(facts: RequestFacts) -> list[str]:
     parts = [
         facts.operation,
         f"model {facts.model}",
+        *(["a task"] if facts.task else []),
         "streamed" if facts.stream else "not streamed",
         f"about {facts.prompt_tokens} prompt tokens",
         length,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from contracts.catalog import ModelCard
 from contracts.decision import Decision
-from contracts.errors import ClientFault, GatewayError, Shed, UpstreamFault
+from contracts.errors import ClientFault, GatewayError, Shed, TaskExpired, UpstreamFault
 from contracts.inference import InferRequest, Target
 from contracts.policy import Intent
 from gateway.pools import Endpoint, Entry, Pool, Slot
@@ -25,7 +25,12 @@ _REQUESTS_OWN = frozenset({"client", "content", "context_length"})
 
 
 class FlightRecorder:
-    """One request's. `cards` are the catalogue's models; of one that is not there nothing is dispatched."""
+    """One request's. `cards` are the catalogue's models; of one that is not there nothing is dispatched.
+
+    One that is not `offered` is refused for its caller's own sake before it comes to a queue (its budget
+    is used up). The loop never hears of it: it is neither load that a limit or a rung could do something
+    about, nor a promise that was broken.
+    """
 
     def __init__(
         self,
@@ -40,14 +45,20 @@ class FlightRecorder:
         cards: Mapping[str, ModelCard],
         weight: float,
         accepted_s: float,
+        offered: bool = True,
     ) -> None:
         wants, facts = decision.constraints, infer.facts
         self._loop, self._honours, self._clock = loop, honours, clock
         self._decision, self._cards = decision, cards
-        self._over = False
+        self._over = not offered
         card = cards.get(decision.shaping.model)
         late = intent.late == "refuse" and not intent.dry_run and wants.ttft_s is not None
         self._deadline_s = accepted_s + (wants.ttft_s or 0.0) if late else None
+        self._task = facts.task
+        self._session = (facts.key, facts.session) if facts.session else None
+        ttl_s = facts.wait_s if facts.task else None
+        self._start_by_s = None if ttl_s is None else accepted_s + ttl_s
+        self._started = self._answering = False
         self.flight = Flight(
             number,
             intent=decision.intent,
@@ -59,19 +70,21 @@ class FlightRecorder:
             prompt_tokens=facts.prompt_tokens,
             arrived_s=accepted_s,
             max_tokens=decision.shaping.max_tokens or facts.max_tokens,
-            ttft_objective_s=wants.ttft_s,
+            ttft_objective_s=None if facts.task else wants.ttft_s,
             tpot_objective_s=wants.tpot_s,
-            e2e_objective_s=intent.objectives.e2e_s,
+            e2e_objective_s=None if facts.task else intent.objectives.e2e_s,
             treated=decision.treated,
             held_out=decision.held_out,
+            patient=facts.task,
         )
-        if card is not None:
+        if card is not None and offered:
             loop.offered(self.flight)
 
     # -- on its way ---------------------------------------------------------------------
 
     def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
-        """Ask for a place, with all that the queue orders by."""
+        """Ask for a place, with all that the queue orders by. Raises TaskExpired where a task's time to
+        start has passed already."""
         flight = self.flight
         return pool.enter(
             flight.priority,
@@ -80,8 +93,23 @@ class FlightRecorder:
             caller=flight.caller,
             weight=flight.weight,
             prompt_tokens=flight.prompt_tokens,
-            deadline_s=self._deadline_s,
+            deadline_s=None if self._answering else self._deadline_s,
+            patient=self._task,
+            timeout_s=self._patience_s(pool),
+            session=self._session,
         )
+
+    def _patience_s(self, pool: Pool) -> float | None:
+        """How long it may wait in that queue; None: as long as the queue says. All places where a task waits
+        share its time to start. Once it has started, an attempt after that waits as any request."""
+        if self._start_by_s is None:
+            return None
+        left_s = self._start_by_s - self._clock()
+        if self._started:
+            return max(left_s, pool.options.queue_timeout_s)
+        if left_s <= 0:
+            raise TaskExpired("the task could not start within its ttl", retry_after_s=1.0)
+        return left_s
 
     def prefill_s(self, pool: Pool, target: Target) -> float | None:
         """How long its first token will take there, as far as that was measured."""
@@ -89,6 +117,7 @@ class FlightRecorder:
 
     def dispatched(self, target: Target, slot: Slot) -> None:
         flight = self.flight
+        self._started = True
         flight.ticket = slot.ticket
         flight.input_usd, flight.output_usd = _prices(self._cards.get(target.model))
         lane = (target.pool, target.upstream)
@@ -106,6 +135,7 @@ class FlightRecorder:
             honour.answered(objective, flight.priority, queue_s, now_s, sent_s=sent_s)
 
     def first_token(self, at_s: float) -> None:
+        self._answering = True  # whoever goes on with it has no first token to be in time with
         self._loop.first_token(self.flight, at_s)
         self.flight.tokens -= 1  # the attempt counts each piece of content, and so this one
 

@@ -4,65 +4,47 @@ Before the first byte an error is a status; after it, the last event of the stre
 """
 
 import asyncio
-import secrets
-import time
-from collections.abc import Awaitable
-from typing import TypeVar
 
-from aiohttp import web, web_exceptions
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
-from contracts.errors import (
-    BodyTooLarge,
-    ClientFault,
-    Draining,
-    GatewayError,
-    RequestTimeout,
-)
-from contracts.inference import InferRequest, Operation
+from contracts.errors import GatewayError
 from gateway import logs
-from gateway.answers import Identity, StreamWriter
 from gateway.error_answers import ErrorAnswers
 from gateway.flight_recorder import CLIENT_GONE
-from gateway.inference import carry_out, decided
-from gateway.intake import read_request
+from gateway.inference import carry_out, decided, identity
+from gateway.reception import Reception, gone, not_cancelled
 from gateway.replies import FoldReply, StreamReply
 from gateway.request_record import REQUEST_ID, RequestRecord, record_undecided
 from gateway.runtime import Gateway
-
-T = TypeVar("T")
-_ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
-_HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+from gateway.tasks.live_request import LiveRequest
+from gateway.tasks.registry import Registry
+from gateway.tongues import Asked, Tongue, Voice
 
 
 class InferenceEndpoint:
-    """What `/v1/chat/completions` and its siblings do."""
+    """What `/v1/chat/completions` and its siblings do, in whichever language they are asked."""
 
-    def __init__(self, gateway: Gateway, errors: ErrorAnswers) -> None:
+    def __init__(
+        self, gateway: Gateway, errors: ErrorAnswers, reception: Reception, registry: Registry
+    ) -> None:
         self._gateway = gateway
         self._errors = errors
-        limits, streams = gateway.config.limits, gateway.config.streams
-        self._body_timeout_s = limits.body_timeout
-        self._body_limit = int(limits.body)
-        self._answer_limit = int(limits.answer)
-        self._heartbeat_s = streams.heartbeat
-        self._reasoning_field = streams.reasoning_field
+        self._reception = reception
+        self._registry = registry
+        self._answer_limit = int(gateway.config.limits.answer)
+        self._heartbeat_s = gateway.config.streams.heartbeat
 
-    def refuse_unsent(self, request: web.Request) -> BodyTooLarge | None:
-        """The error of a body that says itself that it is too large, before it is sent."""
-        if (request.content_length or 0) > self._body_limit:
-            return self._too_large()
-        return None
-
-    async def answer(self, request: web.Request, operation: Operation) -> web.StreamResponse:
+    async def answer(self, request: web.Request, tongue: Tongue) -> web.StreamResponse:
         """From the client's bytes to the last byte of its answer, logged and counted.
 
         Raises GatewayError for what is refused before anything was decided.
         """
         gateway = self._gateway
         accepted_s = gateway.clock()
+        operation = tongue.operation
         try:
-            infer = await self._unless_cut(request, self._accept(request, operation))
+            asked = await self._reception.unless_cut(request, self._accept(request, tongue))
+            infer = asked.infer
             retry = request.headers.get("x-stainless-retry-count")
             record = decided(gateway, infer, accepted_s, client_retry=retry)
         except (asyncio.CancelledError, ConnectionError):
@@ -77,12 +59,13 @@ class InferenceEndpoint:
             raise
         try:
             answer = self._stream if infer.facts.stream else self._whole
-            response = await answer(request, record)
+            response = await answer(request, record, asked.voice)
         except (asyncio.CancelledError, ConnectionError):
             record.close(CLIENT_GONE, None)
             raise
         except GatewayError as exc:
-            response = self._errors.answer(exc, infer.request_id, record.error_headers(exc))
+            headers = record.error_headers(exc)
+            response = self._errors.answer(exc, infer.request_id, headers, encode=tongue.error)
             record.close(exc.status, exc)
             return response
         except Exception:
@@ -93,34 +76,31 @@ class InferenceEndpoint:
             response.force_close()  # what its client asks next is for another gateway
         return response
 
-    async def _accept(self, request: web.Request, operation: Operation) -> InferRequest:
+    async def _accept(self, request: web.Request, tongue: Tongue) -> Asked:
         """A request of a caller who may call, read and checked."""
-        caller = self._gateway.auth.caller(request.headers, request.remote)
-        if self._gateway.draining:
-            raise Draining("this gateway is shutting down", retry_after_s=1.0)
-        return read_request(
-            await self._body(request),
-            operation,
-            request_id=request[REQUEST_ID],
-            key=caller.name,
-            headers={
-                name.lower(): value
-                for name, value in request.headers.items()
-                if name.lower() not in _HIDDEN_HEADERS
-            },
+        arrival = await self._reception.receive(request)
+        return tongue.read(
+            arrival.body,
+            request_id=arrival.request_id,
+            key=arrival.caller.name,
+            headers=arrival.headers,
         )
 
-    async def _stream(self, request: web.Request, record: RequestRecord) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.Request, record: RequestRecord, voice: Voice
+    ) -> web.StreamResponse:
+        named = identity(self._gateway, record)
         reply = StreamReply(
             request,
-            StreamWriter(self._identity(record), include_usage=record.infer.include_usage),
+            voice.writer(named, cost=record.cost_usd, max_bytes=self._answer_limit),
             request_id=record.infer.request_id,
             heartbeat_s=self._heartbeat_s,
             headers=record.stream_headers,
             present=self._errors.presentable,
         )
         try:
-            await self._unless_cut(request, carry_out(self._gateway, record, reply))
+            await self._carry_out(request, record, reply)
+            record.progress.fault = record.progress.fault or reply.fault
         except GatewayError as exc:
             if not reply.opened:
                 raise
@@ -140,62 +120,32 @@ class InferenceEndpoint:
             reply.stop()
         return await reply.close()
 
-    async def _whole(self, request: web.Request, record: RequestRecord) -> web.StreamResponse:
-        reply = FoldReply(self._identity(record), max_bytes=self._answer_limit)
-        await self._unless_cut(request, carry_out(self._gateway, record, reply))
-        headers = record.headers(record.progress)
+    async def _whole(
+        self, request: web.Request, record: RequestRecord, voice: Voice
+    ) -> web.StreamResponse:
+        named = identity(self._gateway, record)
+        reply = FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
+        await self._carry_out(request, record, reply)
+        headers = record.whole_headers()
         return web.Response(body=reply.body(), headers=headers, content_type="application/json")
 
-    async def _unless_cut(self, request: web.Request, work: Awaitable[T]) -> T:
-        """`work`; but Draining, where it is cancelled because the gateway can wait no longer for it:
-        its client is still there, and is told. A client that has left is a CancelledError."""
-        try:
-            return await work
-        except asyncio.CancelledError:
-            if not self._gateway.draining or _gone(request):
-                raise
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()  # the answer is still to be sent
-            message = "this gateway is shutting down and could not wait longer"
-            raise Draining(message, retry_after_s=1.0) from None
-
-    def _identity(self, record: RequestRecord) -> Identity:
-        operation = record.infer.operation
-        return Identity(
-            operation=operation,
-            id=_ID_PREFIX[operation] + secrets.token_hex(12),
-            created_s=int(time.time()),
-            model=record.decision.shaping.model,
-            reasoning_field=self._reasoning_field,
-        )
-
-    async def _body(self, request: web.Request) -> bytes:
-        """The whole body, within its bounds of size and time."""
-        if (refused := self.refuse_unsent(request)) is not None:
-            raise refused
-        try:
-            async with asyncio.timeout(self._body_timeout_s):
-                return await request.read()
-        except TimeoutError as exc:
-            raise RequestTimeout(
-                f"the body did not arrive within {self._body_timeout_s:g} s"
-            ) from exc
-        except web_exceptions.HTTPRequestEntityTooLarge as exc:
-            raise self._too_large() from exc
-        except (web.RequestPayloadError, HttpProcessingError) as exc:
-            raise ClientFault(
-                "the body is not valid HTTP, or not what its Content-Encoding says"
-            ) from exc
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
+    async def _carry_out(
+        self, request: web.Request, record: RequestRecord, reply: StreamReply | FoldReply
+    ) -> None:
+        """To the end of the answer. Raises GatewayError: Cancelled and Draining too, where it was cut and
+        its client is still there to be told."""
+        live = LiveRequest(record, reply, self._gateway.clock)
+        work = carry_out(self._gateway, record, reply)
+        with self._registry.answering(live):
+            try:
+                await self._reception.unless_cut(request, work)
+            except asyncio.CancelledError:
+                if live.cancelled is None or gone(request):
+                    raise
+                not_cancelled()
+                raise live.cancelled from None
 
 
 def log_bug(request: web.Request, exc: Exception) -> None:
     """An exception of our own making."""
     logs.failure("bug", exc, request_id=request[REQUEST_ID], path=request.path)
-
-
-def _gone(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()

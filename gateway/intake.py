@@ -5,7 +5,7 @@ Pure. Wrong input is a ClientFault that says which field and why, or where the J
 
 import re
 from collections.abc import Mapping
-from typing import get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -20,11 +20,20 @@ from contracts.openai_api import (
     Sampling,
 )
 
+T = TypeVar("T")
 BYTES_PER_TOKEN = 4
 """The usual rule of thumb; the true count comes back with the answer's usage."""
 
+SESSION_HEADER, CACHE_KEY = "x-session-id", "prompt_cache_key"
+SESSION_MAX_CHARS = 128
+"""As in `contracts.tasks`."""
+
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 """Every member by which some backend lets itself be told how much to generate (llama.cpp: the last)."""
+WHOLE_NUMBERS = (*TOKEN_LIMITS, "n", "seed", "dimensions", "priority")
+"""Members that must be whole. JSON has one kind of number: 1000.0 is 1000, and YAML's 1e3 arrives so."""
+_EXACT = 2**53
+"""Above it a float stands for many whole numbers."""
 
 _members = msgspec.json.Decoder(Members)
 _decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
@@ -55,19 +64,14 @@ def read_request(
 
     Raises InvalidJson (with line and column) or InvalidField (with `param`).
     """
+    members = read_members(body)
     try:
-        body.decode()  # msgspec skips over what it need not read
-        members = _members.decode(body)
-        asked = _decoders[operation].decode(body)
-    except msgspec.ValidationError as exc:
-        raise _invalid_field(str(exc)) from exc
-    except msgspec.DecodeError as exc:
-        raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
-    except UnicodeDecodeError as exc:
-        place = _place(exc.start, body)
-        raise InvalidJson(f"the body is not valid JSON: it is not UTF-8 at {place}") from exc
-    except RecursionError as exc:
-        raise InvalidJson("the body is not valid JSON: it is nested too deeply") from exc
+        asked = checked(_decoders[operation], body)
+    except InvalidField:
+        if not (spelled := whole_numbers(members)):
+            raise
+        members |= spelled
+        asked = checked(_decoders[operation], msgspec.json.encode(members))
     return InferRequest(
         request_id=request_id,
         operation=operation,
@@ -75,6 +79,44 @@ def read_request(
         facts=_facts(operation, members, asked, key, headers),
         include_usage=_wants_usage(asked),
     )
+
+
+def read_members(body: bytes) -> Members:
+    """What a body says, each value in its own bytes. Raises InvalidJson with line and column, InvalidField
+    for what is not an object."""
+    try:
+        body.decode()  # msgspec skips over what it need not read
+    except UnicodeDecodeError as exc:
+        place = _place(exc.start, body)
+        raise InvalidJson(f"the body is not valid JSON: it is not UTF-8 at {place}") from exc
+    return checked(_members, body)
+
+
+def checked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """`body` as the decoder's type. Raises InvalidField (with `param`), InvalidJson."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as exc:
+        raise _invalid_field(str(exc)) from exc
+    except msgspec.DecodeError as exc:
+        raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
+    except RecursionError as exc:
+        raise InvalidJson("the body is not valid JSON: it is nested too deeply") from exc
+
+
+def whole_numbers(members: Members) -> Members:
+    """Those of `WHOLE_NUMBERS` that are whole but written with a point or an exponent, without it."""
+    spelled: Members = {}
+    for name in WHOLE_NUMBERS:
+        if name not in members:
+            continue
+        try:
+            value = msgspec.json.decode(members[name])
+        except msgspec.DecodeError:  # out of a float's range
+            continue
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+            spelled[name] = msgspec.Raw(b"%d" % int(value))
+    return spelled
 
 
 def _facts(
@@ -101,7 +143,22 @@ def _facts(
         key=key,
         user=asked.user or "",
         headers=dict(headers),
+        session=_session(operation, members, headers),
     )
+
+
+def _session(operation: Operation, members: Members, headers: Mapping[str, str]) -> str:
+    """The client's name for what belongs together: our header, or OpenAI's word for the same wish. No more
+    than a hint, so that one that is too long is cut, and one that is no text is none."""
+    if operation == "embedding":
+        return ""
+    named = headers.get(SESSION_HEADER, "").strip()
+    if not named:
+        try:
+            named = msgspec.json.decode(members.get(CACHE_KEY, b'""'), type=str)
+        except msgspec.MsgspecError:
+            named = ""
+    return named[:SESSION_MAX_CHARS]
 
 
 def _token_limit(members: Members) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -74,7 +74,7 @@ def _keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
     return value
 
 
-_Kind = tuple[Operation, str, str, int, str | None, str, str]
+_Kind = tuple[Operation | Literal["task"], str, str, int, str | None, str, str]
 """What tells requests apart: operation, model, intent, status, pool, engine and its version."""
 
 
@@ -230,7 +230,9 @@ class Metrics:
             moved.queue.observe(progress.queue_s)
             _move_tokens(moved, progress)
 
-    def refusal(self, operation: Operation, status: int, elapsed_s: float) -> None:
+    def refusal(
+        self, operation: Operation | Literal["task"], status: int, elapsed_s: float
+    ) -> None:
         """A request was refused before anything was decided about it."""
         moved = self._moved((operation, "none", "none", status, None, *NO_ENGINE))
         moved.requests.inc()
@@ -250,17 +252,27 @@ class Metrics:
         def look() -> None:
             # An endpoint that changed its version, or lost it, must not go on under the old one.
             self._families["setpoint_endpoint_ready"].clear()
+            self._families["setpoint_endpoint_self_test"].clear()
             for pool in pools:
                 now = pool.signals()
                 labels = (pool.id, pool.engine)
                 self.gauge("setpoint_pool_inflight_requests", *labels).set(now.inflight)
-                self.gauge("setpoint_pool_queued_requests", *labels).set(now.queued)
+                queued = now.queued + now.queued_tasks
+                self.gauge("setpoint_pool_queued_requests", *labels).set(queued)
+                self.gauge("setpoint_pool_queued_tasks", *labels).set(now.queued_tasks)
                 self.gauge("setpoint_pool_limit_requests", *labels).set(now.limit)
+                out = pool.state in ("draining", "drained")
+                self.gauge("setpoint_pool_in_service", *labels).set(not out)
                 for endpoint in pool.endpoints:
                     version = endpoint.state.version or "unknown"
                     number = str(endpoint.index + 1)
                     self.gauge(
                         "setpoint_endpoint_ready", pool.id, number, pool.engine, version
                     ).set(endpoint.state.ready)
+                    passed = endpoint.self_test.ok
+                    if passed is not None:
+                        self.gauge(
+                            "setpoint_endpoint_self_test", pool.id, number, pool.engine, version
+                        ).set(passed)
 
         self.before_scrape(look)

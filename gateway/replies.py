@@ -12,14 +12,17 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from contracts.errors import GatewayError, UpstreamFault
-from contracts.events import Event, Fault
-from gateway.answers import HEARTBEAT, Fold, Identity, StreamWriter, error_frame
-from gateway.attempt import Attempt
+from contracts.events import End, Event, Fault
+from gateway.answers import Fold, Identity
+from gateway.attempt import Upstream
 from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
+from gateway.tongues import Folding, Writer
 
 Headers = dict[str, str]
+MakeFolding = Callable[..., Folding]
+"""Called as a `Fold` is made."""
 HEARTBEAT_MIN_S = 0.02
 
 
@@ -30,7 +33,7 @@ class StreamReply:
     def __init__(
         self,
         request: web.Request,
-        writer: StreamWriter,
+        writer: Writer,
         *,
         request_id: str,
         heartbeat_s: float,
@@ -50,7 +53,13 @@ class StreamReply:
         self._response: web.StreamResponse | None = None
         self._chunked = request.version >= HttpVersion11
         self._held: list[bytes] = []
-        self._attempt: Attempt | None = None
+        self._attempt: Upstream | None = None
+        self._cut = False
+        self.entry: Entry | None = None
+        """Its newest place in a queue."""
+        self.over = False
+        """The last event has gone out: there is nothing left to cancel."""
+        self.fault: GatewayError | None = None
         self._written_s = self._loop.time()
         self._beat: asyncio.TimerHandle | None = None
 
@@ -64,7 +73,7 @@ class StreamReply:
     def opened(self) -> bool:
         return self._response is not None
 
-    def attach(self, attempt: Attempt, model: str) -> None:
+    def attach(self, attempt: Upstream, model: str) -> None:
         self._writer.served_by(model)
         self._attempt = attempt
         self._protocol.read_from(attempt)
@@ -84,14 +93,17 @@ class StreamReply:
             self._send(data)
 
     def entered(self, entry: Entry) -> None:
-        """Its client is told nothing of queues."""
+        """Its client is told nothing of queues; whoever asks for it by its id is."""
+        self.entry = entry
 
     async def waiting(self, progress: Progress) -> None:
         if self._response is None:
             await self.open(progress)
-            self._send(HEARTBEAT)  # from here on the clock sends them
+            self._send(self._writer.heartbeat)  # from here on the clock sends them
 
     def events(self, events: list[Event]) -> None:
+        if self._cut:
+            return
         data = self._frames(events)
         if not data:
             return
@@ -102,14 +114,23 @@ class StreamReply:
 
     def _frames(self, events: list[Event]) -> bytes:
         last = events[-1]
-        if not isinstance(last, Fault):
-            return self._writer.write(events)
-        told = error_frame(self._present(last.error), self._request_id)
-        return self._writer.write(events[:-1]) + told
+        self.over = isinstance(last, End | Fault)
+        try:
+            if not isinstance(last, Fault):
+                return self._writer.write(events)
+            self.fault = last.error
+            return self._writer.write(events[:-1]) + self._told(last.error)
+        except UpstreamFault as exc:
+            self.over, self.fault = True, exc
+            self.cut()
+            return self._told(exc)
+
+    def _told(self, error: GatewayError) -> bytes:
+        return self._writer.failed(self._present(error), self._request_id)
 
     def fail(self, error: GatewayError) -> None:
         """The headers are out, so the error is the stream's last event."""
-        self._send(error_frame(self._present(error), self._request_id))
+        self._send(self._told(error))
 
     async def close(self) -> web.StreamResponse:
         """End the body. Call once, after the last event or `fail`."""
@@ -117,6 +138,12 @@ class StreamReply:
         assert self._response is not None
         await self._response.write_eof()
         return self._response
+
+    def cut(self) -> None:
+        """Nothing more of the answer goes out, whoever still writes; an error still may, by `fail`."""
+        self._cut = True
+        self._held.clear()
+        self.abandon()
 
     def abandon(self) -> None:
         """The client is gone: so must be what still works for it."""
@@ -141,7 +168,7 @@ class StreamReply:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
         quiet_s = self._loop.time() - self._written_s
         if quiet_s >= self._heartbeat_s and not self._protocol.reader_lags:
-            self._send(HEARTBEAT)
+            self._send(self._writer.heartbeat)
             quiet_s = 0.0
         delay_s = max(self._heartbeat_s - quiet_s, HEARTBEAT_MIN_S)
         self._beat = self._loop.call_later(delay_s, self._heartbeat)
@@ -155,34 +182,45 @@ class FoldReply:
 
     keeps_back = True
 
-    def __init__(self, identity: Identity, *, max_bytes: int) -> None:
+    def __init__(self, identity: Identity, *, max_bytes: int, folding: MakeFolding = Fold) -> None:
         self._identity = identity
         self._max_bytes = max_bytes
-        self._fold = Fold(identity, max_bytes=max_bytes)
-        self._attempt: Attempt | None = None
+        self._folding = folding
+        self._fold = folding(identity, max_bytes=max_bytes)
+        self._attempt: Upstream | None = None
+        self.entry: Entry | None = None
+        """Its newest place in a queue."""
+        self.over = False
+        """The answer is whole."""
+        self.fault: GatewayError | None = None
         self._too_large: UpstreamFault | None = None
 
-    def attach(self, attempt: Attempt, model: str) -> None:
+    def attach(self, attempt: Upstream, model: str) -> None:
         identity = msgspec.structs.replace(self._identity, model=model)
-        self._fold = Fold(identity, max_bytes=self._max_bytes)
+        self._fold = self._folding(identity, max_bytes=self._max_bytes)
         self._attempt = attempt
 
     async def open(self, progress: Progress) -> None:
         """Nothing to say before the end."""
 
     def entered(self, entry: Entry) -> None:
-        """Nothing to say before the end."""
+        self.entry = entry
+
+    def cut(self) -> None:
+        """What works for it need not go on."""
+        if self._attempt is not None:
+            self._attempt.cancel()
 
     async def waiting(self, progress: Progress) -> None:
         """Nothing to say before the end."""
 
     def events(self, events: list[Event]) -> None:
+        self.over = isinstance(events[-1], End)
         try:
             self._fold.add(events)
         except UpstreamFault as exc:
             self._too_large = exc
-            if self._attempt is not None:
-                self._attempt.cancel()
+            self.cut()
 
     def body(self) -> bytes:
         """The whole answer. Raises UpstreamFault if it was too large."""

@@ -1,17 +1,21 @@
 """What is said of one inference request: in its answer's headers, in the log, in the metrics."""
 
 import logging
+from typing import Literal
 
 from aiohttp import web
 
 from contracts.catalog import Catalog
 from contracts.decision import Decision
-from contracts.errors import GatewayError, UpstreamFault
+from contracts.errors import BudgetExceeded, GatewayError, UpstreamFault
+from contracts.events import Usage
 from contracts.inference import InferRequest, Operation
 from gateway import logs
+from gateway.budgets import BudgetHold
 from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
 from gateway.progress import Progress
 from gateway.runtime import Gateway
+from policies.price import cost_usd
 
 Headers = dict[str, str]
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -30,12 +34,17 @@ class RequestRecord:
         recorder: FlightRecorder,
         *,
         client_retry: str | None = None,
+        budget: BudgetHold | BudgetExceeded | None = None,
+        job_id: str | None = None,
     ) -> None:
         self.infer = infer
         self.decision = decision
         self.catalog = catalog
         self.recorder = recorder
         self._client_retry = client_retry
+        self._job_id = job_id
+        self.budget = budget
+        """What it holds of its caller's budget, or why it may not; None: there is no budget."""
         self.progress = Progress(accepted_s=accepted_s)
         self._gateway = gateway
 
@@ -58,6 +67,23 @@ class RequestRecord:
         }
         if progress.target is not None:
             headers["x-setpoint-model"] = progress.target.model
+        if progress.dropped:
+            headers["x-setpoint-dropped"] = ",".join(progress.dropped)
+        return headers
+
+    def cost_usd(self, usage: Usage) -> float | None:
+        """What `usage` costs at the target that answers; None where nobody knows: without a price, or by
+        an estimate."""
+        target = self.progress.target
+        if target is None or usage.estimated:
+            return None
+        return cost_usd(self.catalog.models.get(target.model), usage)
+
+    def whole_headers(self) -> Headers:
+        """Those of an answer that is whole, and so has a cost if that is known."""
+        headers, usage = self.headers(self.progress), self.progress.usage
+        if usage is not None and (usd := self.cost_usd(usage)) is not None:
+            headers["x-setpoint-cost-usd"] = f"{usd:.12f}".rstrip("0").rstrip(".")
         return headers
 
     def error_headers(self, error: GatewayError) -> Headers:
@@ -80,6 +106,8 @@ class RequestRecord:
         ended_s = self._gateway.clock()
         if progress.ended_s is None:
             progress.ended_s = ended_s
+        if isinstance(self.budget, BudgetHold):
+            self.budget.close(status, error, progress, self.recorder.flight.tokens)
         self.recorder.close(status, error, progress)
         model = progress.target.model if progress.target else decision.shaping.model
         self._gateway.metrics.request(
@@ -91,7 +119,9 @@ class RequestRecord:
             status=status,
             ended_s=ended_s,
         )
-        if status == CLIENT_GONE:
+        if (records := self._gateway.records) is not None:
+            records.note(self.infer, decision, progress, self.catalog, status, error, ended_s)
+        if status == CLIENT_GONE and error is None:
             self._gateway.metrics.counter(
                 "setpoint_client_disconnects_total", self.infer.operation
             ).inc()
@@ -101,6 +131,7 @@ class RequestRecord:
             logging.WARNING if error is not None and status >= 500 else logging.INFO,
             "request",
             request_id=self.infer.request_id,
+            job_id=self._job_id,
             operation=self.infer.operation,
             key=facts.key or None,
             intent=decision.intent or None,
@@ -119,6 +150,7 @@ class RequestRecord:
             tokens_in=usage.prompt_tokens if usage else None,
             tokens_out=usage.completion_tokens if usage else None,
             finish_reason=",".join(progress.finish_reasons) or None,
+            dropped=list(progress.dropped) or None,
             queue_ms=_ms(progress.queue_s),
             ttft_ms=_since(progress.first_token_s, progress.accepted_s),
             upstream_ttft_ms=_since(progress.first_token_s, progress.dispatched_s),
@@ -134,13 +166,13 @@ class RequestRecord:
 def record_undecided(
     gateway: Gateway,
     request: web.Request,
-    operation: Operation,
+    operation: Operation | Literal["task"],
     error: GatewayError | None,
     accepted_s: float,
 ) -> None:
     """Log and count a request that nothing was decided about: refused with `error`, or None where its
     client left while it was still sending. What it named is not known to be real, so it makes no
-    label."""
+    label. Of a task, not even its operation is."""
     status = error.status if error else CLIENT_GONE
     elapsed_s = gateway.clock() - accepted_s
     gateway.metrics.refusal(operation, status, elapsed_s)

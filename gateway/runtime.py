@@ -14,6 +14,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +24,7 @@ from adapters.fakellmd.service import FakeLlmd
 from adapters.fakellmd.settings import LlmdSettings
 from adapters.registry import dialect_for
 from adapters.transport import Transport
-from contracts.catalog import Catalog, ModelCard
+from contracts.catalog import Catalog, ModelCard, RouteOptions
 from contracts.decision import Decision
 from contracts.errors import NoReadyBackend
 from contracts.inference import InferRequest, RequestFacts, RoutingPlan, Target
@@ -31,6 +32,8 @@ from contracts.problems import ProblemsFound
 from contracts.snapshot import Snapshot
 from gateway import logs
 from gateway.auth import Authenticator, AuthRules, Caller
+from gateway.budgets import Budgets
+from gateway.error_answers import Discretion
 from gateway.executor import Executor
 from gateway.flight_recorder import FlightRecorder
 from gateway.health import Health
@@ -38,15 +41,20 @@ from gateway.honour_watch import SCRAPE_TIMEOUT_S, HonourWatch
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
 from gateway.pools import Pool
+from gateway.self_test import SelfTests
 from gateway.settings import LoadedConfig, PoolSpec
 from gateway.upstream import HttpTransport
 from gateway.version import VERSION
+from policies.affinity import Sessions, SessionSettings
 from policies.decide import decide
 from policies.held import CALM, NO_DRAWS, draws
 from policies.honour import Honour
 from policies.loop import Loop
 from policies.policy_set import PolicySet
 from policies.steering import PoolBounds
+
+if TYPE_CHECKING:
+    from gateway.records.keeper import Records
 
 MAX_CONNECTIONS_PER_ENDPOINT = 4096
 """Sockets to one backend; the pool's limit bounds requests long before this."""
@@ -71,7 +79,8 @@ class Gateway:
         self.metrics = Metrics(VERSION)
         self.auth = Authenticator(_auth_rules(loaded))
         self.clock = clock
-        self.pools = {spec.id: _build_pool(spec, self.clock) for spec in loaded.pools}
+        sessions = Sessions(_session_settings(loaded))
+        self.pools = {spec.id: _build_pool(spec, self.clock, sessions) for spec in loaded.pools}
         self.catalog = loaded.catalog
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
         self._refused = False
@@ -84,6 +93,12 @@ class Gateway:
             clock=self.clock,
         )
         self.health = Health(list(self.pools.values()), self._discover)
+        self.self_tests = SelfTests(
+            self.pools.values(),
+            lambda: self.catalog,
+            present=discretion(loaded).presentable,
+            new_id=lambda: secrets.token_hex(12),
+        )
         self.draining = False
         self.metrics.watch_pools(self.pools.values())
         self.loop = Loop(self.policy, self.catalog, self.clock())
@@ -98,6 +113,11 @@ class Gateway:
             sources={s.id: _metrics_source(s, s.metrics) for s in loaded.pools if s.metrics},
             clock=self.clock,
         )
+        self.budgets = Budgets(
+            loaded.callers, loaded.config.auth.default_budget, metrics=self.metrics, clock=clock
+        )
+        self.records: Records | None = None
+        """What keeps a record of each request. Whoever serves opens it."""
         self._weights = {caller.name: caller.weight for caller in loaded.callers}
         self._requests, self._turns = itertools.count(1), itertools.count(1)
         for pool in self.pools.values():
@@ -128,8 +148,10 @@ class Gateway:
         policy: PolicySet,
         catalog: Catalog,
         accepted_s: float,
+        *,
+        offered: bool = True,
     ) -> FlightRecorder:
-        """The control loop's eye on one request."""
+        """The control loop's eye on one request; closed where it is not `offered` to any queue."""
         return FlightRecorder(
             self.loop,
             self.honours,
@@ -141,6 +163,7 @@ class Gateway:
             cards=catalog.models,
             weight=self._weights.get(infer.facts.key, 1.0),
             accepted_s=accepted_s,
+            offered=offered,
         )
 
     def _adopt(self, pool: Pool) -> None:
@@ -214,6 +237,8 @@ class Gateway:
         await self.honour_watch.aclose()
         for pool in self.pools.values():
             await pool.aclose()
+        if self.records is not None:
+            await self.records.aclose()
 
 
 def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
@@ -222,26 +247,53 @@ def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
     Raises NoReadyBackend if every model has left the catalogue since.
     """
     cards = [card for name in decision.models if (card := catalog.models.get(name)) is not None]
-    targets = tuple(Target(model=c.name, pool=c.pool, upstream=c.upstream) for c in cards)
+    targets = tuple(map(_target, cards))
     if not targets:
         raise NoReadyBackend("the models of this request are no longer served", retry_after_s=1.0)
+    options = catalog.route_options.get(decision.route) or RouteOptions()
+    # What the control loop holds goes before what the configuration says.
+    hedge_after_s = decision.hedge_after_s
     return RoutingPlan(
         targets=targets,
+        route=decision.route if decision.route in catalog.route_options else "",
         overrides=decision.shaping.params,
         max_tokens=decision.shaping.max_tokens,
         constraints=decision.constraints,
-        hedge_after_s=decision.hedge_after_s,
+        resume=options.resume,
+        hedge_after_s=options.hedge_after_s if hedge_after_s is None else hedge_after_s,
+        hedge_budget=options.hedge_budget,
+    )
+
+
+def _target(card: ModelCard) -> Target:
+    return Target(
+        model=card.name,
+        pool=card.pool,
+        upstream=card.upstream,
+        context=card.context,
+        prefill=card.prefill,
     )
 
 
 def _discovered(pool: Pool) -> list[ModelCard]:
     """What its endpoints list, of names that can stand in a header."""
     return [
-        ModelCard(name=name, pool=pool.id, upstream=name, context=endpoint.state.context)
+        ModelCard(
+            name=name,
+            pool=pool.id,
+            upstream=name,
+            context=endpoint.state.context,
+            prefill=pool.dialect.prefill() != "none",
+        )
         for endpoint in pool.endpoints
         for name in endpoint.state.models
         if name.isprintable() and 0 < len(name) <= MODEL_NAME_MAX_CHARS
     ]
+
+
+def discretion(loaded: LoadedConfig) -> Discretion:
+    """What takes secrets and backends' addresses out of errors."""
+    return Discretion(loaded.redactor(), (url for spec in loaded.pools for url in spec.endpoints))
 
 
 def _auth_rules(loaded: LoadedConfig) -> AuthRules:
@@ -253,10 +305,16 @@ def _auth_rules(loaded: LoadedConfig) -> AuthRules:
         ),
         loopback_optional=auth.optional,
         proxy_user_header=auth.proxy_user_header if auth.trust_proxy_auth else None,
+        proxies=loaded.proxies,
     )
 
 
-def _build_pool(spec: PoolSpec, clock: Callable[[], float]) -> Pool:
+def _session_settings(loaded: LoadedConfig) -> SessionSettings:
+    wanted = loaded.config.sessions
+    return SessionSettings(ttl_s=wanted.ttl, max_sessions=wanted.max)
+
+
+def _build_pool(spec: PoolSpec, clock: Callable[[], float], sessions: Sessions) -> Pool:
     return Pool(
         spec.id,
         engine=spec.engine,
@@ -264,6 +322,7 @@ def _build_pool(spec: PoolSpec, clock: Callable[[], float]) -> Pool:
         transports=_transports(spec),
         options=spec,
         clock=clock,
+        sessions=sessions,
     )
 
 

@@ -27,11 +27,12 @@ from contracts.policy import (
     Rung,
     SwitchModel,
 )
-from contracts.quantities import Duration, Money, Quantity, Share, Size
+from contracts.quantities import Duration, Money, Period, Quantity, Share, Size
 
 Schema = dict[str, Any]
 UNITS: dict[type[Quantity], tuple[str, ...]] = {
     Duration: ("us", "ms", "s", "m", "min", "h", "d"),
+    Period: ("us", "ms", "s", "m", "min", "h", "d"),
     Share: ("%",),
     Money: ("usd",),
     Size: ("b", "kb", "mb", "gb", "kib", "mib", "gib"),
@@ -102,7 +103,8 @@ class _Writer:
             case inspect.StructType():
                 return self._struct(kind)
             case inspect.ListType():
-                return {"type": "array", "items": self.define(kind.item_type)}
+                bounds = {"minItems": kind.min_length, "maxItems": kind.max_length}
+                return {"type": "array", "items": self.define(kind.item_type), **_given(bounds)}
             case inspect.DictType():
                 return {"type": "object", "additionalProperties": self.define(kind.value_type)}
             case inspect.NoneType():
@@ -211,10 +213,12 @@ def _quantity(kind: type[Quantity]) -> Schema:
     units = "|".join(
         "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in unit) for unit in UNITS[kind]
     )
-    bare = kind is not Duration
+    bare = not issubclass(kind, Duration)
     spellings = [f"{_NUMBER} *({units})", _NUMBER if bare else _ZERO]
     if kind is Money:
         spellings.append(rf"\$ *{_NUMBER}")
+    if kind is Period:
+        spellings.append("[dD][aA][yY]")
     text = {"type": "string", "pattern": f"^ *({'|'.join(spellings)}) *$"}
     number: Schema = {"type": "number", "minimum": 0} if bare else {"const": 0}
     if kind is Share:
@@ -233,9 +237,16 @@ def _spelled(default: object) -> str | int | float | bool | None:
     """A default as an operator would write it; None where it is better left out."""
     match default:
         case Duration():
+            for unit, length_s, least_s in (
+                ("d", 86_400, 172_800),
+                ("h", 3600, 3600),
+                ("m", 60, 1800),
+            ):
+                if default >= least_s and default % length_s == 0:
+                    return f"{default / length_s:g}{unit}"
             return f"{default:g}s"
         case Size():
-            for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+            for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
                 if default % size == 0:
                     return f"{default / size:g}{unit}"
             return int(default)

@@ -5,6 +5,7 @@ import errno
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -13,8 +14,12 @@ from gateway.banner import banner
 from gateway.control import Control
 from gateway.edge import make_app
 from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
-from gateway.runtime import Gateway
+from gateway.runtime import Gateway, plan
 from gateway.settings import LoadedConfig
+from gateway.tasks.desk import TaskDesk
+
+if TYPE_CHECKING:
+    from gateway.records.keeper import Records
 
 BACKLOG = 1024
 LINGER_S = 2.0
@@ -49,18 +54,41 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
+        records = await _start_records(gateway)
         await gateway.health.first_look()
         control = Control(gateway)
-        listener = await Listener.start(gateway, loaded.host, loaded.port, control)
+        durable = loaded.config.tasks.durable
+        desk = TaskDesk(gateway, records.tasks if records and durable else None)
+        listener = await Listener.start(gateway, loaded.host, loaded.port, control, desk)
         try:
-            say(banner(gateway, listener.url))
-            await _until(stop, hangup, gateway, control)
-            await listener.drain()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(desk.run())
+                writing = records and group.create_task(_supervised("records", records.run))
+                say(banner(gateway, listener.url))
+                await _until(stop, hangup, gateway, control)
+                await listener.drain()
+                desk.close()
+                if writing:
+                    writing.cancel()
         finally:
             await listener.close()
     finally:
         await gateway.aclose()
         output.close()
+
+
+async def _start_records(gateway: Gateway) -> "Records | None":
+    """Raises SchemaMismatch, an OSError."""
+    spec = gateway.loaded.records
+    if spec is None:
+        return None
+    from gateway.records.keeper import Records  # SQLAlchemy: half a second that others need not pay
+
+    redact = gateway.loaded.redactor().redact
+    records = Records(spec, plan=plan, redact=redact, metrics=gateway.metrics, clock=gateway.clock)
+    gateway.records = records
+    await records.start()
+    return records
 
 
 class Listener:
@@ -73,6 +101,7 @@ class Listener:
         server: asyncio.Server,
         connections: Connections,
         control: Control,
+        desk: TaskDesk,
         url: str,
     ) -> None:
         self._gateway = gateway
@@ -80,18 +109,26 @@ class Listener:
         self._server = server
         self._connections = connections
         self._control = control
+        self.desk = desk
         self.url = url
 
     @classmethod
     async def start(
-        cls, gateway: Gateway, host: str, port: int, control: Control | None = None
+        cls,
+        gateway: Gateway,
+        host: str,
+        port: int,
+        control: Control | None = None,
+        desk: TaskDesk | None = None,
     ) -> "Listener":
-        """Listen. Port 0 takes a free one. `control` is run by the caller. Raises PortInUse, OSError."""
+        """Listen. Port 0 takes a free one. `control` and `desk` are run by the caller. Raises PortInUse,
+        OSError."""
         control = control or Control(gateway)
+        desk = desk or TaskDesk(gateway)
         limits = gateway.config.limits
         # A client that leaves must end its handler at once, or the engine goes on for nobody.
         runner = web.AppRunner(
-            make_app(gateway, control),
+            make_app(gateway, control, desk),
             handler_cancellation=True,
             access_log=None,
             shutdown_timeout=FLUSH_S,  # `drain` has waited already
@@ -133,7 +170,7 @@ class Listener:
         bound_host, bound_port = server.sockets[0].getsockname()[:2]
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         url = f"http://{shown}:{bound_port}"
-        return cls(gateway, runner, server, connections, control, url)
+        return cls(gateway, runner, server, connections, control, desk, url)
 
     async def drain(self) -> None:
         """Take nothing new, let what runs end, for as long as the configuration allows.
@@ -143,19 +180,25 @@ class Listener:
         """
         self._gateway.draining = True
         self._control.decisions.close()
+        self.desk.hand_back()
         limit_s = float(self._gateway.config.drain_timeout)
         serving = self._connections.serving
-        logs.event(logging.INFO, "draining", running=len(serving), limit_s=limit_s)
+        running = len(self.desk.registry.tasks)
+        logs.event(logging.INFO, "draining", running=len(serving), tasks=running, limit_s=limit_s)
         try:
             async with asyncio.timeout(limit_s):
+                await self.desk.idle.wait()
                 await self._connections.quiet.wait()
         except TimeoutError:
-            logs.event(logging.WARNING, "drain_timeout", cut=len(serving))
-            cut = tuple(serving)
+            cut = tuple(serving - self.desk.streams)
+            logs.event(
+                logging.WARNING, "drain_timeout", cut=len(cut), tasks=len(self.desk.registry.tasks)
+            )
+            self.desk.cut()  # whoever reads a task is told by its last event, and needs no cutting
             for task in cut:
                 task.cancel()  # while its connection is open, so that its client is told why
-            if cut:
-                await asyncio.wait(cut, timeout=FLUSH_S)
+            if serving:
+                await asyncio.wait(tuple(serving), timeout=FLUSH_S)
 
     async def close(self) -> None:
         self._server.close()
@@ -171,6 +214,7 @@ async def _until(
             group.create_task(_supervised("health", gateway.health.watch)),
             group.create_task(_supervised("control", control.run)),
             group.create_task(_supervised("honour", gateway.honour_watch.run)),
+            group.create_task(_supervised("self_test", gateway.self_tests.run)),
             group.create_task(_supervised("policy_watch", lambda: policy_watch.watch(gateway))),
             group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
         ]

@@ -9,9 +9,12 @@ import msgspec
 
 from adapters.fakellmd.settings import LlmdSettings
 from contracts.catalog import Catalog
-from contracts.config import Config, Engine
+from contracts.config import BudgetEntry, Config, Engine, Unsupported
 from contracts.inference import Timeouts
+from gateway.addresses import LOOPBACK, Network
+from gateway.records.database_url import DatabaseUrl
 from gateway.secrets import Redactor, SecretValue
+from policies.breaker import BreakerSettings
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +24,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     token: SecretValue
     intent: str | None
     weight: float
+    budget: tuple[BudgetEntry, ...] | None = None
+    """None: that of `auth.default_budget`."""
 
 
 class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,15 +33,23 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     max_inflight: int | None
     max_waiting: int
+    max_tasks: int
     queue_timeout_s: float
     timeouts: Timeouts
     retries: int
+    retry_budget: float = 0.2
+    """The share of a pool's requests that may be repeated."""
+    breaker: BreakerSettings = BreakerSettings()
     probe_interval_s: float
     api_key: SecretValue | None = None
     priority_scheduling: bool = False
     """Its dialect may send the body's `priority`."""
     inference_ttl: bool = False
     """Its dialect may send how long a request may wait at the backend."""
+    self_test: bool = False
+    """Its endpoints are asked for a few tokens once they are ready."""
+    unsupported: Unsupported = "refuse"
+    """What its dialect does with a parameter that the backend cannot do."""
 
 
 class PoolSpec(PoolOptions, frozen=True, kw_only=True):
@@ -58,6 +71,16 @@ class PoolSpec(PoolOptions, frozen=True, kw_only=True):
     of engine llmd or vllm without endpoints all models are here, and it is served from here."""
 
 
+class RecordsSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Where records go, and for how long."""
+
+    database: DatabaseUrl
+    bodies: bool
+    keep_s: float
+    max_bytes: int
+    spill: Path
+
+
 class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration that holds together. Safe to show: every secret in it reads `***`."""
 
@@ -74,10 +97,25 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     decisions_file: Path | None
     token: SecretValue | None
     callers: tuple[Caller, ...]
+    proxies: tuple[Network, ...] = LOOPBACK
+    """Where trusted proxies connect from, if any is trusted."""
     pools: tuple[PoolSpec, ...]
     catalog: Catalog
+    records: RecordsSpec | None = None
 
     def redactor(self) -> Redactor:
         """A redactor that knows every secret of this configuration."""
-        held = (self.token, *(c.token for c in self.callers), *(p.api_key for p in self.pools))
+        records = self.records.database.password if self.records else None
+        held = (
+            self.token,
+            *(c.token for c in self.callers),
+            *(p.api_key for p in self.pools),
+            records,
+        )
         return Redactor(secret for secret in held if secret is not None)
+
+
+def without_self_test(loaded: LoadedConfig) -> LoadedConfig:
+    """The same, and no pool's endpoints are asked for tokens of the gateway's own."""
+    pools = tuple(msgspec.structs.replace(pool, self_test=False) for pool in loaded.pools)
+    return msgspec.structs.replace(loaded, pools=pools)

@@ -133,9 +133,11 @@ def makers(tmp_path: Path) -> Iterator[_Makers]:
 
 
 @pytest.fixture
-def make_gateway(makers: _Makers) -> Callable[[str], Gateway]:
-    """`make_gateway(config)` starts one for this test only."""
-    return lambda config: makers.started(lambda f, name: Gateway(f, config, name=name), "gateway")
+def make_gateway(makers: _Makers) -> Callable[..., Gateway]:
+    """`make_gateway(config)` starts one for this test only; `self_test=True`: one that tests its pools."""
+    return lambda config, *, self_test=False: makers.started(
+        lambda f, name: Gateway(f, config, name=name, self_test=self_test), "gateway"
+    )
 
 
 @pytest.fixture

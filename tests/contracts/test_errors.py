@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from contracts.errors import (
     REPEATABLE,
     RETRY_AFTER_MAX_S,
+    BudgetExceeded,
     ClientFault,
     FaultClass,
     GatewayError,
@@ -106,6 +107,16 @@ def test_no_client_is_told_to_wait_longer_than_its_sdk_would(retry_after_s: floa
     assert 0 <= shown_ms <= RETRY_AFTER_MAX_S * 1000
     if math.isfinite(retry_after_s) and retry_after_s <= RETRY_AFTER_MAX_S:
         assert shown_ms == pytest.approx(retry_after_s * 1000, abs=0.5)
+
+
+@pytest.mark.req("ADM-6")
+def test_who_is_told_not_to_repeat_by_itself_hears_how_long_it_really_is() -> None:
+    error = BudgetExceeded("used up", retry_after_s=40_000.0)
+    assert error.told_retry_after_s == RETRY_AFTER_MAX_S
+    error.retriable = False
+    assert error.told_retry_after_s == 40_000.0
+    shown = error.envelope().error
+    assert (shown.retriable, shown.retry_after_ms) == (False, 40_000_000)
 
 
 @pytest.mark.parametrize("fault", get_args(FaultClass))

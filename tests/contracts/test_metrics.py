@@ -24,9 +24,13 @@ LABELS = {
     "verdict",
     "version",
     "standing",
+    "state",
     "objective",
     "rung",
     "kind",
+    "key",
+    "budget",
+    "reason",
 }
 """Every label is a closed set or the operator's own names. What clients write must not be one."""
 UNITS = {"counter": ("_total",), "histogram": ("_seconds",), "gauge": ()}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.quantities import Duration, Money, Quantity, Share, Size
+from contracts.quantities import Duration, Money, Period, Quantity, Share, Size
 
-KINDS = (Duration, Share, Money, Size)
+KINDS = (Duration, Period, Share, Money, Size)
 
 
 @pytest.mark.req("SEC-4")
@@ -21,6 +21,9 @@ KINDS = (Duration, Share, Money, Size)
         (Duration, "1h", 3600),
         (Duration, "2d", 172_800),
         (Duration, "7us", 7e-6),
+        (Period, "1m", 60),
+        (Period, "day", 86_400),
+        (Period, " Day ", 86_400),
         (Duration, 0, 0),
         (Duration, "0", 0),
         (Share, "1%", 0.01),
@@ -45,6 +48,10 @@ def test_a_spelling_has_one_value(kind: type[Quantity], raw: object, value: floa
 @pytest.mark.parametrize(
     ("kind", "raw"),
     [
+        (Duration, "day"),
+        (Period, "2 day"),
+        (Period, "week"),
+        (Period, 60),
         (Duration, 5),
         (Duration, "5"),
         (Duration, "5 parsecs"),
@@ -69,6 +76,13 @@ def test_a_spelling_has_one_value(kind: type[Quantity], raw: object, value: floa
 def test_a_wrong_spelling_is_refused_with_the_right_ones(kind: type[Quantity], raw: object) -> None:
     with pytest.raises(ValueError, match=f"expected {kind.spelling[:12]}"):
         kind.parse(raw)
+
+
+@pytest.mark.req("ADM-6")
+@pytest.mark.parametrize(("raw", "calendar"), [("day", True), ("1d", False), ("24h", False)])
+def test_a_calendar_day_is_not_any_24_hours(raw: str, calendar: bool) -> None:
+    assert Period.parse(raw) == 86_400
+    assert Period.parse(raw).calendar_day is calendar
 
 
 @given(

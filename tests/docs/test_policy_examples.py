@@ -1,4 +1,4 @@
-"""The examples of docs/policies.md, docs/control.md, docs/configuration.md and the README: every policy and
+"""The examples of docs/policies.md, docs/control.md, docs/security.md and the README: every policy and
 configuration in them is taken as the program would take it."""
 
 import re
@@ -14,7 +14,14 @@ from contracts.yaml_document import read
 from policies.compiler import compile_policies
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/policies.md", "docs/control.md", "docs/design.md", "docs/llmd.md")
+PAGES = (
+    "README.md",
+    "docs/policies.md",
+    "docs/control.md",
+    "docs/design.md",
+    "docs/llmd.md",
+    "docs/security.md",
+)
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOMEWHERE = Catalog(discovering=True, open_keys=True, open_pools=True)
 """Models, keys and pools of examples are anybody's."""

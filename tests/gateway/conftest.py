@@ -33,6 +33,7 @@ def make_pool() -> MakePool:
         slots: int | None = None,
         max_inflight: int | None = None,
         max_waiting: int = 10,
+        max_tasks: int = 10,
         queue_timeout_s: float = 5.0,
         timeouts: Timeouts | None = None,
         retries: int = 1,
@@ -45,6 +46,7 @@ def make_pool() -> MakePool:
             options=PoolOptions(
                 max_inflight=max_inflight,
                 max_waiting=max_waiting,
+                max_tasks=max_tasks,
                 queue_timeout_s=queue_timeout_s,
                 timeouts=timeouts or Timeouts(),
                 retries=retries,

@@ -11,6 +11,7 @@ import pytest
 from adapters.fakellmd.settings import LlmdSettings
 from gateway import cli
 from gateway.cli import FAILED, OK, REFUSED, main
+from gateway.settings import LoadedConfig
 from gateway.simulation import report
 from gateway.simulation.plots import NoMatplotlib
 from tests.fakes.edge import chat_body
@@ -20,7 +21,8 @@ from tests.fakes.simulated import files
 @pytest.fixture(autouse=True)
 def _no_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cli.CONFIG_VARIABLE, raising=False)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def config(folder: Path, text: str) -> str:
@@ -189,6 +191,15 @@ def test_check_warns_of_fallbacks_below_every_floor(
     assert told.startswith(f"warning: {file}:2:17: routes.m[1]: 'b' is unrated: ")
 
 
+def test_the_targets_of_a_route_that_says_more_are_named_where_they_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = config(tmp_path, FORGOTTEN.replace("m: [m, b]", "m: {targets: [m, b], resume: replay}"))
+    assert main(["check", "-c", file]) == OK
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"warning: {file}:2:27: routes.m.targets[1]: 'b' is unrated: ")
+
+
 def test_explain_names_the_fallbacks_that_the_floor_keeps_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +256,28 @@ def test_explain_shows_the_decision_and_the_body(
     assert "batch without a length of its own stays short" in told
     assert "2048" in told
     assert "sim-large" in told
+
+
+def test_explain_shows_what_would_become_of_a_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", body_file(tmp_path), "--task"]) == OK
+    assert "> background   it came as a task" in capsys.readouterr().out
+
+
+@pytest.mark.req("ENG-3")
+@pytest.mark.parametrize(("flags", "tested"), [((), True), (("--no-self-test",), False)])
+def test_serve_can_be_told_to_ask_no_backend_for_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], *, tested: bool
+) -> None:
+    served: list[LoadedConfig] = []
+
+    async def serve(loaded: LoadedConfig, say: object) -> None:
+        served.append(loaded)
+
+    monkeypatch.setattr("gateway.serve.serve", serve)
+    assert main(["serve", "--config", config(tmp_path, ""), *flags]) == OK
+    assert [pool.self_test for pool in served[0].pools] == [tested]
 
 
 def test_explain_as_json_from_standard_input(

@@ -1,6 +1,8 @@
 """Loading a configuration: what the gateway is built from, or everything that is wrong with it."""
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.fakellmd.settings import LlmdSettings
+from contracts.catalog import RouteOptions
 from contracts.problems import ProblemsFound
 from gateway.addresses import endpoint_fault, is_loopback, normal_endpoint
 from gateway.configuration import load
 from gateway.policy_files import SHIPPED
 from gateway.settings import LoadedConfig
+from policies.breaker import BreakerSettings
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "setpoint.example.yaml"
 ONE_POOL = "pools: [{id: a, engine: llamacpp, endpoint: 'http://127.0.0.1:1'}]\n"
+POOL = "pools: [{id: a, engine: llamacpp, endpoint: 'http://127.0.0.1:1', %s}]\n"
 
 
 def load_text(tmp_path: Path, text: str, **env: str) -> LoadedConfig:
@@ -69,6 +74,28 @@ def test_a_provider_key_in_the_environment_is_a_pool(env: dict[str, str], endpoi
     assert pool.api_key.reveal() == "sk-1"
     assert pool.discovers
     assert loaded.catalog.discovering
+
+
+def test_each_provider_has_a_key_of_its_own_name() -> None:
+    keys = {"OPENAI_API_KEY": "k1", "ANTHROPIC_API_KEY": "k2", "GEMINI_API_KEY": "k3"}
+    other = {
+        "ANTHROPIC_BASE_URL": "http://a.example/",
+        "GOOGLE_GEMINI_BASE_URL": "http://g.example",
+    }
+    for env, endpoints in (
+        ({}, ["https://api.anthropic.com", "https://generativelanguage.googleapis.com"]),
+        (other, ["http://a.example", "http://g.example"]),
+    ):
+        pools = load(None, env={**keys, **env}).pools
+        assert [(pool.id, pool.engine) for pool in pools[1:]] == [
+            ("openai", "openai"),
+            ("anthropic", "anthropic"),
+            ("gemini", "gemini"),
+        ]
+        assert [pool.endpoints[0] for pool in pools[2:]] == endpoints
+        assert [pool.api_key.reveal() for pool in pools[1:] if pool.api_key] == ["k1", "k2", "k3"]
+    alone = load(None, env={"GEMINI_API_KEY": "k3"}).pools
+    assert [pool.id for pool in alone] == ["sim", "gemini"]
 
 
 def test_a_provider_key_is_not_used_beside_configured_pools(tmp_path: Path) -> None:
@@ -159,6 +186,73 @@ def test_another_address_needs_a_token(tmp_path: Path, bind: str) -> None:
     assert problems(tmp_path, f"bind_addr: '{bind}'\nauth: {{trust_proxy_auth: true}}\n")
 
 
+@pytest.mark.req("SEC-1", "SEC-2")
+@pytest.mark.parametrize("bind", ["0.0.0.0:80", "[::]:80", "myhost:80"])
+def test_beyond_loopback_the_trusted_proxies_are_named(tmp_path: Path, bind: str) -> None:
+    text = f"bind_addr: '{bind}'\nauth: {{token: abc, trust_proxy_auth: true%s}}\n"
+    (problem,) = problems(tmp_path, text % "")
+    assert problem == (
+        "2:38: auth.trust_proxy_auth: this address can be reached from elsewhere, and nothing says "
+        "which proxies there are trusted (list their addresses in auth.trusted_proxies, or bind to "
+        "127.0.0.1)"
+    )
+    loaded = load_text(tmp_path, text % ", trusted_proxies: [10.0.0.7, 'fd00::/64']")
+    assert [str(proxy) for proxy in loaded.proxies] == ["10.0.0.7/32", "fd00::/64"]
+
+
+@pytest.mark.req("SEC-1", "SEC-2")
+def test_naming_proxies_does_not_replace_a_token(tmp_path: Path) -> None:
+    proxies = "auth: {trust_proxy_auth: true, trusted_proxies: [10.0.0.7]}\n"
+    (problem,) = problems(tmp_path, f"bind_addr: 0.0.0.0:80\n{proxies}")
+    assert "no token protects it" in problem
+
+
+@pytest.mark.req("SEC-2")
+def test_on_loopback_only_a_proxy_on_this_machine_is_trusted(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "auth: {trust_proxy_auth: true}\n")
+    assert [str(proxy) for proxy in loaded.proxies] == ["127.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.req("SEC-2", "SEC-4")
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ("trust_proxy_auth: true, trusted_proxies: []", "trusted_proxies: a proxy is trusted, and"),
+        ("trusted_proxies: [proxy.example.com]", "trusted_proxies[0]: not an address, and not"),
+        (
+            "trusted_proxies: [10.0.0.7, 10.0.0.7/24]",
+            "trusted_proxies[1]: an address within a netw",
+        ),
+        ("trusted_proxies: [0.0.0.0/0]", "trusted_proxies[0]: this is every address"),
+        ("trusted_proxies: ['::/0']", "trusted_proxies[0]: this is every address"),
+        ("trusted_proxies: ['::ffff:0.0.0.0/96']", "trusted_proxies[0]: this is every address"),
+        ("trusted_proxies: 10.0.0.7", "trusted_proxies: "),
+        ("proxy_user_header: 'x-user: y'", "proxy_user_header: "),
+        ("optional: true, trust_proxy_auth: true", "optional: whoever comes through the proxy on"),
+        (
+            "optional: true, trust_proxy_auth: true, trusted_proxies: [10.0.0.7, 127.0.0.2]",
+            "optional: whoever comes through the proxy on",
+        ),
+        (
+            "keys: [{name: operator, token: x1}]",
+            "keys[0].name: this is what the holder of auth.token",
+        ),
+    ],
+)
+def test_an_auth_that_would_let_the_wrong_ones_in_does_not_start(
+    tmp_path: Path, auth: str, said: str
+) -> None:
+    (problem,) = problems(tmp_path, f"auth: {{token: abc, {auth}}}\n")
+    assert f": auth.{said}" in problem
+
+
+@pytest.mark.req("SEC-2")
+def test_who_may_skip_the_token_may_have_a_proxy_elsewhere(tmp_path: Path) -> None:
+    load_text(
+        tmp_path, "auth: {optional: true, trust_proxy_auth: true, trusted_proxies: [10.0.0.7]}\n"
+    )
+
+
 @pytest.mark.req("SEC-1")
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "localhost:1", "[::1]:65535", "127.8.9.1:80"])
 def test_loopback_needs_none(tmp_path: Path, bind: str) -> None:
@@ -220,6 +314,61 @@ def test_tokens_differ_and_are_not_shown(tmp_path: Path) -> None:
         "6:24: auth.keys[2].token: the same token as key 'b'",
         "7:24: auth.keys[3].token: a secret travels in a header: printable ASCII without blanks only",
     ]
+
+
+@pytest.mark.req("ADM-6")
+def test_a_caller_has_its_own_budget_none_or_the_default(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        """
+auth:
+  default_budget: [{requests: 60, per: 1m}]
+  keys:
+    - {name: a, token: x, budget: [{tokens: 1000, per: 1h}, {cost: 2.50 USD, per: day}]}
+    - {name: b, token: y, budget: []}
+    - {name: c, token: z}
+""",
+    )
+    own, empty, default = (caller.budget for caller in loaded.callers)
+    assert own is not None
+    assert [(e.tokens, e.cost, e.per, e.per.calendar_day) for e in own] == [
+        (1000, None, 3600, False),
+        (None, 2.5, 86_400, True),
+    ]
+    assert (empty, default) == ((), None)
+    assert loaded.config.auth.default_budget[0].requests == 60
+
+
+@pytest.mark.req("ADM-6", "SEC-4")
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{per: 1m}", "[1]: exactly one of requests, tokens and cost is needed"),
+        ("{requests: 1, tokens: 1, per: 1m}", "[1]: exactly one of requests, tokens and cost"),
+        ("{requests: 1}", "[1]: the field 'per' is missing"),
+        ("{requests: 1, per: 999ms}", "[1].per: must be from 1s to 31d"),
+        ("{requests: 1, per: 32d}", "[1].per: must be from 1s to 31d"),
+        ("{requests: 1, per: 0}", "[1].per: must be more than zero"),
+        ("{cost: 0, per: day}", "[1].cost: must be more than zero"),
+        ("{requests: 5, per: 60s}", "[1]: a second limit of requests for the same time"),
+    ],
+)
+def test_a_limit_that_says_nothing_clear_is_named_at_its_place(
+    tmp_path: Path, entry: str, said: str
+) -> None:
+    budget = f"[{{requests: 60, per: 1m}}, {entry}]"
+    for auth, path in (
+        (f"default_budget: {budget}", "auth.default_budget"),
+        (f"keys: [{{name: a, token: x, budget: {budget}}}]", "auth.keys[0].budget"),
+    ):
+        (problem,) = problems(tmp_path, f"auth: {{{auth}}}\n")
+        assert f"{path}{said}" in problem
+
+
+@pytest.mark.req("ADM-6")
+def test_24_hours_and_the_calendar_day_are_two_limits(tmp_path: Path) -> None:
+    budget = "[{requests: 5, per: day}, {requests: 5, per: 1d}]"
+    assert load_text(tmp_path, f"auth: {{default_budget: {budget}}}\n")
 
 
 @pytest.mark.req("SEC-4")
@@ -293,6 +442,39 @@ def test_tokens_differ_and_are_not_shown(tmp_path: Path) -> None:
             "3:17: routes.m[1]: 'm' is tried twice",
         ),
         ("routes: {m: []}", "1:13: routes.m: an empty route"),
+        ("routes: {m: {targets: []}}", "1:23: routes.m.targets: an empty route"),
+        (
+            ONE_POOL + "models: [{name: m, pool: a}]\nroutes: {m: {targets: [m, b]}}",
+            "3:27: routes.m.targets[1]: there is no model 'b' (known: m)",
+        ),
+        (
+            "routes: {m: {targets: [assistant], resume: maybe}}",
+            "1:44: routes.m.resume: expected one of continue, off, replay",
+        ),
+        (
+            "routes: {m: {targets: [assistant], hedge: {after: 0}}}",
+            "1:51: routes.m.hedge.after: must be more than zero",
+        ),
+        (
+            "routes: {m: {targets: [assistant], hedge: {after: 1s, budget: 2}}}",
+            "1:63: routes.m.hedge.budget: expected a share such as 1% or 0.01, at most 100%, got 2",
+        ),
+        ("routes: {m: {resume: off}}", "1:13: routes.m: the field 'targets' is missing"),
+        ("routes: {m: assistant}", "1:13: routes.m: expected a list or a mapping, got text"),
+        (
+            POOL % "retry_budget: 1.5",
+            "1:81: pools[0].retry_budget: expected a share such as 1% or 0.01, at most 100%, got 1.5",
+        ),
+        (POOL % "breaker: {failures: 0}", "1:87: pools[0].breaker.failures: must be at least 1"),
+        (POOL % "breaker: {window: 0}", "1:85: pools[0].breaker.window: must be more than zero"),
+        (
+            POOL % "breaker: {cool_down: 1s}",
+            "1:77: pools[0].breaker: unknown field 'cool_down' (did you mean 'cooldown'?)",
+        ),
+        (
+            POOL % "timeouts: {min_tokens_per_s: 0}",
+            "1:96: pools[0].timeouts.min_tokens_per_s: must be more than 0",
+        ),
         ("policies: nowhere/", "1:11: policies: no such file or folder"),
         ('policies: "a\\0b"', "1:11: policies: no such file or folder"),
         ("limits: {body: 0}", "1:16: limits.body: must be more than zero"),
@@ -488,6 +670,25 @@ def test_what_a_backend_can_be_told_is_the_pools_to_say(tmp_path: Path) -> None:
     assert (a.simulated, b.simulated) == ({}, {})
 
 
+@pytest.mark.req("ENG-3")
+def test_an_engine_is_tested_where_that_costs_nothing_or_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    text = """
+pools:
+  - {id: a, engine: llamacpp, endpoint: http://127.0.0.1:1}
+  - {id: b, engine: llamacpp, endpoint: http://127.0.0.1:2, self_test: false}
+  - {id: c, engine: vllm, endpoint: http://127.0.0.1:3}
+  - {id: d, engine: llmd, endpoint: http://127.0.0.1:4}
+  - {id: e, engine: embedded}
+  - {id: f, engine: openai, api_key: key-of-openai}
+  - {id: g, engine: openai, endpoint: http://127.0.0.1:5, self_test: true}
+  - {id: h, engine: anthropic, api_key: key-of-anthropic}
+"""
+    tested = [pool.id for pool in load_text(tmp_path, text).pools if pool.self_test]
+    assert tested == ["a", "c", "d", "e", "g"]
+
+
 @pytest.mark.req("INT-8")
 def test_a_pool_that_is_described_needs_no_endpoint(tmp_path: Path) -> None:
     loaded = load_text(
@@ -581,6 +782,67 @@ def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
         load(tmp_path / "latin.yaml", env={})
 
 
+# -- records
+
+
+def test_a_url_is_short_for_the_mapping_of_records(tmp_path: Path) -> None:
+    short = load_text(tmp_path, "records: sqlite:///var/setpoint.db").records
+    assert short == load_text(tmp_path, "records: {url: 'sqlite:///var/setpoint.db'}").records
+    assert short is not None
+    assert short.database.file == tmp_path / "var" / "setpoint.db"
+    assert short.spill == tmp_path / "setpoint-records.spill.jsonl"
+    assert (short.bodies, short.keep_s, short.max_bytes) == (False, 30 * 86400, 2**30)
+    assert load(None, env={}).records is None
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "records: postgresql://web:${PASSWORD}@db/setpoint",
+        "records: postgresql://web:hunter22@db/setpoint",
+        "records: {url: 'postgresql://web:${PASSWORD}@db/setpoint'}",
+        "records: {url: {file: url}}",
+    ],
+)
+def test_the_password_of_the_records_shows_nowhere(tmp_path: Path, text: str) -> None:
+    (tmp_path / "url").write_text("postgresql://web:hunter22@db/setpoint\n")
+    loaded = load_text(tmp_path, text, PASSWORD="hunter22")
+    assert loaded.records is not None
+    assert loaded.records.database.url.reveal() == "postgresql://web:hunter22@db/setpoint"
+    assert "hunter22" not in repr(loaded)
+    assert loaded.redactor().redact("x hunter22 y") == "x *** y"
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize("text", ["records: {}", "records: {{url: {}}}"])
+def test_a_url_of_no_database_is_a_problem_that_does_not_quote_it(
+    tmp_path: Path, text: str
+) -> None:
+    (found,) = problems(tmp_path, text.format("'mysql://web:hunter22@db/setpoint'"))
+    assert "expected sqlite:///path/to/file.db or postgresql://" in found
+    assert "hunter22" not in found
+
+
+def test_durable_tasks_need_records(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "tasks: {durable: true}")
+    assert "tasks.durable: durable tasks are kept in the records database" in found
+    assert load_text(tmp_path, "tasks: {durable: true}\nrecords: sqlite:///a.db").records
+
+
+def test_reading_a_configuration_with_records_does_not_import_the_database(tmp_path: Path) -> None:
+    (tmp_path / "setpoint.yaml").write_text("records: sqlite:///a.db")
+    script = (
+        "import sys; from pathlib import Path; from gateway.configuration import load\n"
+        f"load(Path({str(tmp_path / 'setpoint.yaml')!r}), env={{}})\n"
+        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'aiosqlite') if m in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert told == "[]\n"
+
+
 @given(url=st.text() | st.builds("http://{}".format, st.text()))
 def test_any_text_is_an_endpoint_or_is_not(url: str) -> None:
     assert isinstance(endpoint_fault(url), str)
@@ -590,3 +852,97 @@ def test_any_text_is_an_endpoint_or_is_not(url: str) -> None:
 @given(host=st.text())
 def test_any_text_is_loopback_or_is_not(host: str) -> None:
     assert is_loopback(host) in (True, False)
+
+
+@pytest.mark.req("RUN-2", "SEC-4")
+@pytest.mark.parametrize("text", ["pools: [{id: a, engine: claude}]", "adapter: {engine: claude}"])
+def test_an_unknown_engine_is_told_which_are_known(tmp_path: Path, text: str) -> None:
+    (said,) = problems(tmp_path, text)
+    assert "engine: there is no engine 'claude' (known: anthropic, embedded, gemini, " in said
+
+
+@pytest.mark.req("RUN-2")
+def test_a_provider_needs_no_endpoint_and_a_pool_says_what_is_dropped(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        "pools: [{id: a, engine: anthropic, unsupported: drop}, {id: b, engine: openai}]\n"
+        "models: [{name: m, pool: a}, {name: n, pool: b}]",
+    )
+    assert [(pool.endpoints, pool.unsupported) for pool in loaded.pools] == [
+        (("https://api.anthropic.com",), "drop"),
+        (("https://api.openai.com",), "refuse"),
+    ]
+
+
+@pytest.mark.req("RUN-5", "RUN-7")
+def test_a_pool_says_how_often_to_repeat_and_when_to_leave_an_endpoint_alone(
+    tmp_path: Path,
+) -> None:
+    said = "retry_budget: 5%, breaker: {failures: 3, window: 1m, cooldown: 2s}, "
+    loaded = load_text(tmp_path, POOL % (said + "timeouts: {min_tokens_per_s: 2.5}"))
+    (pool,) = loaded.pools
+    assert pool.retry_budget == 0.05
+    assert pool.breaker == BreakerSettings(failures=3, window_s=60, cooldown_s=2)
+    assert pool.timeouts.min_tokens_per_s == 2.5
+    (plain,) = load_text(tmp_path, ONE_POOL).pools
+    assert (plain.retry_budget, plain.breaker) == (0.2, BreakerSettings())
+    assert plain.timeouts.min_tokens_per_s is None
+
+
+@pytest.mark.req("RUN-7")
+def test_a_list_is_short_for_the_targets_of_a_route(tmp_path: Path) -> None:
+    loaded = load_text(
+        tmp_path,
+        "routes: {a: [assistant], b: {targets: [assistant, assistant-small], resume: continue, "
+        "hedge: {after: 2s, budget: 5%}}, c: {targets: [assistant]}}",
+    )
+    assert loaded.catalog.routes == {
+        "a": ("assistant",),
+        "b": ("assistant", "assistant-small"),
+        "c": ("assistant",),
+    }
+    assert loaded.catalog.route_options == {
+        "b": RouteOptions(resume="continue", hedge_after_s=2.0, hedge_budget=0.05),
+        "c": RouteOptions(),
+    }
+
+
+@pytest.mark.req("RUN-7")
+@pytest.mark.parametrize(
+    ("engine", "said", "able"),
+    [
+        ("llamacpp", "", True),
+        ("vllm", "", True),
+        ("llmd", "", True),
+        ("openai", "", False),
+        ("anthropic", "", False),
+        ("openai", ", prefill: true", True),
+        ("llamacpp", ", prefill: false", False),
+    ],
+)
+def test_who_continues_a_begun_answer_is_known_by_engine_or_said(
+    tmp_path: Path, engine: str, said: str, able: bool
+) -> None:
+    loaded = load_text(
+        tmp_path,
+        f"pools: [{{id: a, engine: {engine}, endpoint: 'http://127.0.0.1:1'}}]\n"
+        f"models: [{{name: m, pool: a{said}}}]",
+    )
+    assert loaded.catalog.models["m"].prefill is able
+
+
+@pytest.mark.req("RUN-7")
+def test_a_price_of_cached_prompts_may_be_known(tmp_path: Path) -> None:
+    text = ONE_POOL + "models: [{name: m, pool: a, price: {input: 1, output: 2%s}}]"
+    known = load_text(tmp_path, text % ", cached_input: 0.10 USD").catalog.models["m"]
+    assert (known.input_price, known.output_price, known.cached_input_price) == (1.0, 2.0, 0.1)
+    assert load_text(tmp_path, text % "").catalog.models["m"].cached_input_price is None
+
+
+@pytest.mark.req("ADM-1")
+def test_a_task_that_says_nothing_waits_no_longer_than_one_may_that_does(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, "tasks: {ttl: 2h, max_ttl: 1h}")
+    assert told.startswith("1:14: tasks.ttl: a task that says nothing would wait longer")
+    assert "(at most tasks.max_ttl, 3600s)" in told
+    assert load_text(tmp_path, "tasks: {ttl: 1h, max_ttl: 1h}").config.tasks.ttl == 3600.0
+    assert problems(tmp_path, "tasks: {ttl: 0s}") == ["1:14: tasks.ttl: must be more than zero"]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import (
+    BudgetExceeded,
     DeadlineUnreachable,
     GatewayError,
     MissingToken,
@@ -106,6 +107,26 @@ def test_what_the_loop_declines_may_be_repeated_and_says_why(
     assert (error.status, told.code, told.type) == (status, code, kind)
     assert told.policy_label == ("rung shed" if label else code)
     assert (told.retriable, told.source) == (True, "gateway")
+
+
+@pytest.mark.req("ADM-6")
+@pytest.mark.parametrize(
+    ("retry_after_s", "retriable", "wanted"),
+    [
+        (30.0, True, ("30", "30000", None)),
+        (40_000.0, False, ("40000", "40000000", "false")),
+        (None, False, (None, None, "false")),
+        (None, True, ("1", "1000", None)),
+    ],
+)
+def test_a_budget_that_is_used_up_for_long_is_no_sdks_business(
+    retry_after_s: float | None, retriable: bool, wanted: tuple[str | None, ...]
+) -> None:
+    error = BudgetExceeded("used up", retry_after_s=retry_after_s)
+    error.retriable = retriable
+    headers = headers_of(error, "req_1")
+    names = ("Retry-After", "retry-after-ms", "x-should-retry")
+    assert tuple(map(headers.get, names)) == wanted
 
 
 def test_a_401_names_its_scheme() -> None:

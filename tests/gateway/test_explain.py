@@ -52,6 +52,12 @@ def told(policy: PolicySet, snapshot: Snapshot = QUIET, body: bytes | None = Non
     return as_text(explain(policy, CATALOG, facts, snapshot), policy, CATALOG, body=body)
 
 
+def test_a_task_is_called_one(policy: PolicySet) -> None:
+    assert "request      chat, model big, a task, not streamed" in told(policy, task=True)
+    assert "a task has no first-token objective of its own" in told(policy, task=True)
+    assert "a task" not in told(policy)
+
+
 @pytest.mark.req("INT-2", "INT-7")
 def test_every_intent_and_rule_is_told_with_its_reason(policy: PolicySet) -> None:
     text = told(policy, max_tokens=400)

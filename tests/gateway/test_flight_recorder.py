@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from contracts.errors import StreamBroken
 from gateway import executor
 from tests.fakes.edge import Edge, Line, chat_body, eventually, request
 from tests.fakes.fates import Fates
+from tests.fakes.scripted import broken
 from tests.fakes.scripted_engine import (
     Call,
     ScriptedEngine,
@@ -20,6 +22,7 @@ from tests.fakes.scripted_engine import (
     streams,
 )
 from tests.fakes.virtual_gateway import breach
+from tests.faults.stage import Stage, begun, healthy
 
 pytestmark = pytest.mark.req("INT-4")
 MakeEdge = Callable[..., Awaitable[Edge]]
@@ -259,3 +262,26 @@ async def test_an_embedding_is_served_with_its_tokens_and_its_price(
         edge.gateway.loop.signals.intent("interactive").tpot.quantile(flight.last_s, 30, 0.5)
         is None
     )
+
+
+@pytest.mark.looptime
+@pytest.mark.req("RUN-5")
+async def test_a_stream_that_is_gone_on_with_has_one_fate_and_no_first_token_to_be_in_time_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its client has had the first token, in time; the second attempt comes long after that was due."""
+    stage = Stage("shipped", stream=True, main="max_inflight: 1")
+    fates = Fates(stage.gateway, monkeypatch)
+    gone = StreamBroken("gone", fault="stream_broken")
+    stage.main.plays([*begun(5), broken(3.0, gone)], healthy())
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(stage.ask(x_slo_ttft_ms="1000"))
+        await asyncio.sleep(1)
+        group.create_task(
+            stage.ask()
+        )  # it gets the place first, and the second attempt has to wait
+    asking.result().is_whole(by="main")
+    assert [a.target.model for a in asking.result().progress.attempts] == ["main", "main"]
+    assert fates.told == ["served", "served"]
+    assert fates.all_over
+    await stage.aclose()

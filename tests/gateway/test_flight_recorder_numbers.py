@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from adapters.dialect import EndpointState
-from contracts.errors import StreamBroken
+from contracts.errors import ConnectFailed, StreamBroken
 from gateway import executor
 from tests.fakes.fates import Fates
 from tests.fakes.scripted import (
@@ -360,3 +360,108 @@ async def test_how_long_a_first_token_takes_is_said_once_it_was_measured(scene: 
     told = [dict(wire.headers)["x-llm-d-inference-ttl"] for wire in transport.requests]
     assert told[0] == "60000ms"
     assert int(told[-1].removesuffix("ms")) == pytest.approx(59_500, abs=25)
+
+
+# -- tasks --------------------------------------------------------------------------------
+
+BUSY = "max_inflight: 1, queue: {timeout: 5s}, retries: 1"
+
+
+@pytest.mark.req("ADM-1", "ADM-2")
+async def test_a_task_waits_until_its_ttl_is_over_and_a_chat_as_long_as_the_queue_says(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TWO_ENDPOINTS.replace("retries: 1", BUSY)
+    virtual = await scene(ScriptedTransport(answer()), config=config)
+    fates = Fates(virtual.gateway, monkeypatch)
+    pool = virtual.gateway.pools["main"]
+    held = await pool.enter(9).slot
+    began_s = virtual.now()
+    async with asyncio.TaskGroup() as group:
+        chat = group.create_task(virtual.ask("interactive"))
+        task = group.create_task(virtual.ask(facts={"task": True, "wait_s": 30.0}))
+        patient = group.create_task(virtual.ask(facts={"task": True, "wait_s": 3600.0}))
+        await asyncio.sleep(1)
+        assert (pool.signals().queued, pool.signals().queued_tasks) == (1, 2)
+        late = await chat
+        assert late.error is not None
+        assert (late.error.code, virtual.now() - began_s) == ("queue_timeout", pytest.approx(5))
+        expired = await task
+        assert expired.error is not None
+        assert (expired.error.code, expired.error.status) == ("ttl_expired", 503)
+        assert virtual.now() - began_s == pytest.approx(30)
+        assert waits_judged(virtual) == [1, 1], "the chat's"
+        await virtual.tick(105)
+        assert waits_judged(virtual) == [0, 0], "and none of one that waits past what is promised"
+        held.release()
+    assert patient.result().error is None
+    assert fates.told == ["refused", "refused", "served"]
+    assert waits_judged(virtual) == [0, 0]
+
+
+def waits_judged(virtual: VirtualGateway) -> list[int]:
+    """How many requests count for the first token and for the whole answer now."""
+    measured = virtual.gateway.loop.statuses(virtual.now())[0].objectives
+    return [one.samples for one in measured if one.objective.startswith(("ttft", "e2e"))]
+
+
+@pytest.mark.req("ADM-2")
+async def test_a_task_that_has_started_in_time_is_tried_again_after_its_ttl(scene: Scene) -> None:
+    lost = ConnectFailed("cannot connect", fault="unavailable")
+    broken_late = ScriptedTransport([broken(2.0, lost)])
+    virtual = await scene(broken_late, ScriptedTransport(answer()))
+    told = await virtual.ask(facts={"task": True, "wait_s": 1.0})
+    assert told.error is None
+    assert len(told.progress.attempts) == 2
+
+
+@pytest.mark.req("ADM-2")
+async def test_a_task_that_has_started_waits_for_its_next_attempt_as_any_request(
+    scene: Scene,
+) -> None:
+    lost = ConnectFailed("cannot connect", fault="unavailable")
+    transport = ScriptedTransport([broken(2.0, lost)])
+    config = TWO_ENDPOINTS.replace("retries: 1", BUSY)
+    virtual = await scene(transport, ScriptedTransport(answer()), config=config)
+    pool = virtual.gateway.pools["main"]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(virtual.ask(facts={"task": True, "wait_s": 1.0}))
+        await asyncio.sleep(1)
+        held = await pool.enter(9).slot
+        await asyncio.sleep(3)
+        assert pool.signals().queued_tasks == 1
+        held.release()
+    assert task.result().error is None
+
+
+@pytest.mark.req("ADM-2")
+async def test_a_task_whose_time_to_start_has_passed_asks_for_no_place(scene: Scene) -> None:
+    transport = ScriptedTransport(answer())
+    virtual = await scene(transport)
+    told = await virtual.ask(facts={"task": True, "wait_s": 0.0})
+    assert told.error is not None
+    assert told.error.code == "ttl_expired"
+    assert not transport.requests
+
+
+@pytest.mark.req("INT-8", "ADM-1")
+@pytest.mark.parametrize(
+    ("late", "headers", "code"),
+    [
+        ("refuse", {}, "ttl_expired"),
+        ("refuse", {"x-slo-ttft-ms": "2000"}, "deadline_unreachable"),
+        ("serve", {"x-slo-ttft-ms": "2000"}, "ttl_expired"),
+    ],
+)
+async def test_a_task_is_late_only_for_a_first_token_that_it_asked_for(
+    scene: Scene, late: str, headers: dict[str, str], code: str
+) -> None:
+    policies = POLICIES.replace("ttft_p95: 60s", "ttft_p95: 1s").replace(
+        "priority: 10", f"priority: 10\n    late: {late}"
+    )
+    config = TWO_ENDPOINTS.replace("retries: 1", BUSY)
+    virtual = await scene(ScriptedTransport(answer()), policies=policies, config=config)
+    await virtual.gateway.pools["main"].enter(9).slot
+    told = await virtual.ask(headers=headers, facts={"task": True, "wait_s": 600.0})
+    assert told.error is not None
+    assert told.error.code == code

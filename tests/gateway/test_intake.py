@@ -67,6 +67,40 @@ def test_a_wrong_field_is_named_by_its_path(tail: bytes, param: str, words: str)
     assert words in caught.value.message
 
 
+@pytest.mark.req("OPS-3")
+@pytest.mark.parametrize(
+    ("spelled", "number"), [(b"1000.0", 1000), (b"1e3", 1000), (b"1.28E2", 128)]
+)
+def test_a_whole_number_is_one_however_it_is_spelled(spelled: bytes, number: int) -> None:
+    """As JSON Schema has it, and as engines take it; the engine gets it as one."""
+    infer = read(
+        b'{"model":"m",%b,"max_tokens":%b,"seed":-%b,"x":1e3}' % (MESSAGES, spelled, spelled)
+    )
+    assert infer.facts.max_tokens == number
+    assert bytes(infer.members["max_tokens"]) == b"%d" % number
+    assert bytes(infer.members["seed"]) == b"-%d" % number
+    assert bytes(infer.members["x"]) == b"1e3"
+    embed = read(b'{"model":"m","input":"a","dimensions":%b}' % spelled, "embedding")
+    assert bytes(embed.members["dimensions"]) == b"%d" % number
+
+
+@pytest.mark.parametrize(
+    ("tail", "param", "words"),
+    [
+        (b'"n":129.0', "n", "<= 128"),
+        (b'"n":1.0,"max_tokens":1.5', "max_tokens", "got `float`"),
+        (b'"seed":1e300', "seed", "got `float`"),
+        (b'"n":1.0,"user":5', "user", "got `int`"),
+    ],
+)
+def test_what_is_not_whole_or_not_in_bounds_stays_wrong(
+    tail: bytes, param: str, words: str
+) -> None:
+    with pytest.raises(InvalidField, match=words) as caught:
+        read(b'{"model":"m",%b,%b}' % (MESSAGES, tail))
+    assert caught.value.param == param
+
+
 @pytest.mark.parametrize(("body", "param"), [(b"{}", "model"), (b'{"model":"m"}', "messages")])
 def test_a_missing_field_is_named(body: bytes, param: str) -> None:
     with pytest.raises(InvalidField) as caught:
@@ -150,3 +184,35 @@ def test_a_requests_limit_is_the_most_that_any_backend_would_read_from_it(
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **limits}
     infer = read_request(msgspec.json.encode(body), "chat", request_id="r", key="", headers={})
     assert infer.facts.max_tokens == most
+
+
+@pytest.mark.req("ADM-7")
+@pytest.mark.parametrize(
+    ("header", "tail", "session"),
+    [
+        (None, b"", ""),
+        ("chat-1", b"", "chat-1"),
+        (" ", b',"prompt_cache_key":"k"', "k"),
+        ("chat-1", b',"prompt_cache_key":"k"', "chat-1"),
+        (None, b',"prompt_cache_key":"k"', "k"),
+        (None, b',"prompt_cache_key":["k"]', ""),  # no text: the backend may have its own opinion
+        (None, b',"prompt_cache_key":null', ""),
+        ("x" * 200, b"", "x" * 128),
+    ],
+)
+def test_a_session_is_what_the_header_names_or_openais_cache_key(
+    header: str | None, tail: bytes, session: str
+) -> None:
+    headers = {} if header is None else {"x-session-id": header}
+    body = b'{"model":"m",%b%b}' % (MESSAGES, tail)
+    infer = read_request(body, "chat", request_id="r", key="web", headers=headers)
+    assert infer.facts.session == session
+    assert (b"prompt_cache_key" in tail) == ("prompt_cache_key" in infer.members)  # travels on
+
+
+@pytest.mark.req("ADM-7")
+def test_an_embedding_is_of_no_session() -> None:
+    body = b'{"model":"m","input":"a","prompt_cache_key":"k"}'
+    headers = {"x-session-id": "chat-1"}
+    infer = read_request(body, "embedding", request_id="r", key="web", headers=headers)
+    assert infer.facts.session == ""

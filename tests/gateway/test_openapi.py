@@ -22,6 +22,7 @@ from gateway.control import Control
 from gateway.edge import make_app
 from gateway.runtime import Gateway
 from gateway.serve import Listener
+from gateway.tasks.desk import TaskDesk
 from gateway.version import VERSION
 from tests.fakes.virtual_gateway import breach
 
@@ -109,7 +110,7 @@ def test_the_description_is_valid_openapi() -> None:
 async def test_the_described_operations_are_the_routes_of_the_application(
     gateway: Gateway,
 ) -> None:
-    app = make_app(gateway, Control(gateway))
+    app = make_app(gateway, Control(gateway), TaskDesk(gateway))
     routes = {
         (resource.canonical, route.method.lower())
         for resource in app.router.resources()
@@ -128,7 +129,10 @@ def leaves(kind: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError
 @pytest.mark.req("OPS-3", "RUN-6")
 def test_every_status_of_the_error_tree_is_described_for_chats() -> None:
     chat = DOCUMENT["paths"]["/v1/chat/completions"]["post"]["responses"]
-    assert {str(kind.status) for kind in leaves(errors.GatewayError)} <= set(chat)
+    task = DOCUMENT["paths"]["/v1/tasks"]["post"]["responses"]
+    for_tasks_only = set(task) - set(chat)
+    assert for_tasks_only == {"202", "422"}
+    assert {str(kind.status) for kind in leaves(errors.GatewayError)} <= {*chat, *for_tasks_only}
 
 
 @pytest.mark.req("OPS-3", "RUN-6")
@@ -140,7 +144,9 @@ def test_every_described_error_is_the_error_envelope() -> None:
         assert schema == {"$ref": "#/components/schemas/ErrorEnvelope"}
     for path, method, operation in operations():
         for status, response in operation["responses"].items():
-            own = status in ("200", "422", "default") or (path in ("/readyz", "/health"))
+            own = status in ("200", "202", "204", "422", "default") or (
+                path in ("/readyz", "/health")
+            )
             assert "$ref" in response or own, (path, method, status)
     assert validator("ErrorEnvelope").is_valid(
         json.loads(errors.QueueFull("full", retry_after_s=2).encode("req_1"))
@@ -176,6 +182,13 @@ def test_requests_may_carry_members_that_are_not_described(name: str, body: Any)
         ("GET", "/v1/intents", "/v1/intents", "IntentList"),
         ("GET", "/v1/decisions", "/v1/decisions", "DecisionList"),
         ("GET", "/v1/decisions?limit=x", "/v1/decisions", "ErrorEnvelope"),
+        ("GET", "/v1/pools", "/v1/pools", "PoolList"),
+        ("GET", "/v1/pools/sim/health", "/v1/pools/{id}/health", "PoolHealth"),
+        ("GET", "/v1/pools/no/health", "/v1/pools/{id}/health", "ErrorEnvelope"),
+        ("POST", "/v1/pools/sim/drain", "/v1/pools/{id}/drain", "PoolDrain"),
+        ("POST", "/v1/pools/sim/drain?wait=x", "/v1/pools/{id}/drain", "ErrorEnvelope"),
+        ("POST", "/v1/pools/sim/reload", "/v1/pools/{id}/reload", "PoolHealth"),
+        ("GET", "/v1/capabilities", "/v1/capabilities", "Capabilities"),
         ("GET", "/livez", "/livez", "Liveness"),
         ("GET", "/readyz", "/readyz", "Readiness"),
         ("GET", "/health", "/health", "Readiness"),

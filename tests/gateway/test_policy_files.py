@@ -7,6 +7,7 @@ import pytest
 from contracts.catalog import Catalog, ModelCard
 from contracts.problems import ProblemsFound
 from gateway.policy_files import MAX_FILE_BYTES, MAX_FILES, SHIPPED, load_policies, policy_paths
+from policies.objectives import objectives_of
 
 BUILT_IN = Catalog(
     models={
@@ -36,7 +37,17 @@ def refusal(path: Path, catalog: Catalog = BUILT_IN) -> str:
 def test_the_shipped_policies_load_with_any_catalogue(catalog: Catalog) -> None:
     policy = load_policies(SHIPPED, catalog)
     assert policy.default == "interactive"
-    assert policy.intents.keys() == {"interactive", "batch"}
+    assert policy.for_tasks == "background"
+    assert policy.intents.keys() == {"interactive", "batch", "background"}
+
+
+@pytest.mark.req("ADM-1")
+def test_a_night_of_tasks_breaks_no_promise_of_the_shipped_policies() -> None:
+    policy = load_policies(SHIPPED, BUILT_IN)
+    night = policy.intents["background"]
+    assert {objective.signal for objective in objectives_of(night)} == {"error_rate"}
+    assert (night.late, night.ladder) == ("serve", [])
+    assert 0 <= night.priority < policy.intents["interactive"].priority
 
 
 def test_a_copy_of_the_shipped_policies_is_held_to_the_catalogue(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from contracts.errors import UpstreamFault
-from contracts.events import Delta
+from contracts.events import Delta, End, Finish
 from gateway.answers import Identity
-from gateway.replies import FoldReply
+from gateway.replies import FoldReply, StreamReply
 from tests.fakes.edge import Edge, chat_body, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
 
@@ -119,3 +119,41 @@ def test_a_fold_that_passed_its_limit_has_no_body() -> None:
     reply.events([Delta(content="more")])
     with pytest.raises(UpstreamFault):
         reply.body()
+
+
+@pytest.mark.req("ADM-3")
+async def test_after_a_cut_no_other_attempt_writes_either(
+    make_edge: MakeEdge, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two that run beside each other may have content in the same moment."""
+    cut = StreamReply.cut
+
+    def cut_and_late(reply: StreamReply) -> None:
+        cut(reply)
+        reply.events([Delta(content="late")])
+
+    async def begins(call: Call) -> None:
+        await call.head()
+        await call.piece("early")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(StreamReply, "cut", cut_and_late)
+    engine.plays(begins)
+    edge = await make_edge()
+    async with await edge.connect() as line:
+        body = chat_body(stream=True)
+        line.send(request("POST", "/v1/chat/completions", body, x_request_id="mine"))
+        await line.until(b"early")
+        await edge.ask("POST", "/v1/tasks/mine/cancel", b"")
+        rest = await line.until(b"0\r\n\r\n")
+    assert b"late" not in rest
+    assert b'"code":"cancelled"' in rest
+
+
+def test_a_fold_is_over_when_it_is_whole() -> None:
+    identity = Identity(operation="chat", id="1", created_s=0, model="m")
+    reply = FoldReply(identity, max_bytes=100)
+    reply.events([Delta(content="a")])
+    assert not reply.over
+    reply.events([Finish(reason="stop"), End()])
+    assert reply.over

@@ -7,6 +7,8 @@ import pytest
 
 from gateway import runtime
 from tests.fakes.edge import RULES, Edge, chat_body, eventually, request
+from tests.fakes.scripted import DONE, USAGE, chunk
+from tests.fakes.scripted_engine import Call, Script, ScriptedEngine, refuses
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 KEY = "sk-upstream-0123456789"
@@ -98,3 +100,56 @@ async def test_a_bug_before_anything_was_decided_is_counted(
     monkeypatch.setattr(runtime, "decide", broken)
     assert (await edge.chat()).status == 500
     assert await edge.counted("setpoint_requests_total", status="500") == 1
+
+
+PRICED = """
+pools:
+  - {{id: main, engine: openai, endpoint: '{url}', retries: 0}}
+models:
+  - {{name: served, pool: main, upstream: real, price: {{input: 1, output: 2{cached}}}}}
+  - {{name: unpriced, pool: main, upstream: real}}
+"""
+
+
+def counted(usage: bytes) -> Script:
+    async def play(call: Call) -> None:
+        await call.head()
+        await call.piece("Hi")
+        await call.send(chunk({}, finish="stop") + usage + DONE)
+
+    return play
+
+
+@pytest.mark.req("RUN-7")
+async def test_what_an_answer_cost_is_told_where_it_is_known(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    cached = USAGE.replace(b'"total_tokens":5', b'"prompt_tokens_details":{"cached_tokens":2}')
+    for price, usage, usd in (
+        ("", USAGE, "0.000007"),
+        (", cached_input: 0.5", USAGE, "0.000007"),
+        (", cached_input: 0.5", cached, "0.000006"),
+        ("", b"", None),  # an estimate is no count
+    ):
+        edge = await make_edge(PRICED.format(url=engine.url, cached=price), embedded=True)
+        engine.plays(counted(usage))
+        whole = await edge.chat()
+        assert whole.headers.get("x-setpoint-cost-usd") == usd
+        streamed = await edge.chat(stream=True, stream_options={"include_usage": True})
+        assert "x-setpoint-cost-usd" not in streamed.headers, "nobody knows it yet"
+        (told,) = [e["usage"] for e in streamed.events[:-1] if e.get("usage")]
+        assert told.get("cost") == (None if usd is None else float(usd))
+        assert "cost" not in whole.json["usage"]
+        unknown = await edge.chat(model="unpriced")
+        assert "x-setpoint-cost-usd" not in unknown.headers, "and never zero"
+
+
+@pytest.mark.req("RUN-7")
+async def test_an_error_costs_nothing_and_says_nothing_of_it(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    edge = await make_edge(PRICED.format(url=engine.url, cached=""), embedded=True)
+    engine.plays(refuses(503, b"{}"))
+    answer = await edge.chat()
+    assert answer.status == 503
+    assert "x-setpoint-cost-usd" not in answer.headers

@@ -12,9 +12,13 @@ from adapters.dialect import EndpointState
 from contracts.catalog import Catalog
 from contracts.decision import Decision, Shaping
 from contracts.errors import NoReadyBackend
-from contracts.inference import Constraints
+from contracts.inference import Constraints, RequestFacts
 from contracts.problems import ProblemsFound
+from contracts.snapshot import Snapshot
+from gateway.configuration import load
+from gateway.policy_files import SHIPPED, load_policies
 from gateway.runtime import plan
+from policies.decide import decide
 from policies.held import CALM
 from tests.fakes.edge import Edge, eventually
 from tests.fakes.scripted_engine import ScriptedEngine
@@ -312,3 +316,43 @@ async def test_each_of_its_models_has_engines_of_its_own(make_edge: MakeEdge) ->
     lanes = dict(edge.gateway.loop.steering.lanes())
     assert ("sim", "Small-8B") in lanes
     assert ("sim", "Big-70B") not in lanes
+
+
+# -- from what was decided to a plan -----------------------------------------------------------
+
+ROUTED = """
+pools:
+  - {id: a, engine: llamacpp, endpoint: 'http://127.0.0.1:1'}
+  - {id: b, engine: openai, endpoint: 'http://127.0.0.1:2'}
+models:
+  - {name: big, pool: a, quality: 0.9, context: 8192}
+  - {name: other, pool: b, quality: 0.9}
+routes:
+  assistant: {targets: [big, other], resume: continue, hedge: {after: 2s, budget: 5%}}
+  plain: [big, other]
+"""
+
+
+@pytest.mark.req("RUN-7")
+@pytest.mark.parametrize("rung_s", [None, 0.5])
+def test_a_plan_has_what_its_route_says_and_the_rungs_hedge_goes_first(
+    tmp_path: Path, rung_s: float | None
+) -> None:
+    file = tmp_path / "setpoint.yaml"
+    file.write_text(ROUTED)
+    catalog = load(file, env={}).catalog
+    policy = load_policies(SHIPPED, catalog, {})
+    facts = RequestFacts(operation="chat", model="assistant")
+    decision = decide(policy, catalog, facts, Snapshot())
+    decision = msgspec.structs.replace(decision, hedge_after_s=rung_s)
+    found = plan(decision, catalog)
+    assert [(t.model, t.context, t.prefill) for t in found.targets] == [
+        ("big", 8192, True),
+        ("other", None, False),
+    ]
+    assert (found.route, found.resume, found.hedge_budget) == ("assistant", "continue", 0.05)
+    assert found.hedge_after_s == (2.0 if rung_s is None else rung_s)
+    facts = msgspec.structs.replace(facts, model="plain")
+    plain = plan(decide(policy, catalog, facts, Snapshot()), catalog)
+    assert (plain.route, plain.resume, plain.hedge_after_s) == ("", "off", None)
+    assert [t.model for t in plain.targets] == ["big", "other"]

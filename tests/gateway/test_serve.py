@@ -33,7 +33,7 @@ class Process:
 
     def __init__(self, folder: Path, config: str) -> None:
         (folder / "setpoint.yaml").write_text(config)
-        env = {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"}
+        env = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
         self.started_s = time.monotonic()
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "gateway.cli", "serve", "-c", str(folder / "setpoint.yaml")],

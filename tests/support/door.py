@@ -10,8 +10,16 @@ from policies.prefill import MIN_SAMPLES
 class Door:
     """A queue, and short words for what happens at it."""
 
-    def __init__(self, limit: int = 1, max_waiting: int = 10, timeout_s: float = 1000.0) -> None:
-        self.settings = AdmissionSettings(limit=limit, max_waiting=max_waiting, timeout_s=timeout_s)
+    def __init__(
+        self,
+        limit: int = 1,
+        max_waiting: int = 10,
+        timeout_s: float = 1000.0,
+        max_tasks: int = 10,
+    ) -> None:
+        self.settings = AdmissionSettings(
+            limit=limit, max_waiting=max_waiting, timeout_s=timeout_s, max_tasks=max_tasks
+        )
         self.queue = AdmissionQueue(self.settings)
 
     def offer(
@@ -25,6 +33,8 @@ class Door:
         weight: float = 1.0,
         prompt_tokens: int = 0,
         deadline_s: float | None = None,
+        patient: bool = False,
+        timeout_s: float | None = None,
     ) -> list[Effect]:
         ticket = Ticket(
             request=request,
@@ -34,6 +44,8 @@ class Door:
             weight=weight,
             prompt_tokens=prompt_tokens,
             deadline_s=deadline_s,
+            patient=patient,
+            timeout_s=timeout_s,
         )
         return self.queue.offer(ticket, now_s)
 

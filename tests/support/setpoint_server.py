@@ -34,12 +34,16 @@ class SetpointServer(Server):
 
 
 class Gateway(SetpointServer):
-    """`setpoint serve` with the configuration `config` (YAML), on a free port of loopback."""
+    """`setpoint serve` with the configuration `config` (YAML), on a free port of loopback. Without
+    `self_test` the engine behind it works for the test's own requests only."""
 
-    def __init__(self, folder: Path, config: str, *, name: str = "gateway") -> None:
+    def __init__(
+        self, folder: Path, config: str, *, name: str = "gateway", self_test: bool = False
+    ) -> None:
         self.config_file = folder / f"{name}.yaml"
         self.config_file.write_text(f"bind_addr: 127.0.0.1:0\n{config}\n")
-        super().__init__(name, folder, "serve", "--config", str(self.config_file))
+        flags = () if self_test else ("--no-self-test",)
+        super().__init__(name, folder, "serve", "--config", str(self.config_file), *flags)
 
     @property
     def v1(self) -> str:

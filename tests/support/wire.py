@@ -45,7 +45,8 @@ def call(
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     with closing(connection):
-        connection.request(method, parts.path, *_payload(body, headers))
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        connection.request(method, target, *_payload(body, headers))
         response = connection.getresponse()
         return Answer(response.status, _lower(response), response.read())
 
