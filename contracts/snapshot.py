@@ -4,7 +4,7 @@ import msgspec
 
 
 class PoolSignals(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool, now. Plain counts; windows of latencies come with the control loop."""
+    """One pool, now. No windows of latencies: those are the control loop's."""
 
     inflight: int = 0
     queued: int = 0
@@ -15,9 +15,15 @@ class PoolSignals(msgspec.Struct, frozen=True, kw_only=True):
     """Requests it is given at once."""
     endpoints: int = 0
     ready_endpoints: int = 0
+    backend_waiting: int | None = None
+    """Requests that wait inside its backends, by their own account, whoever sent them. None: not known."""
+    backend_running: int | None = None
+    """Requests that its backends work on, likewise."""
+    kv_cache_usage: float | None = None
+    """The share of its backends' KV cache that is in use, 0 to 1, their mean. None: not known."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """All pools by id. A pool that is missing is answered with zeros."""
+    """All pools by id. A pool that is missing is answered with zeros, and says nothing of its backends."""
 
     pools: dict[str, PoolSignals] = {}

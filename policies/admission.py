@@ -78,6 +78,9 @@ class Place(msgspec.Struct, frozen=True):
     wait_s: float | None
 
 
+AT_WORK = Place(0, 0.0)
+
+
 class AdmissionQueue:
     """Times are seconds on one monotonic clock, never going back. Request numbers are the caller's,
     unique among those not yet ended."""
@@ -147,15 +150,19 @@ class AdmissionQueue:
     def place(self, request: int, now_s: float) -> Place | None:
         """Where it stands now. None: it is not here, or not any more."""
         if request in self._running:
-            return Place(0, 0.0)
+            return AT_WORK
         ticket = self.waiting_ticket(request)
         if ticket is None:
             return None
-        lane = self.lanes[ticket.lane]
-        position = self._lines[ticket.lane].position(ticket)
-        pool_free = self._settings.limit - self.inflight
-        wait_s = lane.wait_s(position - 1, ticket.priority, now_s, pool_free=pool_free)
-        return Place(position, wait_s)
+        return self._place(ticket, self._lines[ticket.lane].position(ticket), now_s)
+
+    def places(self, now_s: float) -> dict[int, Place]:
+        """The same of everybody who is here, by request: far cheaper than one by one."""
+        found = dict.fromkeys(self._running, AT_WORK)
+        for lines in self._lines.values():
+            for request, position in lines.positions().items():
+                found[request] = self._place(self._waiting[request].ticket, position, now_s)
+        return found
 
     # -- what happens -------------------------------------------------------------------
 
@@ -262,6 +269,12 @@ class AdmissionQueue:
             self.prediction.came(request, in_time=not _late(ticket, now_s), now_s=now_s)
 
     # -- inside -------------------------------------------------------------------------
+
+    def _place(self, ticket: Ticket, position: int, now_s: float) -> Place:
+        pool_free = self._settings.limit - self.inflight
+        lane = self.lanes[ticket.lane]
+        wait_s = lane.wait_s(position - 1, ticket.priority, now_s, pool_free=pool_free)
+        return Place(position, wait_s)
 
     def _cannot_be_met(
         self, ticket: Ticket, lane: Lane, wait_s: float | None, now_s: float

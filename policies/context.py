@@ -1,7 +1,7 @@
 """The values that conditions read: one CEL context a request, holding only what some rule names.
 
-Must stay true: every reference has a value for every request, and building it never raises,
-whatever bytes a client put into a header. An absent text is "", an absent number 0.
+Must stay true: every reference has a value for every request or is known to be unknown, and building it
+never raises, whatever bytes a client put into a header. An absent text is "", an absent number 0.
 """
 
 from typing import Any
@@ -36,6 +36,7 @@ class EvaluationContext:
         self._facts = facts
         self._snapshot = snapshot
         self._catalog = catalog
+        self._unknown: set[str] = set()
         for reference in references:
             self._add(reference, shape)
 
@@ -47,15 +48,23 @@ class EvaluationContext:
             ):
                 self._add(reference, shape)
 
+    def knows(self, references: tuple[Reference, ...]) -> bool:
+        """Whether all of these have a value: what a backend does not tell of itself has none."""
+        return not self._unknown or self._unknown.isdisjoint(r.slot for r in references)
+
     def _add(self, reference: Reference, shape: Shape) -> None:
         value = self.value(reference, shape)
+        if value is None:
+            self._unknown.add(reference.slot)
+            return
+        self._unknown.discard(reference.slot)
         try:
             self.cel.add_variable(reference.slot, value)
         except ValueError:  # text that is not Unicode: a header's raw bytes
             self.cel.add_variable(reference.slot, _cleaned(value))
 
     def value(self, reference: Reference, shape: Shape) -> Any:
-        """What the reference stands for, with the rules so far taken into account."""
+        """What the reference stands for, with the rules so far taken into account. None: unknown."""
         name = reference.name
         match reference.of:
             case "request":

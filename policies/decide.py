@@ -172,7 +172,9 @@ class _Run:
             return
         if rule.condition is not None:
             try:
-                holds = rule.condition.holds(self._cel)
+                holds = self._context.knows(rule.condition.references) and (
+                    rule.condition.holds(self._cel)
+                )
             except Exception as exc:  # CEL raises whatever the values led to: the rule's own fault
                 self._say(rule, "error", _told(exc))
                 return
@@ -285,5 +287,5 @@ def _told(exc: Exception) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value)
+    text = "not known" if value is None else ascii(value)
     return text if len(text) <= VALUE_MAX_CHARS else text[: VALUE_MAX_CHARS - 3] + "..."

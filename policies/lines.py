@@ -173,6 +173,22 @@ class Lines:
             before += min(len(line), turn + goes_first)
         return before + 1
 
+    def positions(self) -> dict[int, int]:
+        """The same of all who wait, by request, in one pass."""
+        found: dict[int, int] = {}
+        for priority in self.bands:
+            band = self._bands[priority]
+            # Sorting leaves equals as they are: of them, the caller that has waited longer goes first.
+            in_order = sorted(band, key=self._counters(priority).of)
+            lines = [band[caller].sorted for caller in in_order]
+            turn = 0
+            while lines:
+                for line in lines:
+                    found[line[turn][2].ticket.request] = len(found) + 1
+                turn += 1
+                lines = [line for line in lines if len(line) > turn]
+        return found
+
     def hasty_of_caller(self, priority: int, caller: str) -> int:
         """How many of one caller wait in a band, the patient ones apart."""
         line = self._bands.get(priority, {}).get(caller)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from policies.vocabulary import POOL_FIELDS, REQUEST_FIELDS, Kind
+from policies.vocabulary import POOL_FIELDS, POOL_SIGNALS, REQUEST_FIELDS, Kind
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -70,7 +70,7 @@ def pools_signal(pool: str, name: str) -> Reference:
         of="pools",
         name=name,
         pool=pool,
-        kind="int",
+        kind=POOL_SIGNALS[name],
         slot=f"__pools_{_identifier(pool)}_{name}",
         label=f'pools["{pool}"].{name}',
     )

@@ -1,12 +1,13 @@
 """The words a condition may use: the one table that the name check, the sample values and the docs share.
 
 What must stay true: every word here has a value for every request (`policies.context`), so a
-condition that loads never meets a missing name. No CEL and no evaluation here.
+condition that loads never meets a missing name; or it may be unknown, and then a rule that asks for it
+does not apply. No CEL and no evaluation here.
 """
 
 from typing import Any, Literal
 
-Kind = Literal["str", "int", "bool", "map"]
+Kind = Literal["str", "int", "double", "bool", "map"]
 
 REQUEST_FIELDS: dict[str, Kind] = {
     "model": "str",
@@ -32,6 +33,9 @@ POOL_SIGNALS: dict[str, Kind] = {
     "limit": "int",
     "endpoints": "int",
     "ready_endpoints": "int",
+    "backend_waiting": "int",
+    "backend_running": "int",
+    "kv_cache_usage": "double",
 }
 POOL_FIELDS: dict[str, Kind] = {"id": "str", **POOL_SIGNALS}
 ROOTS: tuple[str, ...] = ("request", "pool", "pools")
@@ -65,6 +69,8 @@ def sample(kind: Kind, text: str, number: int, flag: bool) -> Any:
             return text
         case "int":
             return number
+        case "double":
+            return float(number)
         case "bool":
             return flag
         case "map":

@@ -388,6 +388,10 @@ class Crowd(RuleBasedStateMachine):
             assert self.queue.place(request, self.now_s) == Place(0, 0.0)
         for request in (10**9, *self.free):
             assert self.queue.place(request, self.now_s) is None
+        assert self.queue.places(self.now_s) == {
+            request: self.queue.place(request, self.now_s)
+            for request in (*self.waiting, *self.running)
+        }
 
     @invariant()
     def it_is_known_when_to_look_again(self) -> None:

@@ -18,7 +18,8 @@ from policies.quality import Choice
 from policies.references import Reference
 from policies.vocabulary import POOL_FIELDS, POOL_SIGNALS, REQUEST_FIELDS, Kind
 
-TYPES: dict[Kind, type] = {"str": str, "int": int, "bool": bool, "map": dict}
+TYPES: dict[Kind, type] = {"str": str, "int": int, "double": float, "bool": bool, "map": dict}
+UNKNOWN = {"backend_waiting", "backend_running", "kv_cache_usage"}
 INTENT = Intent(name="interactive", priority=10)
 BUSY = Snapshot(pools={"cluster": PoolSignals(queued=9, limit=4), "local": PoolSignals(limit=1)})
 EVERY: tuple[Reference, ...] = (
@@ -142,4 +143,23 @@ def test_every_value_is_of_its_kind_for_every_request(
     context = EvaluationContext(EVERY, request, shape, BUSY, catalog)
     context.refresh(shape)
     for reference in EVERY:
-        assert type(context.value(reference, shape)) is TYPES[reference.kind], reference.label
+        found = context.value(reference, shape)
+        if reference.of in ("pool", "pools") and reference.name in UNKNOWN:
+            assert found is None
+            assert not context.knows((reference,))
+        else:
+            assert type(found) is TYPES[reference.kind], reference.label
+            assert context.knows((reference,))
+
+
+@pytest.mark.req("INT-4")
+def test_what_is_known_of_one_pool_is_not_known_of_another(catalog: Catalog) -> None:
+    told = Snapshot(pools={"cluster": PoolSignals(backend_waiting=0, kv_cache_usage=0.25)})
+    wanted = tuple(references.pool_field(name) for name in ("backend_waiting", "kv_cache_usage"))
+    context = EvaluationContext(wanted, facts(), shaped(), told, catalog)
+    assert context.knows(wanted)
+    assert [context.value(reference, shaped()) for reference in wanted] == [0, 0.25]
+    context.refresh(shaped(models=("near",)))  # which is in pool local
+    assert not context.knows(wanted)
+    context.refresh(shaped())
+    assert context.knows(wanted)

@@ -57,6 +57,27 @@ def verdicts(decision: Decision) -> list[str]:
     return [outcome.verdict for outcome in decision.rules]
 
 
+@pytest.mark.req("INT-2", "INT-4")
+def test_a_rule_that_asks_for_what_is_not_known_does_not_apply(
+    compiled: Any, catalog: Catalog
+) -> None:
+    rules = """
+rules:
+  - {name: more, when: pool.backend_waiting > 4, then: {max_tokens: 9}}
+  - {name: less, when: "!(pool.backend_waiting > 4)", then: {max_tokens: 8}}
+  - {name: either, when: request.key == "" || pool.kv_cache_usage > 0.9, then: {max_tokens: 7}}
+  - {name: far, when: 'pools["local"].backend_running >= 0', then: {max_tokens: 6}}
+"""
+    policy = compiled(INTENTS, rules, against=catalog)
+    silent = decide(policy, catalog, request(), BUSY, explain=True)
+    assert verdicts(silent) == ["no_match"] * 4
+    assert silent.rules[0].why == "pool.backend_waiting is not known"
+    told = PoolSignals(backend_waiting=5, kv_cache_usage=0.0)
+    heard = decide(policy, catalog, request(), Snapshot(pools={"cluster": told}), explain=True)
+    assert verdicts(heard) == ["applied", "no_match", "applied", "no_match"]
+    assert heard.shaping.max_tokens == 7
+
+
 # -- rules ------------------------------------------------------------------------------
 
 

@@ -186,6 +186,7 @@ def test_everybody_who_waits_has_a_position_of_his_own_in_the_order_of_bands_and
     band, waiters = crowd(waits, served)
     positions = {w.ticket.request: band.lines.position(w.ticket) for w in waiters}
     assert sorted(positions.values()) == list(range(1, len(waiters) + 1))
+    assert positions == band.lines.positions(), "one by one, and all in one pass"
     first = min(positions, key=positions.__getitem__)
     assert first == band.next(band.lines.bands[0]), "position 1 is who goes next"
     for one in waiters:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw, json
+from msgspec import Raw, json, structs
 
 from contracts.errors import GatewayError, QueueFull, StreamBroken, UpstreamFault, UpstreamTimeout
 from contracts.events import Delta, End, Event, Finish, Opened, ToolCallDelta, Usage, UsageReport
@@ -188,6 +188,14 @@ def test_a_chat_is_continued_from_a_trailing_assistant_message() -> None:
     begun = {"role": "assistant", "content": 'He said: "'}
     assert told == {"messages": [*messages, begun], "seed": 1}
     assert json.decode(infer.members["messages"]) == messages
+
+
+def test_what_is_continued_is_not_what_the_client_wrote() -> None:
+    infer = asked("chat", messages=[{"role": "user", "content": "x"}])
+    native = {"anthropic": {"messages": infer.members["messages"]}}
+    changed = continued(structs.replace(infer, native=native), "He")
+    assert changed is not None
+    assert changed.native == {}
 
 
 def test_a_text_is_continued_at_its_end() -> None:

@@ -22,7 +22,7 @@ from policies.vocabulary import (
 SET_BY_RULES = {"intent", "priority"}
 TO_DECIDE_BY = {"asked_priority", "may_raise", "wait_s"}
 """What a request asks for itself: of the priority, rules see what came of it."""
-TYPES: dict[Kind, type] = {"str": str, "int": int, "bool": bool, "map": dict}
+TYPES: dict[Kind, type] = {"str": str, "int": int, "double": float, "bool": bool, "map": dict}
 
 
 def test_a_condition_may_ask_everything_that_is_known_of_a_request() -> None:
@@ -39,8 +39,16 @@ def test_the_kinds_are_those_of_the_facts() -> None:
     facts = RequestFacts(operation="chat", model="m", max_tokens=1)
     for name in set(REQUEST_FIELDS) - SET_BY_RULES:
         assert type(getattr(facts, name)) is TYPES[REQUEST_FIELDS[name]], name
-    for value in msgspec.structs.asdict(PoolSignals()).values():
-        assert type(value) is int
+    told = PoolSignals(backend_waiting=1, backend_running=2, kv_cache_usage=0.5)
+    for name, value in msgspec.structs.asdict(told).items():
+        assert type(value) is TYPES[POOL_SIGNALS[name]], name
+
+
+def test_what_only_a_backend_can_tell_is_unknown_until_it_does() -> None:
+    unknown = {
+        name for name, value in msgspec.structs.asdict(PoolSignals()).items() if value is None
+    }
+    assert unknown == {"backend_waiting", "backend_running", "kv_cache_usage"}
 
 
 @pytest.mark.parametrize("kind", TYPES)
