@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Thinking(msgspec.Struct):
-    budget_tokens: int = 0
+    budget_tokens: float = 0
 
 
 def verbatim_body(native: Mapping[str, Raw], attempt: AttemptContext) -> bytes | None:
@@ -39,7 +39,7 @@ def verbatim_body(native: Mapping[str, Raw], attempt: AttemptContext) -> bytes |
     return compose(native, replace)
 
 
-def _budget(thinking: Raw | None) -> int:
+def _budget(thinking: Raw | None) -> float:
     try:
         told = msgspec.json.decode(thinking or b"null", type=_Thinking | None)
     except msgspec.MsgspecError:

@@ -143,7 +143,9 @@ MessagesToolChoice = AutoChoice | AnyChoice | NamedChoice | NoChoice
 
 
 class ThinkingEnabled(_Typed, tag="enabled"):
-    budget_tokens: Annotated[int, Meta(ge=1024)]
+    """Any spelling of the number will do: 2048.0 is one."""
+
+    budget_tokens: Annotated[float, Meta(ge=1024)]
 
 
 class ThinkingAdaptive(_Typed, tag="adaptive"):
@@ -199,11 +201,6 @@ class MessagesRequest(TokenCountRequest, kw_only=True):
     top_p: Share | None = None
     top_k: Annotated[int, Meta(ge=0)] | None = None
     metadata: MessagesMetadata | None = None
-
-
-def named_members(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """Members of a request that are looked at."""
-    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 class TokenCountAnswer(msgspec.Struct, kw_only=True):

@@ -11,43 +11,22 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic_conversation import SIGNED_BY
-from contracts.errors import UpstreamFault
 from contracts.events import Delta, ToolCallDelta
+from gateway.inbound.tool_calls import ToolCalls
 
 Told = dict[str, Any]
 """One event of a stream."""
 _DETAILS = "reasoning_details"
 
 
-class _Call:
-    """One call of a tool. It is begun once its name is known."""
-
-    def __init__(self) -> None:
-        self.block: int | None = None
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-        self.stopped = False
-
-    @property
-    def complete(self) -> bool:
-        try:
-            msgspec.json.decode("".join(self.arguments), type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError:
-            return False
-        return True
-
-
 class Blocks:
     """The blocks of one message. Arguments of calls are kept, up to `max_bytes`."""
 
     def __init__(self, *, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._kept = 0
         self._count = 0
         self._open: tuple[int, str] | None = None
         """The text or thinking that is being written: its number and its type."""
-        self._calls: dict[int, _Call] = {}
+        self._calls = ToolCalls(max_bytes=max_bytes)
 
     def add(self, event: Delta) -> list[Told]:
         """What the event adds. Raises UpstreamFault."""
@@ -66,8 +45,7 @@ class Blocks:
         """Nothing more comes."""
         out: list[Told] = []
         self._stop_open(out)
-        for call in self._calls.values():
-            self._stop_call(call, out)
+        out += [_stop(call.place or 0) for call in self._calls.end_all()]
         return out
 
     def _write(self, kind: str, member: str, text: str, out: list[Told]) -> None:
@@ -84,9 +62,7 @@ class Blocks:
 
     def _begin(self, block: Told, out: list[Told]) -> int:
         self._stop_open(out)
-        for call in self._calls.values():
-            if call.complete:
-                self._stop_call(call, out)
+        out += [_stop(call.place or 0) for call in self._calls.end_complete()]
         index, self._count = self._count, self._count + 1
         out.append({"type": "content_block_start", "index": index, "content_block": block})
         return index
@@ -104,43 +80,19 @@ class Blocks:
             out.append(_stop(index))
 
     def _call(self, piece: ToolCallDelta, out: list[Told]) -> None:
-        call = self._calls.setdefault(piece.index, _Call())
-        call.id, call.name = piece.id or call.id, piece.name or call.name
-        if call.stopped:
-            return  # its arguments were complete: only white space can follow
-        self._keep(piece.arguments)
-        told = piece.arguments
-        if call.block is None:
-            call.arguments.append(piece.arguments)
-            if not call.name:
-                return
+        call, told = self._calls.add(piece)
+        if call is None:
+            return
+        if call.place is None:
             begun = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-            told, kept = "".join(call.arguments), call.arguments
-            call.arguments = []
-            call.block = self._begin(begun, out)
-            call.arguments = kept
-        else:
-            call.arguments.append(piece.arguments)
+            call.place = self._begin(begun, out)
         if told:
-            out.append(_delta(call.block, {"type": "input_json_delta", "partial_json": told}))
-
-    def _keep(self, arguments: str) -> None:
-        self._kept += len(arguments)
-        if self._kept > self._max_bytes:
-            raise UpstreamFault(
-                "the answer is larger than this gateway allows", code="answer_too_large"
-            )
+            out.append(_delta(call.place, {"type": "input_json_delta", "partial_json": told}))
 
     def _stop_open(self, out: list[Told]) -> None:
         if self._open is not None:
             out.append(_stop(self._open[0]))
             self._open = None
-
-    @staticmethod
-    def _stop_call(call: _Call, out: list[Told]) -> None:
-        if call.block is not None and not call.stopped:
-            call.stopped = True
-            out.append(_stop(call.block))
 
 
 def _delta(index: int, delta: Told) -> Told:

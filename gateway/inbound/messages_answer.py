@@ -14,6 +14,7 @@ from contracts.events import Delta, End, Event, Finish, Usage, UsageReport
 from gateway.answers import PIECE_BYTES, Identity
 from gateway.inbound.message_blocks import Blocks, Told
 from gateway.inbound.messages_errors import error_body
+from gateway.inbound.tool_calls import too_large
 from gateway.tongues import Cost
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -71,7 +72,7 @@ class Story:
         if self._begun:
             return
         self._begun = True
-        message = {
+        message: Told = {
             "id": self._id,
             "type": "message",
             "role": "assistant",
@@ -195,9 +196,7 @@ class MessageFold:
     def _count(self, text: str) -> None:
         self._bytes += PIECE_BYTES + (len(text) if text.isascii() else len(text.encode()))
         if self._bytes > self._max_bytes:
-            raise UpstreamFault(
-                "the answer is larger than this gateway allows", code="answer_too_large"
-            )
+            raise too_large()
 
 
 class MessagesVoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,11 +53,11 @@ def chat_messages(system: str | list[TextBlock] | None, turns: list[Turn]) -> li
             case AssistantTurn():
                 _add_assistant(turn, messages)
             case SystemTurn():
-                if told := _system_text(turn.content):
-                    messages.append({"role": "system", "content": told})
+                messages.append({"role": "system", "content": _system_text(turn.content)})
     for message in messages:
         if isinstance(message["content"], list):
-            message["content"] = _content(message["content"])
+            silent = not message["content"] and "tool_calls" in message
+            message["content"] = None if silent else _content(message["content"])
     return messages
 
 
@@ -78,7 +78,7 @@ def _add_user(content: str | list[UserBlock], messages: list[Message]) -> None:
         for block in content:
             if not isinstance(block, ToolResultBlock):
                 parts += _parts(block)
-    if not parts:
+    if not parts and messages and messages[-1]["role"] == "tool":
         return
     if messages and messages[-1]["role"] == "user":
         messages[-1]["content"] += parts
@@ -106,14 +106,12 @@ def _add_assistant(turn: AssistantTurn, messages: list[Message]) -> None:
     blocks = [TextBlock(text=turn.content)] if isinstance(turn.content, str) else turn.content
     parts = [part for b in blocks if isinstance(b, TextBlock) for part in _text(b.text)]
     calls = [_call(block) for block in blocks if isinstance(block, ToolUseBlock)]
-    if not parts and not calls:
-        return
     last = messages[-1] if messages else None
     if last is not None and last["role"] == "assistant":
-        last["content"] = [*(last["content"] or ()), *parts] or None
+        last["content"] += parts
         calls = [*last.get("tool_calls", ()), *calls]
     else:
-        last = {"role": "assistant", "content": parts or None}
+        last = {"role": "assistant", "content": parts}
         messages.append(last)
     if calls:
         last["tool_calls"] = calls

@@ -24,9 +24,7 @@ from contracts.anthropic_api import (
     ThinkingDisabled,
     ThinkingEnabled,
     TokenCountRequest,
-    named_members,
 )
-from contracts.errors import InvalidField
 from contracts.inference import InferRequest
 from contracts.openai_api import Members
 from gateway.inbound.messages_conversation import chat_messages
@@ -49,6 +47,7 @@ _SESSION = re.compile(r'_session_([\w-]+)\Z|"session_id"\s*:\s*"([^"]+)"')
 _encode = msgspec.json.Encoder().encode
 _messages = msgspec.json.Decoder(MessagesRequest)
 _count = msgspec.json.Decoder(TokenCountRequest)
+_NAMED = frozenset(field.encode_name for field in msgspec.structs.fields(MessagesRequest))
 
 
 def read_messages(
@@ -65,8 +64,8 @@ def read_messages(
     if user:
         chat["user"] = user
     infer = _infer(chat, request_id, key, headers)
-    told = named_members(MessagesRequest)
-    infer = msgspec.structs.replace(infer, native={ENGINE: members}, untold=untold(members, told))
+    left_out = untold(members, _NAMED)
+    infer = msgspec.structs.replace(infer, native={ENGINE: members}, untold=left_out)
     return _in_session(infer, user), asked
 
 
@@ -97,8 +96,6 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Members, T]:
 def _infer(
     chat: dict[str, Any], request_id: str, key: str, headers: Mapping[str, str]
 ) -> InferRequest:
-    if not chat["messages"]:
-        raise InvalidField("messages: there is nothing in them", param="messages")
     return read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
 
 

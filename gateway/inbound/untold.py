@@ -13,6 +13,7 @@ from contracts.errors import UnsupportedParameter
 
 MAX_UNTOLD = 32
 """A client can name as many members as it likes, and a header has a bound."""
+OTHERS = "..."
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Names that can stand in a header as they are."""
 
@@ -28,10 +29,7 @@ def refuse(name: str, why: str) -> UnsupportedParameter:
 
 
 def untold(members: Mapping[str, Raw], told: Collection[str]) -> tuple[str, ...]:
-    """Names of what was given beyond what is `told`. Raises UnsupportedParameter where they are too many, or
-    cannot be told either."""
+    """Names of what was given beyond what is `told`; OTHERS for those that a header cannot hold."""
     names = [name for name in members if name not in told]
-    for number, name in enumerate(names):
-        if number >= MAX_UNTOLD or not _PLAIN_NAME.fullmatch(name):
-            raise refuse(name[:64], "it is not known")
-    return tuple(names)
+    plain = [name for name in names if _PLAIN_NAME.fullmatch(name)][:MAX_UNTOLD]
+    return (*plain, OTHERS) if len(plain) < len(names) else tuple(plain)

@@ -129,6 +129,22 @@ async def test_an_answer_that_just_ends_is_an_error(connect: Connect, fake: Fake
     assert caught.value.code == "upstream_stream_broken"
 
 
+async def test_nobody_can_end_it_and_what_others_have_ended_is_unavailable(
+    connect: Connect, fake: FakeMlx
+) -> None:
+    client = await connect()
+    harm = {"top_k": mlx_words.VOCABULARY}
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.chat.completions.create(
+            model="served", messages=HI, temperature=1, extra_body=harm
+        )
+    assert (refused.value.param, fake.asked) == ("top_k", [])
+    fake.dead = True
+    with pytest.raises(openai.InternalServerError) as caught:
+        await client.said()
+    assert (caught.value.status_code, caught.value.code) == (503, "upstream_unavailable")
+
+
 @pytest.mark.req("RUN-5")
 async def test_one_request_is_there_at_a_time(connect: Connect, fake: FakeMlx) -> None:
     client = await connect()

@@ -124,6 +124,11 @@ async def test_a_body_without_its_last_chunk_is_a_broken_stream(
             openai.BadRequestError,
             "context_length_exceeded",
         ),
+        (
+            triton_words.refusal(500, "Unable to parse 'data': attempt to access JSON non-boolean"),
+            openai.BadRequestError,
+            "invalid_request",
+        ),
         (triton_words.broken_by(Answer(text=("a",))), openai.APIError, "upstream_error"),
         (
             triton_words.refusal(503, "[request id: 4] Exceeds maximum queue size"),

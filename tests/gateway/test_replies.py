@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from contracts.errors import UpstreamFault
@@ -110,6 +111,28 @@ async def test_a_whole_answer_that_is_too_large_is_refused_and_cancelled(
     assert (answer.status, answer.error["code"]) == (502, "answer_too_large")
     async with asyncio.timeout(5):
         await engine.left.wait()
+
+
+@pytest.mark.req("SEC-5", "RUN-6")
+async def test_a_stream_whose_answer_must_be_kept_and_is_too_large_ends_with_an_error(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    async def endless(call: Call) -> None:
+        await call.head()
+        while True:
+            await call.piece("x" * 1000)
+
+    engine.plays(endless)
+    edge = await make_edge("limits: {answer: 64KiB}")
+    body = msgspec.json.encode({"model": "served", "input": "Hi", "stream": True})
+    answer = await edge.ask("POST", "/v1/responses", body)
+    assert (answer.status, answer.complete) == (200, True)
+    error, failed = answer.events[-2:]
+    assert error["error"]["code"] == "answer_too_large"
+    assert failed["type"] == "response.failed"
+    async with asyncio.timeout(5):
+        await engine.left.wait()
+    assert edge.gateway.pools["main"].signals().inflight == 0
 
 
 def test_a_fold_that_passed_its_limit_has_no_body() -> None:
