@@ -187,12 +187,8 @@ class Budgets:
 
     def _account(self, name: str) -> _Account | None:
         """The one to count on."""
-        if not self.any or name in ("", OPERATOR):
-            return None
-        if name in self._configured:
-            return self._configured[name]
-        if not self._default:
-            return None
+        if not self._is_other(name):
+            return self._configured.get(name)
         account = self._others.get(name)
         if account is not None:
             self._others.move_to_end(name)
@@ -208,14 +204,14 @@ class Budgets:
 
     def _known(self, name: str) -> _Account | None:
         """The one to look at: who only looks is not remembered."""
-        if not self.any or name in ("", OPERATOR):
-            return None
-        if name in self._configured:
-            return self._configured[name]
-        if not self._default:
-            return None
+        if not self._is_other(name):
+            return self._configured.get(name)
         full = len(self._others) >= KEPT_CALLERS
         return self._others.get(name, self._shared if full else self._untouched)
+
+    def _is_other(self, name: str) -> bool:
+        """Not in the configuration, and yet with a budget: the default one."""
+        return bool(self._default) and name not in self._configured and name not in ("", OPERATOR)
 
     def _tell_of(self, model: str) -> None:
         if model not in self._told and len(self._told) < MODELS_TOLD:
@@ -298,7 +294,10 @@ def _exceeded(refused: Refused) -> BudgetExceeded:
             )
         case "too_large":
             asked = spelled(limit.kind, refused.asked)
-            message = f"this request may use {asked}, and {budget} is less: ask for fewer max_tokens, or less"
+            message = (
+                f"this request may use {asked}, and {budget} is less: "
+                "shorten the prompt, or ask for fewer max_tokens"
+            )
     error = BudgetExceeded(message, retry_after_s=wait_s, policy_label=limit.label)
     error.retriable = refused.why != "too_large" and (wait_s or 0) <= RETRY_AFTER_MAX_S
     return error

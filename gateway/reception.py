@@ -11,12 +11,13 @@ import msgspec
 from aiohttp import web, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 
-from contracts.errors import BodyTooLarge, ClientFault, Draining, RequestTimeout
+from contracts.errors import BodyTooLarge, ClientFault, Draining, Forbidden, RequestTimeout
 from gateway.auth import Caller
 from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway
 
 T = TypeVar("T")
+_CALLER = web.RequestKey("caller", Caller)
 _HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
 
 
@@ -38,10 +39,24 @@ class Reception:
         self._body_timeout_s = limits.body_timeout
         self._body_limit = int(limits.body)
 
+    def caller(self, request: web.Request) -> Caller:
+        """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.caller`."""
+        known = request.get(_CALLER)
+        if known is None:
+            known = request[_CALLER] = self._gateway.auth.caller(request.headers, request.remote)
+        return known
+
+    def operator(self, request: web.Request) -> Caller:
+        """The same, for what only the operator may do. Raises Forbidden (403) as well."""
+        caller = self.caller(request)
+        if not caller.operator:
+            raise Forbidden("this needs the operator's token")
+        return caller
+
     async def receive(self, request: web.Request) -> Arrival:
         """Raises GatewayError: who may not call, a gateway that shuts down, a body that is too large, too
         slow, or not HTTP."""
-        caller = self._gateway.auth.caller(request.headers, request.remote)
+        caller = self.caller(request)
         if self._gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
         return Arrival(

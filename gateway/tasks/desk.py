@@ -135,10 +135,13 @@ class TaskDesk:
             task_id, _ = await self._keys.once(caller, key, digest, submit)
             if first is not None:
                 return first
-            work = await self._known(task_id, Caller(name=caller, operator=order.operator))
+            me = Caller(name=caller, operator=order.operator)
+            if (work := self.registry.find(task_id, me)) is None:
+                # Whoever knows a task here forgets its key with it; of this one only the store may know.
+                self._keys.forget(caller, key, task_id)
+                work = await self._known(task_id, me)
             if work is not None:
                 return Submitted(accepted=accepted(work), repeated=True)
-            self._keys.forget(caller, key)  # nobody remembers the task, and so not the key
 
     async def find(self, work_id: str, caller: Caller) -> Work:
         """Raises TaskNotFound, also for what is somebody else's; RecordsUnavailable."""
@@ -199,7 +202,7 @@ class TaskDesk:
 
     def _forgotten(self, task: Remembered) -> None:
         if task.idempotency_key is not None:
-            self._keys.forget(task.caller, task.idempotency_key)
+            self._keys.forget(task.caller, task.idempotency_key, task.id)
 
     def _show(self) -> None:
         tasks, metrics = self.registry.tasks, self._gateway.metrics

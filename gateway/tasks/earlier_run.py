@@ -14,11 +14,13 @@ from contracts.errors import (
     GatewayError,
     Interrupted,
     NoReadyBackend,
+    RecordsUnavailable,
 )
 from gateway import logs
 from gateway.inference import decided
 from gateway.runtime import Gateway, discretion, plan
 from gateway.tasks.idempotency import IdempotencyKeys
+from gateway.tasks.keeping import log_not_recorded
 from gateway.tasks.order import TaskOrder
 from gateway.tasks.registry import Registry
 from gateway.tasks.remembered import Remembered
@@ -77,12 +79,20 @@ class EarlierRun:
             waiting.cancel()
 
     async def _left(self) -> list[StoredTask]:
+        """Says once what is in the way, however long it is: `tasks_taken_up` says when it is over."""
+        told = False
         while True:
             try:
                 return await self._store.unfinished()
-            except Exception as exc:  # out of reach, or a bug that must not end the new tasks
-                logs.failure("tasks_not_taken_up", exc, again_in_s=LOOK_AGAIN_S)
-                await asyncio.sleep(LOOK_AGAIN_S)
+            except RecordsUnavailable as exc:
+                if not told:
+                    reason = str(exc.__cause__ or exc)
+                    logs.event(logging.WARNING, "tasks_not_taken_up", reason=reason)
+            except Exception as exc:  # a bug, which must not end the new tasks
+                if not told:
+                    logs.failure("bug", exc)
+            told = True
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _run_again(self, stored: StoredTask) -> None:
         """Under its own id, as soon as something serves it."""
@@ -147,5 +157,7 @@ class EarlierRun:
         logs.event(logging.WARNING, "task_not_run", **known, error=error.code)
         try:
             await self._store.ended(stored.task_id, view.state, body)
-        except Exception as exc:  # out of reach, or a bug that must not end the other tasks
-            logs.failure("task_not_recorded", exc, job_id=stored.task_id, what="ended")
+        except RecordsUnavailable as exc:
+            log_not_recorded(exc, stored.task_id, "ended")
+        except Exception as exc:  # a bug, which must not end the other tasks
+            logs.failure("bug", exc, job_id=stored.task_id)

@@ -15,6 +15,7 @@ from gateway.request_record import REQUEST_ID, record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.desk import Submitted, TaskDesk, TaskRefused
 from gateway.tasks.order import TaskOrder, idempotency_key, read_order
+from gateway.tasks.places import PlacesAtOnce
 from gateway.tasks.registry import not_found
 from gateway.tasks.remembered import Remembered
 from gateway.tasks.stream import TaskStream
@@ -67,7 +68,8 @@ class TaskEndpoints:
         limit = _limit(request.query.get("limit", str(LISTED)))
         works = self._desk.registry.seen_by(caller, ended=state == "all")
         newest = sorted(works, key=lambda work: (work.created_s, work.id))[-limit:]
-        return _json(request, TaskList(data=[work.summary() for work in newest]))
+        place_of = PlacesAtOnce()
+        return _json(request, TaskList(data=[work.summary(place_of) for work in newest]))
 
     async def look(self, request: web.Request) -> web.Response:
         work = await self._desk.find(request.match_info["id"], self._caller(request))
@@ -140,7 +142,7 @@ class TaskEndpoints:
         )
 
     def _caller(self, request: web.Request) -> Caller:
-        return self._gateway.auth.caller(request.headers, request.remote)
+        return self._reception.caller(request)
 
     def _count(self, outcome: str) -> None:
         self._gateway.metrics.counter("setpoint_tasks_submitted_total", outcome).inc()

@@ -54,8 +54,11 @@ class IdempotencyKeys:
         """A task of an earlier run of the gateway."""
         self._held[caller, key] = _Held(digest, task_id)
 
-    def forget(self, caller: str, key: str) -> None:
-        self._held.pop((caller, key), None)
+    def forget(self, caller: str, key: str, task_id: str) -> None:
+        """`task_id` is not known any more. A key that stands for another one by now is left alone."""
+        held = self._held.get((caller, key))
+        if held is not None and held.task_id == task_id:
+            del self._held[caller, key]
 
 
 def reused(key: str) -> IdempotencyKeyReused:

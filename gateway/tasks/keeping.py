@@ -5,7 +5,9 @@ are held back until the store knows that it has been dispatched.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
+from typing import Literal
 
 from contracts.errors import RecordsUnavailable
 from contracts.tasks import TaskState
@@ -52,7 +54,7 @@ class Keeping:
                 async with self._turn:
                     await self._store.started(self._task.task_id)
         except RecordsUnavailable as exc:
-            logs.failure("task_not_recorded", exc, job_id=self._task.task_id, what="started")
+            log_not_recorded(exc, self._task.task_id, "started")
         finally:
             self._on_started()
 
@@ -63,8 +65,16 @@ class Keeping:
                 async with self._turn:
                     await self._store.ended(self._task.task_id, state, view)
         except RecordsUnavailable as exc:
-            logs.failure("task_not_recorded", exc, job_id=self._task.task_id, what="ended")
+            log_not_recorded(exc, self._task.task_id, "ended")
 
     def _settle(self, accepted: bool) -> None:
         if not self._accepted.done():
             self._accepted.set_result(accepted)
+
+
+def log_not_recorded(
+    exc: RecordsUnavailable, task_id: str, what: Literal["started", "ended"]
+) -> None:
+    """What the store could not take of a task. It is no bug, so its words will do."""
+    reason = str(exc.__cause__ or exc)
+    logs.event(logging.ERROR, "task_not_recorded", job_id=task_id, what=what, reason=reason)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from contracts.errors import Cancelled
 from contracts.tasks import Kind, TaskState, TaskSummary, TaskView
+from gateway.pools import Entry
 from gateway.replies import FoldReply, StreamReply
 from gateway.request_record import RequestRecord
 from gateway.tasks import views
+from gateway.tasks.places import PlaceOf
 from gateway.tasks.views import Clocks, Course, Subject
 
 
@@ -57,13 +59,13 @@ class LiveRequest:
             self._handler.cancel()
         return self.state
 
-    def summary(self) -> TaskSummary:
-        return views.summary(self._subject(), self._course(), self._clocks())
+    def summary(self, place_of: PlaceOf = Entry.place) -> TaskSummary:
+        return views.summary(self._subject(), self._course(place_of), self._clocks())
 
     def view(self) -> TaskView:
         return views.view(self._subject(), self._course(), self._clocks(), error=self.cancelled)
 
-    def _course(self) -> Course:
+    def _course(self, place_of: PlaceOf = Entry.place) -> Course:
         progress, flight, entry = (
             self._record.progress,
             self._record.recorder.flight,
@@ -71,7 +73,7 @@ class LiveRequest:
         )
         return Course(
             state=self.state,
-            place=entry.place() if entry is not None and self.state == "queued" else None,
+            place=place_of(entry) if entry is not None and self.state == "queued" else None,
             pieces=flight.tokens,
             usage=progress.usage,
             first_token_s=progress.first_token_s,

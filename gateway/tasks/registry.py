@@ -13,6 +13,7 @@ from contracts.errors import TaskNotFound
 from contracts.tasks import TaskState, TaskSummary, TaskView
 from gateway.auth import Caller
 from gateway.error_answers import new_request_id
+from gateway.tasks.places import PlaceOf
 from gateway.tasks.remembered import Remembered
 from gateway.tasks.task import Task
 
@@ -40,7 +41,9 @@ class Work(Protocol):
         """End it now; the state that it is in for ever. Nothing more of it goes out afterwards."""
         ...
 
-    def summary(self) -> TaskSummary: ...
+    def summary(self, place_of: PlaceOf = ..., /) -> TaskSummary:
+        """`place_of` is for many at once."""
+        ...
 
     def view(self) -> TaskView: ...
 

@@ -16,6 +16,7 @@ from contracts.tasks import (
     TaskView,
 )
 from gateway.tasks.log import STARTED_ID, TaskLog, Terminal
+from gateway.tasks.places import PlaceOf
 from gateway.tasks.readers import Readers
 from gateway.tasks.store import EndedTask
 
@@ -69,7 +70,7 @@ class Remembered:
         """It is over: nothing is cancelled any more."""
         return self.state
 
-    def summary(self) -> TaskSummary:
+    def summary(self, place_of: PlaceOf | None = None) -> TaskSummary:
         return self._summary
 
     def view(self) -> TaskView:

@@ -90,8 +90,8 @@ class TaskRunner:
 
     async def stands(self, task: Task) -> None:
         """Until it waits or runs, and is kept where it is to be. Raises why it does not."""
+        keeping = self._keepings.get(task.id)  # it may be over before it is told that it stands
         await asyncio.shield(task.stands)
-        keeping = self._keepings.get(task.id)
         if keeping is not None and self._group is not None:
             await asyncio.shield(self._group.create_task(_accept(keeping, task)))
         if task.unkept is not None:

@@ -29,6 +29,7 @@ from gateway.request_record import RequestRecord
 from gateway.tasks import views
 from gateway.tasks.log import TaskLog
 from gateway.tasks.order import TaskOrder
+from gateway.tasks.places import PlaceOf
 from gateway.tasks.readers import Readers
 from gateway.tasks.sink import TaskSink
 from gateway.tasks.state import TaskStep
@@ -178,11 +179,11 @@ class Task:
 
     # -- what is told of it -------------------------------------------------------------
 
-    def course(self) -> Course:
+    def course(self, place_of: PlaceOf = Entry.place) -> Course:
         sink, entry = self.sink, self.sink.entry
         return Course(
             state=sink.state,
-            place=entry.place() if entry is not None and sink.state == "queued" else None,
+            place=place_of(entry) if entry is not None and sink.state == "queued" else None,
             pieces=sink.pieces,
             usage=sink.usage,
             first_token_s=sink.first_token_s,
@@ -190,8 +191,8 @@ class Task:
             finish_reason=sink.finish_reason,
         )
 
-    def summary(self) -> TaskSummary:
-        return views.summary(self._subject(), self.course(), self._clocks())
+    def summary(self, place_of: PlaceOf = Entry.place) -> TaskSummary:
+        return views.summary(self._subject(), self.course(place_of), self._clocks())
 
     def view(self) -> TaskView:
         return views.view(

@@ -14,7 +14,7 @@ from contracts.inference import RequestFacts
 from contracts.tasks import ENDED, Kind, TaskState, TaskSummary, TaskView
 from gateway import logs
 from gateway.answers import usage_object
-from gateway.progress import Progress
+from gateway.progress import AttemptRecord, Progress
 from policies.admission import Place
 
 
@@ -122,7 +122,7 @@ def view(
         replica_id=last.replica if last else None,
         engine=last.engine if last else None,
         engine_version=last.version if last else None,
-        attempts=[attempt.fault or "ok" for attempt in progress.attempts],
+        attempts=_outcomes(progress.attempts, course.state, error),
         ended=clocks.date(progress.ended_s if course.state in ENDED else None),
         queue_ms=None if progress.dispatched_s is None else round(progress.queue_s * 1000, 3),
         ttft_ms=_since_ms(course.first_token_s, progress.accepted_s),
@@ -135,6 +135,19 @@ def view(
         result_truncated=result_truncated,
         error=None if error is None else error.envelope().error,
     )
+
+
+def _outcomes(
+    attempts: list[AttemptRecord], state: TaskState, error: GatewayError | None
+) -> list[str]:
+    """Of each attempt what became of it. Where nothing was wrong with the last one, and yet its answer is
+    not whole, that is what ended it: a cancel, or the end of the gateway."""
+    told = [
+        attempt.fault or ("running" if attempt.ended_s is None else "ok") for attempt in attempts
+    ]
+    if attempts and attempts[-1].fault is None and state in ENDED:
+        told[-1] = "ok" if error is None else error.code
+    return told
 
 
 def _line(subject: Subject, course: Course, clocks: Clocks) -> dict[str, Any]:

@@ -332,7 +332,7 @@ def test_a_request_that_is_larger_than_the_whole_budget_is_told_so() -> None:
     error = scene.refused(prompt_tokens=100, max_tokens=50)
     assert error.message == (
         "this request may use 150 tokens, and the budget of 100 tokens per 1m is less: "
-        "ask for fewer max_tokens, or less"
+        "shorten the prompt, or ask for fewer max_tokens"
     )
     assert (error.retriable, error.retry_after_s) == (False, None)
     scene.held(prompt_tokens=90, max_tokens=None)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from multidict import MultiMapping
 
+from gateway.auth import Authenticator, Caller
 from tests.fakes.edge import Edge, request
 from tests.fakes.scripted_engine import ScriptedEngine, is_silent
 
@@ -60,3 +62,22 @@ async def test_credentials_do_not_reach_the_engine(
             while not engine.asked:  # noqa: ASYNC110 (what is waited for has no event)
                 await asyncio.sleep(0.005)
     assert "secret" not in str(engine.asked[0].headers)
+
+
+async def test_who_calls_is_looked_up_once_for_all_that_an_answer_says(
+    make_edge: MakeEdge, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    look_up = Authenticator.caller
+
+    def counted(auth: Authenticator, headers: MultiMapping[str], remote: str | None) -> Caller:
+        asked.append(remote)
+        return look_up(auth, headers, remote)
+
+    monkeypatch.setattr(Authenticator, "caller", counted)
+    edge = await make_edge(
+        "auth: {token: secret-1, keys: [{name: web, token: secret-2, budget: [{requests: 5, per: 1m}]}]}"
+    )
+    answer = await edge.ask("POST", door, b"{}", authorization="Bearer secret-2")
+    assert (answer.status, answer.headers["x-ratelimit-limit-requests"]) == (400, "5")
+    assert len(asked) == 1

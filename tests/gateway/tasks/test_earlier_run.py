@@ -1,7 +1,9 @@
 """Durable tasks: what is kept before the 202, what comes back after a restart, and what does not run twice."""
 
 import asyncio
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from adapters.dialect import EndpointState
 from contracts.errors import NoReadyBackend, RecordsUnavailable
 from contracts.tasks import ErrorEvent
 from gateway.auth import Caller
+from gateway.pools import Entry
 from gateway.tasks.desk import TaskRefused
 from gateway.tasks.log import Ended, Started, Token
 from gateway.tasks.remembered import Remembered
@@ -186,7 +189,9 @@ async def test_one_whose_time_is_over_or_whose_model_is_gone_ends(tmp_path: Path
             assert isinstance(store.tasks[task_id], EndedTask)
 
 
-async def test_a_store_that_is_down_at_the_start_is_asked_again(tmp_path: Path) -> None:
+async def test_a_store_that_is_down_at_the_start_is_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = MemoryStore()
     async with virtual_desk(tmp_path, store=store) as desk:
         await desk.submit()
@@ -196,6 +201,8 @@ async def test_a_store_that_is_down_at_the_start_is_asked_again(tmp_path: Path) 
     store.down = True
     async with virtual_desk(tmp_path, store=store) as desk:
         await asyncio.sleep(3)
+        told = [r.exc_info for r in caplog.records if r.getMessage() == "tasks_not_taken_up"]
+        assert told == [None], "once, in words: it may be down for hours"
         store.down = False
         await asyncio.sleep(2)
         assert (await task_of(desk, waiting)).state == "starting"
@@ -215,7 +222,42 @@ async def test_one_that_memory_has_forgotten_is_found_in_the_store(tmp_path: Pat
         assert found.state == "succeeded"
         assert found.log.last_id == 3
         assert (await desk.submit(key="k")).accepted.task_id == task_id
+        assert len(desk.desk._keys) == 0, "it is the store that remembers the key"
         assert await desk.desk.cancel(task_id, ADA) == "succeeded"
+
+
+@pytest.mark.req("ADM-1")
+async def test_a_key_whose_task_is_nowhere_any_more_stands_for_one_new_task(
+    tmp_path: Path,
+) -> None:
+    """Those that repeat it at once all ask the store for the old one, and hear of it one after the other."""
+    store = MemoryStore()
+    async with virtual_desk(tmp_path, store=store, at_once=9) as desk:
+        order = desk.order(key="k")
+        digest = hashlib.sha256(order.body).hexdigest()
+        desk.desk._keys.remember("ada", "k", digest, "task_gone")
+        found = await asyncio.gather(*(desk.desk.submit(order) for _ in range(3)))
+        assert len({one.accepted.task_id for one in found}) == 1
+        assert [one.repeated for one in found].count(False) == 1
+
+
+async def test_one_that_is_handed_over_the_moment_it_stands_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its coroutine is over before its submission hears that it waits."""
+    store = MemoryStore()
+    async with virtual_desk(tmp_path, store=store) as desk:
+        await desk.submit()
+        pool = desk.gateway.pools["sim"]
+        enter = pool.enter
+
+        def enter_as_the_gateway_goes_down(*asked: Any, **how: Any) -> Entry:
+            asyncio.get_running_loop().call_soon(desk.desk.hand_back)
+            return enter(*asked, **how)
+
+        monkeypatch.setattr(pool, "enter", enter_as_the_gateway_goes_down)
+        task_id = (await desk.submit()).accepted.task_id
+        assert isinstance(store.tasks[task_id], StoredTask)
 
 
 @pytest.mark.req("ADM-3")

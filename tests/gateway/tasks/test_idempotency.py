@@ -72,6 +72,25 @@ async def test_callers_do_not_share_keys_and_a_forgotten_one_is_new() -> None:
     keys.remember("ada", "k", "d", "task_0")
     assert await keys.once("ada", "k", "d", submit) == ("task_0", True)
     assert await keys.once("bob", "k", "d", submit) == ("task_1", False)
-    keys.forget("ada", "k")
-    keys.forget("ada", "k")
+    keys.forget("ada", "k", "task_9")
+    assert (await keys.once("ada", "k", "d", submit))[1], "it is another one's"
+    keys.forget("ada", "k", "task_0")
+    keys.forget("ada", "k", "task_0")
     assert await keys.once("ada", "k", "d", submit) == ("task_2", False)
+
+
+async def test_a_forgotten_task_does_not_take_the_key_from_one_that_is_being_submitted() -> None:
+    keys, submit = IdempotencyKeys(), Submission()
+    submit.room = False
+
+    async def forgotten_meanwhile() -> None:
+        await asyncio.sleep(0.5)
+        keys.forget("ada", "k", "task_0")
+        with pytest.raises(IdempotencyKeyReused):
+            await keys.once("ada", "k", "other", submit)
+
+    new = keys.once("ada", "k", "d", submit)
+    found = await asyncio.gather(new, forgotten_meanwhile(), return_exceptions=True)
+    assert isinstance(found[0], QueueFull), "refused, and nothing else is wrong"
+    assert found[1] is None
+    assert len(keys) == 0

@@ -64,7 +64,9 @@ async def test_of_one_that_was_refused_the_store_never_hears() -> None:
     assert store.calls == []
 
 
-async def test_a_store_that_fails_does_not_hold_up_the_answer() -> None:
+async def test_a_store_that_fails_does_not_hold_up_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store, started = MemoryStore(), list[str]()
     keeping = make(store, started)
     keeping.known()
@@ -72,3 +74,7 @@ async def test_a_store_that_fails_does_not_hold_up_the_answer() -> None:
     await keeping.started()
     assert started == ["started"]
     await keeping.ended("succeeded", b"{}")
+    assert [(r.getMessage(), r.fields["what"], r.exc_info) for r in caplog.records] == [
+        ("task_not_recorded", "started", None),
+        ("task_not_recorded", "ended", None),
+    ], "in words: a database that is down is no bug"

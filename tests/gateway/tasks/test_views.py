@@ -1,9 +1,10 @@
 """What is told of a task at each moment of its life."""
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.decision import Decision, Shaping
-from contracts.errors import Cancelled
+from contracts.errors import Cancelled, UpstreamFault
 from contracts.events import Usage
 from contracts.inference import Constraints, RequestFacts, Target
 from gateway.progress import AttemptRecord, Progress
@@ -68,6 +69,7 @@ def test_one_that_streams() -> None:
     assert view.started == "1970-01-12T13:46:42.000Z"
     assert view.tokens_out == 5
     assert view.usage is None
+    assert view.attempts == ["running"], "nobody knows yet whether it is well"
 
 
 def test_one_that_has_ended_keeps_its_age_and_has_the_engines_counts() -> None:
@@ -90,6 +92,7 @@ def test_one_that_has_ended_keeps_its_age_and_has_the_engines_counts() -> None:
     assert (view.prompt_tokens, view.prompt_tokens_estimated) == (9, False)
     assert view.error is not None
     assert view.error.code == "cancelled"
+    assert view.attempts == ["cancelled"], "its engine did nothing wrong, and yet it is not whole"
     assert view.usage == {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
 
 
@@ -106,3 +109,14 @@ def test_below_two_tokens_there_is_no_speed() -> None:
     course = Course(state="streaming", pieces=1, first_token_s=1.0, last_token_s=1.0)
     assert course.tokens_per_s is None
     assert course.decode_time_ms == 0
+
+
+def test_of_several_attempts_each_says_what_became_of_it() -> None:
+    failed, well = (replace(ATTEMPT, fault=fault, ended_s=103.0) for fault in ("connect", None))
+    progress = Progress(accepted_s=100.0, attempts=[failed, well], ended_s=103.0)
+    view = views.view(subject(progress), Course(state="succeeded"), CLOCKS)
+    assert view.attempts == ["connect", "ok"]
+    unreachable = Progress(accepted_s=100.0, attempts=[failed], ended_s=103.0)
+    error = UpstreamFault("nobody listens")
+    view = views.view(subject(unreachable), Course(state="failed"), CLOCKS, error=error)
+    assert view.attempts == ["connect"]
