@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LS_LIMIT = 20
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _COLUMNS = ("accepted", "execution", "caller", "intent", "model", "status", "outcome")
+_SAID = ("body", "native", "answer")
 _NUMBERS = ("ttft", "e2e", "tokens", "cost")
 
 
@@ -157,11 +158,12 @@ async def _write_pages(
 
 
 def _line(row: dict[str, Any]) -> bytes:
-    """One execution as JSON: the columns, its date for people, its attempts; the body as it was sent."""
-    body = row.pop("body")
+    """One execution as JSON: the columns, its date for people, its attempts; what was said as it is there."""
     told = {"accepted": logs.utc(row["accepted_s"]), **row}
     del told["row_bytes"]
-    told["body"] = None if body is None else msgspec.Raw(body)
+    for name in _SAID:
+        text = told.pop(name)
+        told[name] = None if text is None else msgspec.Raw(text)
     return _encode(told)
 
 

@@ -6,8 +6,10 @@ and no message holds a statement's values or a password. What is in the tables i
 
 import asyncio
 import os
+import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ ANSWER_S = 10.0
 CONNECT_S = 5.0
 BUSY_S = 5.0
 """How long SQLite waits for another writer."""
+LOCKED_AGAIN_S = 0.02
 CONNECTIONS = 4
 _WRITES = "IMMEDIATE"
 _READS = "DEFERRED"
@@ -56,6 +59,7 @@ class Database:
             if self.url.file is not None:
                 if self._migrates:
                     _make_private(self.url.file)
+                    await asyncio.to_thread(_make_ready_for_many, self.url.file)
                 elif not self.url.file.exists():
                     raise RecordsDown(f"{self.url.file}: there are no records yet")
             async with self._translated():
@@ -145,6 +149,25 @@ def _make_private(file: Path) -> None:
         raise RecordsDown(f"{file}: {exc.strerror}") from exc
 
 
+def _make_ready_for_many(file: Path) -> None:
+    """What stays in the file, and is set before anything else is written to it. Of several processes that
+    start at once all but one are told "locked" when they change the journal, whatever timeout they have
+    (https://sqlite.org/wal.html: a change needs the file for itself); so it is tried again. Blocking."""
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            with closing(sqlite3.connect(file, timeout=BUSY_S)) as connection:
+                # what retention removes is given back
+                connection.execute("PRAGMA auto_vacuum = FULL")
+                # readers do not hold up the writer
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.Error as exc:
+            if not isinstance(exc, sqlite3.OperationalError) or time.monotonic() > until_s:
+                raise RecordsDown(str(exc)) from exc
+        time.sleep(LOCKED_AGAIN_S)
+
+
 def _sqlite(file: Path) -> AsyncEngine:
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(file)),
@@ -163,8 +186,6 @@ def _prepare_connection(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says, and nowhere else
     cursor = connection.cursor()
     for pragma in (
-        "auto_vacuum = FULL",  # before anything else is written: what retention removes is given back
-        "journal_mode = WAL",  # readers do not hold up the writer
         # A 202 is a promise over a power cut, which NORMAL would not keep in WAL mode. Records are
         # written in batches, so that their share of the fsyncs is small.
         "synchronous = FULL",

@@ -94,30 +94,42 @@ class ExecutionStore:
     async def pages(self, wanted: Filter, limit: int | None) -> AsyncIterator[list[dict[str, Any]]]:
         """All of them with their attempts, oldest first, page by page: none twice, and none that was
         there at the beginning left out but for those that are removed meanwhile."""
+        async for rows in self._pages(sa.select(executions), wanted, limit):
+            async with self._database.reading() as connection:
+                page = await _with_attempts(connection, rows)
+            yield page  # outside the transaction: whoever reads may take its time
+
+    async def traffic(self, wanted: Filter) -> AsyncIterator[list[dict[str, Any]]]:
+        """The same, but only what says how much was asked of whom and when, and with which facts."""
+        columns = [c for c in executions.c if c.name in TRAFFIC]
+        async for rows in self._pages(sa.select(*columns), wanted, None):
+            yield [dict(row) for row in rows]
+
+    async def _pages(
+        self, query: sa.Select[Any], wanted: Filter, limit: int | None
+    ) -> AsyncIterator[Sequence[sa.RowMapping]]:
         after: tuple[float, str] | None = None
         left = limit
+        key = sa.tuple_(executions.c.accepted_s, executions.c.execution_id)
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            query = (
-                sa.select(executions)
-                .where(*wanted.conditions())
-                .order_by(executions.c.accepted_s, executions.c.execution_id)
-                .limit(size)
-            )
+            part = query.where(*wanted.conditions()).order_by(*key.clauses).limit(size)
             if after is not None:
-                key = sa.tuple_(executions.c.accepted_s, executions.c.execution_id)
-                query = query.where(key > sa.tuple_(*map(sa.literal, after)))
+                part = part.where(key > sa.tuple_(*map(sa.literal, after)))
             async with self._database.reading() as connection:
-                rows = (await connection.execute(query)).mappings().all()
-                page = await _with_attempts(connection, rows)
-            if page:
-                yield page  # outside the transaction: whoever reads may take its time
+                rows = (await connection.execute(part)).mappings().all()
+            if rows:
+                yield rows
             if len(rows) < size:
                 return
             after = rows[-1]["accepted_s"], rows[-1]["execution_id"]
             left = None if left is None else left - len(rows)
 
 
+TRAFFIC = frozenset(
+    {"execution_id", "accepted_s", "operation", "model", "outcome", "facts", "completion_tokens"}
+    | {"prompt_tokens"}
+)
 BRIEF = frozenset(
     {"execution_id", "request_id", "accepted_s", "caller", "intent", "model", "served_by", "status"}
     | {"outcome", "error_code", "queue_s", "ttft_s", "e2e_s", "prompt_tokens", "completion_tokens"}

@@ -21,9 +21,9 @@ from gateway.progress import Progress
 from gateway.records.database import Database
 from gateway.records.execution_store import ExecutionStore
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
+from gateway.records.kept import Kept, Room
 from gateway.records.recording import Closed, Recorder, outcome
 from gateway.records.retention import remove_old
-from gateway.records.rows import Recorded
 from gateway.records.spill import Spill
 from gateway.records.storable import Redact
 from gateway.records.task_store import TaskRecords
@@ -35,7 +35,7 @@ CLEAN_S = 600.0
 TEXT_CHARS = 16 * 1024
 """Of a request's headers and user, together. A request with more is recorded without them."""
 BODY_BYTES = 64 * 1024 * 1024
-"""Bodies that wait to be recorded. Beyond that records come without."""
+"""Requests and answers that run or wait to be recorded. Beyond that records come without."""
 
 
 class Records:
@@ -54,15 +54,14 @@ class Records:
         self._clock = clock
         self._database = Database(spec.database)
         self.tasks = TaskRecords(self._database)
-        self._rows = Recorder(plan, redact).rows
         self._writer = RecordWriter(
             ExecutionStore(self._database),
             Spill(spec.spill),
-            self._made,
+            Recorder(plan, redact).rows,
             _Counters(metrics),
             clock=clock,
         )
-        self._body_bytes = 0
+        self._room = Room(BODY_BYTES)
         metrics.before_scrape(lambda: self._show(metrics))
 
     async def start(self) -> None:
@@ -78,6 +77,11 @@ class Records:
         else:
             logs.event(logging.INFO, "records", database=shown)
 
+    def keep(self, infer: InferRequest) -> Kept | None:
+        """Begin to keep what is asked and answered; None where bodies are not recorded. It is to be handed to
+        `note`, whatever becomes of the request."""
+        return Kept(infer, self._room) if self._spec.bodies else None
+
     def note(
         self,
         infer: InferRequest,
@@ -87,6 +91,7 @@ class Records:
         status: int,
         error: GatewayError | None,
         ended_s: float,
+        kept: Kept | None = None,
     ) -> None:
         """A request has met its fate. Takes references and returns at once."""
         facts = infer.facts
@@ -94,21 +99,21 @@ class Records:
             facts = msgspec.structs.replace(facts, headers={}, user="")
         if progress.fault is not None:  # an exception holds on to all that was on the stack
             progress = msgspec.structs.replace(progress, fault=None)
-        self._writer.add(
-            Closed(
-                infer.request_id,
-                facts,
-                decision,
-                progress,
-                catalog,
-                status,
-                error.code if error else None,
-                outcome(status, error),
-                ended_s,
-                time.time(),
-                self._members(infer) if self._spec.bodies else None,
-            )
+        closed = Closed(
+            infer.request_id,
+            facts,
+            decision,
+            progress,
+            catalog,
+            status,
+            error.code if error else None,
+            outcome(status, error),
+            ended_s,
+            time.time(),
+            kept,
         )
+        if not self._writer.add(closed) and kept is not None:
+            kept.free()
 
     async def run(self) -> None:
         """Write, settle and clean until cancelled."""
@@ -117,23 +122,11 @@ class Records:
             group.create_task(self._keep_order())
 
     async def aclose(self) -> None:
-        """Write what is in memory, to the database or to the spill file."""
+        """Write what is in memory, to the database or to the spill file; and of tasks what the database
+        could not be told when it happened, if it can now: the next gateway goes by what stands there."""
         await self._writer.finish()
+        await self._unless_down(self.tasks.settle())
         await self._database.aclose()
-
-    # -- bodies ---------------------------------------------------------------------------
-
-    def _members(self, infer: InferRequest) -> dict[str, msgspec.Raw] | None:
-        size = _body_bytes(infer.members)
-        if self._body_bytes + size > BODY_BYTES:
-            return None
-        self._body_bytes += size
-        return infer.members
-
-    def _made(self, closed: Closed) -> Recorded:
-        if closed.members is not None:
-            self._body_bytes -= _body_bytes(closed.members)
-        return self._rows(closed)
 
     # -- in the background ----------------------------------------------------------------
 
@@ -179,7 +172,3 @@ class _Counters:
 
     def dropped(self, reason: DropReason, count: int) -> None:
         self._metrics.counter("setpoint_records_dropped_total", reason).inc(count)
-
-
-def _body_bytes(members: dict[str, msgspec.Raw]) -> int:
-    return sum(memoryview(value).nbytes for value in members.values())

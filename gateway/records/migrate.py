@@ -4,7 +4,6 @@ Must stay true: of several processes that start at once, one migrates and the ot
 that is newer than the code, or somebody else's, is left as it is.
 """
 
-import logging
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -52,7 +51,6 @@ def _upgrade(connection: sa.Connection) -> None:
 
 def _state(connection: sa.Connection) -> tuple[Config, bool]:
     """How to migrate, and whether that is needed. Raises SchemaMismatch."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -4,6 +4,7 @@ Pure but for a counter. `Closed` is taken on the hot path and holds references o
 does the work later.
 """
 
+import itertools
 import secrets
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from contracts.decision import Decision
 from contracts.errors import Cancelled, ClientFault, GatewayError, NoReadyBackend, Shed
 from contracts.inference import RequestFacts, RoutingPlan
 from gateway.progress import AttemptRecord, Progress
+from gateway.records.kept import Kept
 from gateway.records.rows import AttemptRow, ExecutionRow, Outcome, Recorded
 from gateway.records.storable import Redact, storable_json, storable_text
 from policies.price import cost_usd
@@ -40,8 +42,8 @@ class Closed(msgspec.Struct):
     """On the gateway's clock, as the times in `progress`."""
     wall_s: float
     """The same moment in Unix time."""
-    members: dict[str, msgspec.Raw] | None
-    """What the client sent; None where bodies are not recorded."""
+    kept: Kept | None = None
+    """What was asked and answered; None where bodies are not recorded."""
 
 
 def outcome(status: int, error: GatewayError | None) -> Outcome:
@@ -64,21 +66,19 @@ class Recorder:
         self._plan = plan
         self._redact = redact
         self._run = secrets.token_hex(6)
-        self._number = 0
+        self._numbers = itertools.count(1)
+        """Drawn from any thread."""
 
     def rows(self, closed: Closed) -> Recorded:
         """Its record, with an id that no other has. Call once for each."""
-        self._number += 1
-        execution_id = f"exec_{self._run}{self._number:08x}"
+        execution_id = f"exec_{self._run}{next(self._numbers):08x}"
         facts, decision, progress = closed.facts, closed.decision, closed.progress
         usage, redact = progress.usage, self._redact
         cost = _cost(progress, closed.catalog)
         facts_json = storable_json(facts, redact)
         decision_json = storable_json(decision, redact)
         plan_json = self._plan_json(closed)
-        body = None
-        if closed.members is not None:
-            body = storable_json(closed.members, redact).encode()
+        body, native, answer = self._bodies(closed.kept)
         attempts = tuple(
             self._attempt(execution_id, number, attempt, progress.accepted_s)
             for number, attempt in enumerate(progress.attempts, 1)
@@ -108,13 +108,25 @@ class Recorder:
             routing_snapshot=plan_json,
             actual_cost=_encode({"usage": usage, "usd": cost}).decode(),
             body=body,
+            native=native,
+            answer=answer,
             row_bytes=ROW_OVERHEAD_BYTES * (1 + len(attempts))
             + len(facts_json)
             + len(decision_json)
             + len(plan_json or "")
-            + len(body or b""),
+            + sum(len(text or b"") for text in (body, native, answer)),
         )
         return Recorded(execution, attempts)
+
+    def _bodies(self, kept: Kept | None) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """What was asked, the same as its client wrote it where that is something else, and the answer."""
+        if kept is None:
+            return None, None, None
+        told = (kept.members, kept.native or None, kept.answer.told())
+        body, native, answer = (
+            None if value is None else storable_json(value, self._redact).encode() for value in told
+        )
+        return body, native, answer
 
     def _plan_json(self, closed: Closed) -> str | None:
         """None where a rule refused the request, or nothing is left to serve it."""

@@ -41,7 +41,12 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     routing_snapshot: str | None
     actual_cost: str | None
     body: bytes | None
+    """As everything behind the edge reads it."""
     row_bytes: int
+    native: bytes | None = None
+    """The same by engine, as its client wrote it, where that is another language."""
+    answer: bytes | None = None
+    """A `kept.Answer`."""
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,9 @@ executions = sa.Table(
     sa.Column("actual_cost", Json),
     sa.Column("body", sa.LargeBinary),
     sa.Column("row_bytes", sa.BigInteger, nullable=False),
+    # What was asked as its client wrote it, by engine, where that is not OpenAI's language.
+    sa.Column("native", sa.LargeBinary),
+    sa.Column("answer", sa.LargeBinary),
 )
 
 attempts = sa.Table(

@@ -30,6 +30,8 @@ READ_BYTES = 16 * 1024 * 1024
 """Of the file, at once."""
 SLICE = 32
 """Rows that are made at a stretch: about a millisecond."""
+LARGE_BYTES = 16 * 1024
+"""A request and an answer that are longer are searched for secrets in a thread."""
 GATHER_S = 0.25
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 15.0
 FINISH_S = 5.0
@@ -88,13 +90,14 @@ class RecordWriter:
 
     # -- the hot path -------------------------------------------------------------------
 
-    def add(self, closed: Closed) -> None:
-        """Take a record, or drop it where there is no room. Never waits."""
+    def add(self, closed: Closed) -> bool:
+        """Take a record, or drop it where there is no room: then False. Never waits."""
         if len(self._waiting) >= WAITING:
             self._dropped("buffer_full", 1)
-            return
+            return False
         self._waiting.append(closed)
         self._wake.set()
+        return True
 
     # -- what is told of it -------------------------------------------------------------
 
@@ -176,13 +179,27 @@ class RecordWriter:
         """Fill the hand, making rows in slices so that requests are not held up."""
         while self._waiting and len(self._hand) < BATCH:
             for _ in range(min(SLICE, len(self._waiting), BATCH - len(self._hand))):
-                closed = self._waiting.popleft()
+                closed = self._waiting[0]
+                large = closed.kept is not None and closed.kept.size > LARGE_BYTES
                 try:
-                    self._hand.append(self._rows(closed))
+                    row = (
+                        await asyncio.to_thread(self._rows, closed) if large else self._rows(closed)
+                    )
                 except Exception:
+                    self._begun(closed)
                     self._dropped("refused", 1)
                     raise
+                self._begun(closed)
+                self._hand.append(row)
+                if large:
+                    break
             await asyncio.sleep(0)
+
+    def _begun(self, closed: Closed) -> None:
+        """Its row has been made: not before, since whoever is cancelled meanwhile makes it again."""
+        self._waiting.popleft()
+        if closed.kept is not None:
+            closed.kept.free()
 
     # -- to the database ----------------------------------------------------------------
 

@@ -13,18 +13,31 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from gateway.simulation.drift import DriftAsked
     from gateway.simulation.run import Result
+    from gateway.simulation.traffic_source import TrafficSource
 
 LEAST_LOAD, MOST_LOAD = 0.001, 1000.0
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """All but those that every command has."""
-    parser.add_argument(
+    traffic = parser.add_mutually_exclusive_group(required=True)
+    traffic.add_argument(
         "--trace",
         type=Path,
-        required=True,
         metavar="FILE",
         help="CSV, or CSV.gz: arrival_s,input_tokens,output_tokens[,tenant][,intent][,model]",
+    )
+    traffic.add_argument(
+        "--records",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="the executions in the records of the configuration, or in another database",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        help="with --records: a duration ago such as 1h, or a date such as 2026-01-31T12:00",
     )
     parser.add_argument(
         "--load",
@@ -74,7 +87,7 @@ def simulate(
     started_s = time.perf_counter()
     plan = read_plan(
         config,
-        arguments.trace,
+        _source(arguments),
         env,
         load_x=arguments.load,
         controller=arguments.controller,
@@ -85,6 +98,24 @@ def simulate(
     save(result, rows=arguments.requests, summary=arguments.json)
     write_summary(result.summary, out, notes=plan.notes)
     return "" if arguments.report is None else _report(result, arguments.report)
+
+
+def _source(arguments: argparse.Namespace) -> "TrafficSource":
+    """Raises ProblemsFound."""
+    from contracts.problems import Position, Problem, ProblemsFound
+    from gateway.records.command import Refused, since_s
+    from gateway.simulation.recorded_traffic import RecordedTraffic
+    from gateway.simulation.traffic_source import TraceFile
+
+    try:
+        if arguments.trace is not None:
+            if arguments.since is not None:
+                raise Refused("a trace is simulated as a whole: --since goes with --records")
+            return TraceFile(arguments.trace)
+        since = None if arguments.since is None else since_s(arguments.since, time.time())
+    except Refused as exc:
+        raise ProblemsFound([Problem(position=Position("--since"), message=str(exc))]) from exc
+    return RecordedTraffic(arguments.records, since_s=since)
 
 
 def _report(result: "Result", path: Path) -> str:

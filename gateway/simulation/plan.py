@@ -22,8 +22,8 @@ from gateway.simulation.bounds import offered_load
 from gateway.simulation.drift import DriftAsked, drifted
 from gateway.simulation.engines import Lane
 from gateway.simulation.reception import Reception
-from gateway.simulation.trace import Arrival, read_trace, stretched
-from gateway.simulation.trace_names import check_names
+from gateway.simulation.trace import Arrival, stretched
+from gateway.simulation.traffic_source import TrafficSource
 from gateway.simulation.words import clock
 from policies.policy_set import PolicySet
 
@@ -68,7 +68,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_plan(
     config_path: Path | None,
-    trace_path: Path,
+    source: TrafficSource,
     env: Mapping[str, str],
     *,
     load_x: float | None = None,
@@ -79,18 +79,19 @@ def read_plan(
     """A plan from files. Raises ProblemsFound."""
     config = load(config_path, env=env)
     policy = load_policies(config.policies_path, config.catalog, env)
-    arrivals = read_trace(trace_path)
-    plan = make_plan(config, policy, arrivals, controller=controller, seed=seed, drifts=drifts)
-    check_names(trace_path, arrivals, policy.intents, plan.catalog.models)
+    plan = make_plan(config, policy, (), controller=controller, seed=seed, drifts=drifts)
+    traffic = source.read(config, policy, plan.catalog)
     facts = (
         ("configuration", config.file),
         ("policies", f"{config.policies_path}, version {policy.version}"),
-        ("trace", str(trace_path)),
+        (traffic.kind, traffic.name),
         ("load", "as it is" if load_x is None else f"{load_x:g}"),
         *plan.facts,
     )
-    plan = structs.replace(plan, facts=facts)
-    return plan if load_x is None else loaded_to(plan, load_x, str(trace_path))
+    plan = structs.replace(
+        plan, arrivals=traffic.arrivals, notes=(*plan.notes, *traffic.notes), facts=facts
+    )
+    return plan if load_x is None else loaded_to(plan, load_x, traffic.name)
 
 
 def make_plan(

@@ -17,7 +17,7 @@ from gateway.records.database import Database
 from gateway.records.database_url import parse
 from gateway.records.execution_store import ExecutionStore
 from gateway.records.recording import Recorder
-from tests.fakes.closed import DECISION, FACTS, INFER, attempt, closed, progress, resolved
+from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, resolved
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def filled(tmp_path: Path, config: str) -> str:
     make = Recorder(resolved, str).rows
     rows = [
         make(closed(0)),
-        make(closed(1, decision=batch, members=INFER.members)),
+        make(closed(1, decision=batch, kept=kept())),
         make(
             closed(
                 2,

@@ -13,7 +13,7 @@ from gateway.records.faults import RowRefused
 from gateway.records.recording import Recorder
 from gateway.records.rows import Recorded
 from gateway.records.schema import attempts, executions
-from tests.fakes.closed import DECISION, FACTS, INFER, attempt, closed, progress, resolved
+from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, resolved
 
 make = Recorder(resolved, str).rows
 
@@ -35,7 +35,7 @@ async def requests(store: ExecutionStore, limit: int | None = None, **wanted: An
 @pytest.mark.req("RUN-7", "RUN-8")
 async def test_what_was_written_is_read_with_its_attempts(store: ExecutionStore) -> None:
     tries = [attempt(fault="overload", usage=None), attempt()]
-    written = row(1, progress=progress(attempts=tries), members=INFER.members)
+    written = row(1, progress=progress(attempts=tries), kept=kept())
     await store.insert([row(0), written, row(2)])
     found = await store.find("req_1")
     assert found is not None

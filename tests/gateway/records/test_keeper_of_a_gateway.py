@@ -55,6 +55,7 @@ def test_what_a_gateway_has_not_written_yet_it_writes_when_it_stops(
     assert ask(gateway) == 200
     gateway.stop()
     assert len(rows(tmp_path / "a.db")) == 1
+    assert gateway.log("library_message") == [], "the libraries' own affairs are nobody's business"
 
 
 @pytest.mark.req("SEC-3")

@@ -10,8 +10,11 @@ from alembic.migration import MigrationContext
 
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
+from gateway.records.execution_store import ExecutionStore
 from gateway.records.faults import SchemaMismatch
+from gateway.records.recording import Recorder
 from gateway.records.schema import metadata
+from tests.fakes.closed import closed, kept, resolved
 
 TABLES = {"alembic_version", "attempts", "executions", "tasks"}
 
@@ -38,6 +41,22 @@ async def test_the_migrations_make_what_the_code_wants(database: Database) -> No
 
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) -> None:
+    database = Database(url)
+    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed(kept=kept()))])
+    async with database.writing() as connection:
+        for name in ("native", "answer"):
+            await connection.execute(sa.text(f"ALTER TABLE executions DROP COLUMN {name}"))
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    await database.aclose()
+    database = Database(url)
+    found = await ExecutionStore(database).find("req_0")
+    assert found is not None
+    assert found["body"] == b'{"model":"assistant","messages":[{"role":"user"}]}'
+    assert found["answer"] is None
+    await database.aclose()
 
 
 async def test_processes_that_start_at_once_do_not_collide(url: DatabaseUrl) -> None:

@@ -15,12 +15,12 @@ from contracts.errors import (
     QueueFull,
     StreamBroken,
 )
-from contracts.events import Usage
+from contracts.events import Delta, Event, Finish, ToolCallDelta, Usage
 from contracts.inference import RoutingPlan
 from gateway.records.recording import Closed, Recorder, outcome
 from gateway.records.rows import Recorded
 from gateway.secrets import Redactor, SecretValue
-from tests.fakes.closed import CATALOG, DECISION, FACTS, INFER, attempt, closed, progress, resolved
+from tests.fakes.closed import CATALOG, DECISION, FACTS, attempt, closed, kept, progress, resolved
 
 REDACT = Redactor([SecretValue("hunter22")]).redact
 
@@ -123,8 +123,33 @@ def test_what_was_refused_or_cannot_be_served_has_no_plan() -> None:
 
 def test_bodies_are_there_only_if_they_were_taken() -> None:
     assert rows(closed()).execution.body is None
-    body = rows(closed(members=INFER.members)).execution.body
+    body = rows(closed(kept=kept())).execution.body
     assert body == b'{"model":"assistant","messages":[{"role":"user"}]}'
+
+
+def test_an_answer_is_there_as_far_as_it_came() -> None:
+    said: list[Event] = [Delta(content="Hel"), Delta(content="lo"), Finish(reason="stop")]
+    said += [
+        Delta(
+            choice=1, tool_calls=(ToolCallDelta(index=0, id="c1", name="look", arguments='{"a":'),)
+        ),
+        Delta(choice=1, tool_calls=(ToolCallDelta(index=0, arguments="1}"),)),
+    ]
+    answer = rows(closed(kept=kept(events=said))).execution.answer
+    assert json.loads(answer or b"") == {
+        "choices": [
+            {"index": 0, "content": "Hello", "finish_reason": "stop"},
+            {"index": 1, "tool_calls": [{"id": "c1", "name": "look", "arguments": '{"a":1}'}]},
+        ]
+    }
+    assert rows(closed(kept=kept())).execution.answer is None
+
+
+def test_a_request_in_another_language_is_there_as_its_client_wrote_it() -> None:
+    native = {"anthropic": {"system": msgspec.Raw(b'"Be brief."')}}
+    execution = rows(closed(kept=kept(native=native))).execution
+    assert json.loads(execution.native or b"") == {"anthropic": {"system": "Be brief."}}
+    assert rows(closed(kept=kept())).execution.native is None
 
 
 @pytest.mark.req("SEC-3")
@@ -139,7 +164,7 @@ def test_no_secret_gets_into_a_record() -> None:
         closed(
             facts=facts,
             decision=decision,
-            members=members,
+            kept=kept(members, [Delta(content="it is hun"), Delta(content="ter22")]),
             progress=progress(attempts=tries),
             error_code="hunter22",
         )
@@ -149,5 +174,5 @@ def test_no_secret_gets_into_a_record() -> None:
 
 def test_the_size_counts_what_is_kept() -> None:
     small = rows(closed()).execution.row_bytes
-    large = rows(closed(members={"prompt": msgspec.Raw(b'"' + b"a" * 5000 + b'"')}))
+    large = rows(closed(kept=kept({"prompt": msgspec.Raw(b'"' + b"a" * 5000 + b'"')})))
     assert 5000 < large.execution.row_bytes - small < 5100

@@ -26,6 +26,8 @@ def test_without_flags_setpoint_controls_the_trace_as_it_is() -> None:
     told = vars(parsed())
     assert told == {
         "trace": Path("t.csv"),
+        "records": None,
+        "since": None,
         "load": None,
         "controller": "setpoint",
         "seed": 1,

@@ -12,6 +12,7 @@ from gateway.simulation.bounds import offered_load
 from gateway.simulation.drift import parse_drift
 from gateway.simulation.plan import load_of, loaded_to, make_plan, read_plan, shares
 from gateway.simulation.trace import Arrival
+from gateway.simulation.traffic_source import TraceFile
 from tests.fakes.simulated import ENGINE, ONE_MODEL, PROMISE, TWO_MODELS, files, plan_of, requests
 
 pytestmark = pytest.mark.req("INT-12")
@@ -161,7 +162,7 @@ def test_a_plan_is_read_from_files_and_says_of_which(tmp_path: Path) -> None:
     path = trace(tmp_path, "0,100,11,", "10,100,11,chat")
     drifts = (parse_drift("at=90s,itl=2x"),)
     plan = read_plan(
-        files(tmp_path), path, {}, load_x=0.5, controller="vegas", seed=7, drifts=drifts
+        files(tmp_path), TraceFile(path), {}, load_x=0.5, controller="vegas", seed=7, drifts=drifts
     )
     assert load_of(plan) == pytest.approx(0.5)
     assert (plan.controller, plan.seed) == ("vegas", 7)
@@ -175,4 +176,4 @@ def test_a_plan_is_read_from_files_and_says_of_which(tmp_path: Path) -> None:
 def test_a_trace_that_names_what_does_not_exist_is_refused_with_its_line(tmp_path: Path) -> None:
     path = trace(tmp_path, "0,100,11,", "10,100,11,chatt")
     with pytest.raises(ProblemsFound, match=f"{path}:3:1: intent: there is no intent 'chatt'"):
-        read_plan(files(tmp_path), path, {})
+        read_plan(files(tmp_path), TraceFile(path), {})
