@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench bench-control faults demo load requirements lock clean
+.PHONY: help install run test engines test-engines check format bench bench-control faults demo load requirements lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
@@ -30,6 +30,12 @@ run: $(VENV)/.installed ## the gateway; ARGS go to `setpoint serve`
 
 test: $(VENV)/.installed-dev ## all tests, a real llama.cpp server among them; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+engines: $(VENV)/.installed-dev ## real vLLM, mlx_lm.server and Triton in .engines, five gigabytes; ARGS: names of some
+	$(BIN)/python tests/engines/install.py $(ARGS)
+
+test-engines: $(VENV)/.installed-dev ## the gateway in front of each of those that is installed; prints a table
+	$(BIN)/python -m pytest tests/engines $(ARGS)
 
 check: $(VENV)/.installed-dev ## format, lint, types, imports, a test for each module, a test for each MUST
 	$(BIN)/ruff format --check .

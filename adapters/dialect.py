@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from adapters.load_signals import LoadMetrics
 from contracts.config import Unsupported
 from contracts.errors import UpstreamFault
 from contracts.events import Event
@@ -150,6 +151,10 @@ class Dialect(Protocol):
     def prefill(self) -> Prefill:
         """What this backend is known to do with a chat whose last message is the assistant's."""
         return "none"
+
+    def load_metrics(self) -> LoadMetrics | None:
+        """Where this engine says how busy it is; None: nowhere. Reading that must not cost a generation."""
+        return None
 
     def access(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         """Headers without which this backend answers nobody: credentials, and the version of its API.

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from adapters.dialect import AttemptContext, Counting, EndpointState, Prefill, WireHead
+from adapters.load_signals import LoadMetrics
 from adapters.openai import OpenAIDialect, listed_models
 from adapters.openai_wire import ErrorPiece
 from adapters.token_counting import by_llamacpp, countable
@@ -65,6 +66,13 @@ class LlamaCppDialect(OpenAIDialect):
 
     def prefill(self) -> Prefill:
         return "repeats"  # seen at b10434: the answer is the last message and what follows it
+
+    def load_metrics(self) -> LoadMetrics | None:
+        """Asking wakes a sleeping server, and keeps one from falling asleep: only for an operator who says
+        that it never sleeps. It needs `--metrics`."""
+        return LoadMetrics(
+            waiting=("llamacpp:requests_deferred",), running=("llamacpp:requests_processing",)
+        )
 
     def probes(self) -> tuple[str, ...]:
         return ("/health", "/props", "/v1/models")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import msgspec
 
 from adapters.dialect import AttemptContext, Counting, EndpointState, Prefill, WireHead
+from adapters.load_signals import LoadMetrics
 from adapters.openai import OpenAIDialect
 from adapters.openai_wire import ErrorPiece, read_error
 from adapters.retry_after import retry_after_s
@@ -80,6 +81,14 @@ class VllmDialect(OpenAIDialect):
             "continues"  # told to by `continue_final_message`; it says nothing again without `echo`
         )
 
+    def load_metrics(self) -> LoadMetrics | None:
+        return LoadMetrics(
+            waiting=("vllm:num_requests_waiting",),
+            running=("vllm:num_requests_running",),
+            # its name since V1, and the one from before
+            kv_cache_usage=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+        )
+
     def probes(self) -> tuple[str, ...]:
         return ("/health", "/v1/models", "/version")
 
@@ -99,6 +108,9 @@ class VllmDialect(OpenAIDialect):
 
 class LlmdDialect(VllmDialect):
     engine = "llmd"
+
+    def load_metrics(self) -> LoadMetrics | None:
+        return None  # its address leads to one engine of many, and not always to the same
 
     def headers(self, infer: InferRequest, attempt: AttemptContext) -> tuple[tuple[str, str], ...]:
         wants = attempt.constraints

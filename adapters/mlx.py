@@ -1,9 +1,12 @@
 """MLX's `mlx_lm.server`: OpenAI's words as far as they go, on one worker. Sans-IO.
 
 Seen at mlx-lm 0.32: it reads the members it knows and ignores all others; stop sequences cut text out of
-the answer while it goes on; what fails while an answer begins is a 404, whatever it was; what fails later
-closes the connection. A client that leaves while its prompt is read is not noticed, and everybody else waits
-for that prompt: so one request at a time, unless the operator wants otherwise.
+the answer while it goes on; streams tell no log-probabilities; what fails while an answer begins is a 404,
+whatever it was; what fails later closes the connection. A client that leaves while its prompt is read is not
+noticed, and everybody else waits for that prompt: so one request at a time, unless the operator wants otherwise.
+
+What must stay true: no request ends its generating thread or its process, which nothing but a restart
+brings back. Values that do are refused here, since another attempt would take the next endpoint with it.
 """
 
 from collections.abc import Mapping
@@ -37,13 +40,18 @@ _SAMPLING = frozenset(
         "frequency_penalty",
         "xtc_probability",
         "xtc_threshold",
-        "logit_bias",
         "seed",
         "num_draft_tokens",
         *LABELS,
     }
 )
-_CHAT = _SAMPLING | {"messages", "tools", "logprobs", "top_logprobs", "chat_template_kwargs"}
+_CHAT = _SAMPLING | {"messages", "tools", "chat_template_kwargs"}
+_TOP_K_MAX = 1000
+"""Below any vocabulary. A `top_k` of a whole one, or of more, ends the generating thread."""
+_XTC_THRESHOLD_MAX = 0.5
+"""A higher one ends it too."""
+_SEED_MAX = 2**64 - 1
+_DEAD = "generation thread died"
 _UNKNOWN_MODEL_TEXTS = (
     "snapshot folder",
     "repository not found",
@@ -66,6 +74,7 @@ class MlxDialect(OpenAISubsetDialect):
         if "stop" in attempt.overrides:
             cannot.parameter("stop", "a policy's stop sequences do not reach it")
         members.pop("stop", None)
+        _without_harm(members, cannot)
         if infer.operation != "chat":
             return
         checked_messages(members, cannot, images=False)
@@ -92,6 +101,8 @@ class MlxDialect(OpenAISubsetDialect):
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         message = (found.message or "").lower()
+        if _DEAD in message:
+            return "unavailable"
         if status == 404 and message:
             unknown = any(text in message for text in _UNKNOWN_MODEL_TEXTS)
             return "not_found" if unknown else "client"
@@ -117,3 +128,21 @@ class MlxDialect(OpenAISubsetDialect):
             models=names or (DEFAULT_MODEL,),
             advised_slots=AT_ONCE,
         )
+
+
+def _without_harm(members: dict[str, Raw], cannot: Cannot) -> None:
+    """Take out what would end more than this request. `logit_bias` is not taken at all: a token beyond the
+    vocabulary is written beyond its memory, and nothing tells how large the vocabulary is."""
+    known = Members(members, {})
+    top_k = known.read("top_k", int)
+    if top_k is not None and top_k > _TOP_K_MAX:
+        cannot.parameter("top_k", f"it goes up to {_TOP_K_MAX} there")
+        del members["top_k"]
+    threshold = known.read("xtc_threshold", float)
+    if threshold is not None and threshold > _XTC_THRESHOLD_MAX:
+        cannot.parameter("xtc_threshold", f"it goes up to {_XTC_THRESHOLD_MAX} there")
+        del members["xtc_threshold"]
+    seed = known.read("seed", int)
+    if seed is not None and not 0 <= seed <= _SEED_MAX:
+        cannot.parameter("seed", f"it goes from 0 to {_SEED_MAX} there")
+        del members["seed"]

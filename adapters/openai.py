@@ -17,6 +17,7 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
+from adapters.load_signals import LoadMetrics
 from adapters.openai_decoders import DocumentDecoder, EmbeddingDecoder, StreamDecoder
 from adapters.openai_faults import class_of, message_for, presentation, status_in
 from adapters.openai_wire import ErrorPiece, read_error
@@ -107,6 +108,9 @@ class OpenAIDialect:
 
     def prefill(self) -> Prefill:
         return "none"
+
+    def load_metrics(self) -> LoadMetrics | None:
+        return None
 
     def fault_of(
         self, found: ErrorPiece, status: int | None, retry_s: float | None = None

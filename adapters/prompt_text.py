@@ -20,7 +20,7 @@ def prompt_text(
 
     Raises UnsupportedParameter for what cannot be said.
     """
-    told = [template.begin]
+    told = [template.begin or ""]
     last = len(messages) - 1
     for number, message in enumerate(messages):
         where = f"messages[{number}]"

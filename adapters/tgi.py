@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead, WireRequest
+from adapters.load_signals import LoadMetrics
 from adapters.openai import listed_models
 from adapters.openai_subset import LABELS, OpenAISubsetDialect
 from adapters.openai_wire import ErrorPiece
@@ -83,6 +84,9 @@ class TgiDialect(OpenAISubsetDialect):
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         return class_of_tgi(found, status)
+
+    def load_metrics(self) -> LoadMetrics | None:
+        return LoadMetrics(waiting=("tgi_queue_size",), running=("tgi_batch_current_size",))
 
     def probes(self) -> tuple[str, ...]:
         return ("/health", "/info", "/v1/models")

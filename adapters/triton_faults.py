@@ -16,6 +16,8 @@ _CONTEXT_TEXTS = (
 )
 _OVERLOAD_TEXTS = ("exceeds maximum queue size", "request timeout expired")
 """Of a model's own queue: full, or waited in it for too long."""
+_UNREADABLE_TEXTS = ("failed to parse the request", "unable to parse", "attempt to ")
+"""How it says, with a 500, that a member of the request is of the wrong type."""
 _UNKNOWN_TEXTS = ("request for unknown model", "model version not ready", "unknown model:")
 
 
@@ -39,6 +41,6 @@ def class_of_triton(found: ErrorPiece, status: int | None, *, by_model: bool = F
         return "not_found"
     if status is None or by_model:
         return "upstream_bug"
-    if status == 500 and "failed to parse the request" in text:
+    if status == 500 and text.startswith(_UNREADABLE_TEXTS):
         return "client"
     return class_of_status(status) if found.code is None else class_of(found, status)

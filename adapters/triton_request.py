@@ -33,6 +33,8 @@ TOLD = ("return_finish_reason", "return_num_input_tokens", "return_num_output_to
 """Switches for outputs beside the text, which vLLM's backend has; others pass over them."""
 MAX_TOKENS = 1024
 """For a client that named no limit: TensorRT-LLM wants one, and vLLM's backend would stop after 16."""
+_MOST_TOKENS = 2**31 - 1
+"""Its models' limits are 32 bits wide: a larger one would arrive as another number."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,7 +56,7 @@ def generate_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
         text = prompt_of(members, cannot)
     body: dict[str, Any] = {"id": infer.request_id, "text_input": text, "stream": True}
     limit = token_limit_of(members, attempt.max_tokens)
-    body["max_tokens"] = limit or default_limit(attempt.context)
+    body["max_tokens"] = min(limit or default_limit(attempt.context), _MOST_TOKENS)
     body |= {name: raw for name in PASSED_ON if (raw := members.raw(name)) is not None}
     body |= dict.fromkeys(TOLD, True)
     stops_of(infer.members)  # carried out here; now is the time to say that they are wrong

@@ -181,6 +181,9 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """llm-d: the Kubernetes namespace of the InferencePool, for people and logs."""
     metrics: Url | None = None
     """llm-d: the endpoint picker's own metrics, to check that objectives are honoured."""
+    load_metrics: bool | None = None
+    """Read from each endpoint's metrics how busy it says it is. Default: yes for vllm and tgi. llama.cpp: only
+    for a server that is started with `--metrics` and never sleeps."""
     inference_ttl: bool = False
     """llm-d: its router is newer than v0.10 and reads `x-llm-d-inference-ttl`."""
     priority_scheduling: bool = False
@@ -336,13 +339,26 @@ class Records(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """`sqlite:///path/to/file.db` (relative to the configuration file) or
     `postgresql://user:password@host/database`."""
     bodies: bool = False
-    """Keep what clients sent, prompts included."""
+    """Keep what clients sent and were answered, prompts included."""
     keep: Duration = Duration(30 * 86400)
     """Older records are removed, and tasks that ended before that."""
     max_size: Size = Size(2**30)
     """More than that, and the oldest are removed."""
     spill: str = "setpoint-records.spill.jsonl"
     """Where records wait while the database is down. Relative to the configuration file."""
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Traces and GenAI metrics by OpenTelemetry. Needs `pip install 'setpoint[otel]'`."""
+
+    otlp: Url
+    """The collector, by OTLP over HTTP: `http://127.0.0.1:4318`."""
+    headers: dict[HeaderName, Secret] = {}
+    """What the collector wants to see, its credentials for example."""
+    sample: Share = Share(1)
+    """The share of requests that leave a trace; one that comes with a `traceparent` header says so itself."""
+    traceparent: bool = False
+    """Backends are sent the trace that they work for."""
 
 
 class Adapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -372,5 +388,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tasks: TaskSettings = TaskSettings()
     records: Records | str | None = None
     """A database's URL is short for its mapping. None: nothing is recorded."""
+    telemetry: Telemetry | None = None
     logging: Logging = Logging()
     drain_timeout: Duration = Duration(30)

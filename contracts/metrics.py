@@ -164,6 +164,24 @@ METRICS: tuple[Metric, ...] = (
         labels=("pool", "endpoint", *ENGINE),
     ),
     Metric(
+        name="setpoint_endpoint_backend_waiting_requests",
+        kind="gauge",
+        help="Requests in the backend's own queue, as it says; absent while that is not known.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_endpoint_backend_running_requests",
+        kind="gauge",
+        help="Requests that the backend works on, as it says; absent while that is not known.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_endpoint_kv_cache_usage_ratio",
+        kind="gauge",
+        help="The share of the backend's KV cache in use, as it says; absent while that is not known.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
         name="setpoint_pool_in_service",
         kind="gauge",
         help="0 from the drain of the pool to its reload, else 1.",
@@ -300,6 +318,22 @@ METRICS: tuple[Metric, ...] = (
         name="setpoint_records_up",
         kind="gauge",
         help="1 if the records database took what it was last given.",
+    ),
+    Metric(
+        name="setpoint_telemetry_traces_sent_total",
+        kind="counter",
+        help="Requests whose spans the OpenTelemetry collector took.",
+    ),
+    Metric(
+        name="setpoint_telemetry_traces_dropped_total",
+        kind="counter",
+        help="Requests whose spans were lost: buffer_full, not_taken (sent three times in vain), stopped.",
+        labels=("reason",),
+    ),
+    Metric(
+        name="setpoint_telemetry_up",
+        kind="gauge",
+        help="1 if the OpenTelemetry collector took what it was last sent.",
     ),
     Metric(
         name="setpoint_build_info",

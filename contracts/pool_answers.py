@@ -35,6 +35,16 @@ class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float | None = None
 
 
+class EndpointLoad(msgspec.Struct, kw_only=True):
+    """How busy an endpoint says it is, whoever sent it its work. Null: it does not say."""
+
+    waiting: int | None
+    """Requests in its own queue."""
+    running: int | None
+    kv_cache_usage: float | None
+    """The share of its KV cache in use, 0 to 1."""
+
+
 class EndpointHealth(msgspec.Struct, kw_only=True):
     """One backend process, as its last probe found it. Null: it does not say."""
 
@@ -54,6 +64,8 @@ class EndpointHealth(msgspec.Struct, kw_only=True):
     context: int | None
     inflight: int
     """Requests of this gateway that it works on."""
+    load: EndpointLoad | None
+    """Null: it is not asked (`load_metrics`), or has not answered lately."""
     self_test: SelfTestReport
 
 

@@ -16,7 +16,7 @@ TemplateName = Literal["chatml", "llama3"]
 class PromptTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """In `system`, `user` and `assistant`, `{text}` is what was said."""
 
-    begin: str = ""
+    begin: str | None = None
     """Before everything. Most engines put a beginning-of-text token there themselves."""
     system: Said | None = None
     """None: the model knows no such messages, and they are refused."""

@@ -138,6 +138,7 @@ class TaskView(TaskSummary, kw_only=True):
     engine: str | None = None
     engine_version: str | None = None
     attempts: list[str] = []
+    """Of each, in order: `ok`, `running`, or the code of what went wrong."""
     ended: str | None = None
     queue_ms: float | None = None
     ttft_ms: float | None = None

@@ -101,9 +101,11 @@ class Attempt:
         clock: Callable[[], float],
         watch: Watch | None = None,
         may_be_slow: bool = True,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """`is_last`: no other attempt will follow, so its first content is waited for. `may_be_slow`: and
-        none can go on with its stream, so a slow one is better than a broken one."""
+        none can go on with its stream, so a slow one is better than a broken one. `headers` go beside the
+        dialect's own."""
         self._infer = infer
         self._context = context
         self._dialect = dialect
@@ -111,6 +113,7 @@ class Attempt:
         self._sink = sink
         self._timeouts = timeouts
         self._is_last = is_last
+        self._headers = headers
         self._floor = None if may_be_slow else timeouts.min_tokens_per_s
         """Tokens a second."""
         self._pace_since_s = 0.0
@@ -157,6 +160,8 @@ class Attempt:
         except GatewayError:
             self._close()
             raise
+        if self._headers:
+            wire = msgspec.structs.replace(wire, headers=(*wire.headers, *self._headers))
         self.dropped = wire.dropped if wire.native else (*self._infer.untold, *wire.dropped)
         self._progress_s = self._clock()
         self._exchange = self._slot.endpoint.transport.start(wire, self)

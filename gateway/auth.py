@@ -14,7 +14,6 @@ import msgspec
 from multidict import MultiMapping
 
 from contracts.errors import (
-    Forbidden,
     InvalidProxyUser,
     MalformedAuthorization,
     MissingToken,
@@ -94,20 +93,15 @@ class Authenticator:
             return proxied
         if token is None:
             raise MalformedAuthorization(
-                "no token can be read: send one header, 'Authorization: Bearer TOKEN'"
+                "no token can be read: send one header Authorization, with 'Bearer' and the token"
             )
         if token:
             raise WrongToken("the token is not known here")
         if self._loopback_optional and is_among(remote, LOOPBACK) and not _forwarded(headers):
             return Caller(operator=True)
-        raise MissingToken("a token is needed: send 'Authorization: Bearer TOKEN'")
-
-    def operator(self, headers: MultiMapping[str], remote: str | None) -> Caller:
-        """The same, for what only the operator may do. Raises Forbidden (403) as well."""
-        caller = self.caller(headers, remote)
-        if not caller.operator:
-            raise Forbidden("this needs the operator's token")
-        return caller
+        raise MissingToken(
+            "a token is needed: send the header Authorization, with 'Bearer' and the token"
+        )
 
     def _named_by_proxy(self, headers: MultiMapping[str], remote: str | None) -> Caller | None:
         header = self._proxy_user_header

@@ -23,7 +23,14 @@ from gateway.version import VERSION
 from policies.objectives import objectives_of
 
 TASKS = "/v1/tasks"
-TAKE_WORK = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", TASKS)
+TAKE_WORK = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    TASKS,
+)
 
 
 def capabilities(gateway: Gateway, paths: Collection[str]) -> Capabilities:

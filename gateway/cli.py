@@ -1,4 +1,4 @@
-"""The command line: `setpoint serve | check | explain | simulate | records | demo | llmd`. Each shows an example with `--help`."""
+"""The command line: `setpoint serve | check | explain | simulate | records | replay | demo | llmd`. Each shows an example with `--help`."""
 
 import argparse
 import asyncio
@@ -16,6 +16,7 @@ from contracts import problems
 from contracts.problems import ProblemsFound
 from contracts.quantities import Duration
 from gateway.records import command as records_command
+from gateway.records import replay_command
 from gateway.simulation import command
 from gateway.version import VERSION
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_simulate(commands)
     _add_records(commands)
+    _add_replay(commands)
     _add_demo(commands)
     _add_llmd(commands)
     return parser
@@ -292,6 +294,31 @@ def _records(arguments: argparse.Namespace) -> int:
         _complain(f"setpoint records: {exc}")
         return FAILED
     return OK
+
+
+# -- replay -----------------------------------------------------------------------------
+
+
+def _add_replay(commands: "Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands,
+        "replay",
+        "ask a recorded execution once more, with the same plan and the same parameters. Exits 0 if the "
+        "text is the same, 1 if it differs, 2 if it could not be asked or compared",
+        "setpoint replay exec_5f3a9c01d2e400000001 --config setpoint.yaml",
+    )
+    replay_command.add_flags(parser, _add_config)
+    parser.set_defaults(run=_replay)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    try:
+        return replay_command.run(arguments, _config_path(arguments), sys.stdout)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (replay_command.CannotReplay, OSError) as exc:
+        _complain(f"setpoint replay: {exc}")
+        return replay_command.UNDONE
 
 
 # -- demo -------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from contracts.config import (
     Route,
     Secret,
     SecretFile,
+    Telemetry,
 )
 from contracts.inference import Timeouts
 from contracts.problems import Position, Problem, ProblemsFound, did_you_mean, spell_path
@@ -49,7 +50,7 @@ from gateway.auth import OPERATOR
 from gateway.policy_files import SHIPPED
 from gateway.records import database_url
 from gateway.secrets import MASK, SecretValue
-from gateway.settings import Caller, LoadedConfig, PoolSpec, RecordsSpec
+from gateway.settings import Caller, LoadedConfig, PoolSpec, RecordsSpec, TelemetrySpec
 from gateway.simulated_engine import (
     faults,
     is_stood_in_for,
@@ -57,6 +58,7 @@ from gateway.simulated_engine import (
     simulated_engines,
     undescribed,
 )
+from gateway.telemetry import is_installed
 from policies.breaker import BreakerSettings
 
 HOSTED: dict[Engine, str] = {
@@ -94,6 +96,8 @@ _READ_BY: dict[str, frozenset[Engine]] = {
 """Members of a pool that mean nothing to other engines."""
 TAKES_TEXT: Engine = "triton"
 """The one that has to be told how a chat is written."""
+_TELLS_LOAD: frozenset[Engine] = frozenset({"vllm", "tgi"})
+"""Engines whose metrics are there unasked, and read without doing anything to them."""
 _OWN_MACHINES: frozenset[Engine] = _LLMD | {"llamacpp", "vllm"}
 """Engines whose tokens cost nothing but time: a self-test asks for some without being told to."""
 
@@ -191,6 +195,7 @@ class _Check:
         policies_path = self._policies(config)
         decisions_file = self._decisions(config)
         records = self._records(config)
+        telemetry = self._telemetry(config.telemetry)
         if self._problems:
             known = self._sure((), "policies")
             return Checked(
@@ -215,6 +220,7 @@ class _Check:
             pools=pools,
             catalog=catalog,
             records=records,
+            telemetry=telemetry,
         )
         return Checked(
             loaded=loaded,
@@ -331,8 +337,11 @@ class _Check:
                 self._note(place, f"a second limit of {kinds[0]} for the same time")
             seen.add(key)
 
-    def _secret(self, given: Secret | None, path: problems.Path) -> SecretValue | None:
-        """None where none is wanted, and where it is wrong (then with a problem)."""
+    def _secret(
+        self, given: Secret | None, path: problems.Path, *, blanks: bool = False
+    ) -> SecretValue | None:
+        """None where none is wanted, and where it is wrong (then with a problem). `blanks`: it is a whole
+        header, such as `Basic abc`."""
         if given is None:
             return None
         text: str | None = given if isinstance(given, str) else self._secret_file(given, path)
@@ -340,7 +349,9 @@ class _Check:
             return None
         if not text:
             self._note(path, "empty", "leave the field out, or give it a value")
-        elif not text.isascii() or not text.isprintable() or " " in text:
+        elif not text.isascii() or not text.isprintable():
+            self._note(path, "a secret travels in a header: printable ASCII only")
+        elif " " in text and not blanks:
             self._note(path, "a secret travels in a header: printable ASCII without blanks only")
         else:
             return SecretValue(text)
@@ -505,6 +516,12 @@ class _Check:
             self._note((*path, "metrics"), wrong)
         if not known:
             return
+        if pool.load_metrics and dialect_for(pool.engine).load_metrics() is None:
+            said = f"engine {pool.engine} does not tell how busy it is"
+            self._note((*path, "load_metrics"), said, "leave it out")
+        elif pool.load_metrics and not (pool.endpoint or pool.endpoints):
+            said = "without an endpoint there is nothing to ask"
+            self._note((*path, "load_metrics"), said, "leave it out")
         for name, engines in _READ_BY.items():
             if getattr(pool, name) and pool.engine not in engines:
                 said = f"a pool of engine {pool.engine} has no use for it"
@@ -632,6 +649,28 @@ class _Check:
             keep_s=float(given.keep),
             max_bytes=int(given.max_size),
             spill=self._base_dir / given.spill,
+        )
+
+    def _telemetry(self, given: Telemetry | None) -> TelemetrySpec | None:
+        """None where none is wanted, and where something is wrong (then with a problem)."""
+        if given is None:
+            return None
+        if not is_installed():
+            message = "traces and metrics by OTLP need packages that are not installed"
+            hint = "pip install 'setpoint[otel]', or leave telemetry out"
+            self._note(("telemetry",), message, hint, sure=self._sure((), "telemetry"))
+        if wrong := endpoint_fault(given.otlp):
+            self._note(("telemetry", "otlp"), wrong.replace("use api_key", "use headers"))
+        headers = [
+            (name, value)
+            for name, secret in given.headers.items()
+            if (value := self._secret(secret, ("telemetry", "headers", name), blanks=True))
+        ]
+        return TelemetrySpec(
+            otlp=given.otlp.rstrip("/"),
+            headers=tuple(headers),
+            sample=float(given.sample),
+            traceparent=given.traceparent,
         )
 
     def _durations(self, part: msgspec.Struct, path: problems.Path) -> None:
@@ -790,6 +829,11 @@ def _spec(
         metrics=pool.metrics,
         priority_scheduling=pool.priority_scheduling,
         inference_ttl=pool.inference_ttl,
+        load_metrics=(
+            pool.engine in _TELLS_LOAD and bool(pool.endpoint or pool.endpoints)
+            if pool.load_metrics is None
+            else pool.load_metrics
+        ),
         unsupported=pool.unsupported,
         self_test=(pool.engine in _OWN_MACHINES) if pool.self_test is None else pool.self_test,
         simulated=simulated or {},
@@ -848,9 +892,14 @@ def _masked(config: Config, records: RecordsSpec | None) -> Config:
         shown = records.database.shown if records else MASK
     elif shown is not None and isinstance(shown.url, str):
         shown = replace(shown, url=records.database.shown if records else MASK)
+    telemetry = config.telemetry
+    if telemetry is not None:
+        masked = {n: MASK if isinstance(v, str) else v for n, v in telemetry.headers.items()}
+        telemetry = replace(telemetry, headers=masked)
     return replace(
         config,
         auth=replace(config.auth, token=mask(config.auth.token), keys=keys),
+        telemetry=telemetry,
         adapter=adapter,
         pools=[replace(pool, api_key=mask(pool.api_key)) for pool in config.pools],
         records=shown,

@@ -24,6 +24,7 @@ from gateway.control_endpoints import ControlEndpoints
 from gateway.error_answers import SERVER, ErrorAnswers, new_request_id
 from gateway.inbound.messages_errors import error_body as anthropic_error
 from gateway.inbound.messages_tongue import MessagesTongue
+from gateway.inbound.responses_tongue import ResponsesTongue
 from gateway.inbound.token_counter import TokenCounter
 from gateway.inference_endpoint import InferenceEndpoint, log_bug
 from gateway.openai_tongue import OpenAITongue
@@ -55,6 +56,7 @@ def make_app(gateway: Gateway, control: Control, desk: TaskDesk) -> web.Applicat
         "/v1/chat/completions": OpenAITongue("chat"),
         "/v1/completions": OpenAITongue("completion"),
         "/v1/embeddings": OpenAITongue("embedding"),
+        "/v1/responses": ResponsesTongue(),
         MESSAGES: MessagesTongue(),
     }
     for path, tongue in tongues.items():
@@ -111,8 +113,8 @@ class Edge:
     # -- around every request -----------------------------------------------------------
 
     async def tell_in_each_head(self, request: web.Request, response: web.StreamResponse) -> None:
-        """What every answer says, an error's and a stream's too. Who is calling is looked up again for
-        it: so no handler can forget to tell a caller how its budget stands."""
+        """What every answer says, an error's and a stream's too: so no handler can forget to tell a caller
+        how its budget stands."""
         response.headers["Server"] = SERVER
         if _speaks_anthropic(request):
             response.headers["request-id"] = request[REQUEST_ID]  # where its SDKs look for it
@@ -157,6 +159,7 @@ class Edge:
 
     async def expectation(self, request: web.Request) -> web.Response | None:
         """`Expect: 100-continue` before a body is sent: a body that is too large is refused unsent."""
+        request[REQUEST_ID] = request_id(request)  # no middleware has seen it yet
         if request.version < HttpVersion11:
             return None
         if request.headers["Expect"].lower() != "100-continue":
@@ -184,7 +187,7 @@ class Edge:
         return RouteNotFound(f"there is no {request.path[:200] or 'such path'} here ({hint})")
 
     def _caller(self, request: web.Request) -> Caller:
-        return self._gateway.auth.caller(request.headers, request.remote)
+        return self._reception.caller(request)
 
     # -- what is here -------------------------------------------------------------------
 
@@ -235,13 +238,13 @@ class Edge:
 
     async def drain_pool(self, request: web.Request) -> web.Response:
         """Dispatch nothing more to a pool; `?wait=30s` answers when nothing runs there any more."""
-        self._gateway.auth.operator(request.headers, request.remote)
+        self._reception.operator(request)
         wait = request.query.get("wait")
         return _answer(request, await self._pools.drain(request.match_info["id"], wait))
 
     async def reload_pool(self, request: web.Request) -> web.Response:
         """Take a pool into service as if it were new; answers with its health."""
-        self._gateway.auth.operator(request.headers, request.remote)
+        self._reception.operator(request)
         return _answer(request, await self._pools.reload(request.match_info["id"]))
 
     async def capabilities(self, request: web.Request) -> web.Response:
@@ -285,7 +288,7 @@ class Edge:
 
     async def reload(self, request: web.Request) -> web.Response:
         """Read the policies again; 422 with every problem if they are broken."""
-        self._gateway.auth.operator(request.headers, request.remote)
+        self._reception.operator(request)
         try:
             policy = await self._gateway.reload_policies()
         except ProblemsFound as exc:

@@ -339,6 +339,8 @@ class Executor:
     ) -> Entrant:
         record = _record(target, self._pools[target.pool], slot.endpoint)
         progress = run.progress
+        if progress.trace is not None:
+            record.trace = progress.trace.child()
         progress.target = target
         progress.attempts.append(record)
         progress.ended_s = None
@@ -349,11 +351,11 @@ class Executor:
         self.breakers.sent(self._pools[target.pool], slot.endpoint)
         if race is None:
             watch = None if run.going_on else run.recorder
-            attempt = self._new_attempt(run, target, slot, run.sink, watch, is_last)
+            attempt = self._new_attempt(run, record, slot, run.sink, watch, is_last)
             entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
         else:
             gate = race.gate()
-            attempt = self._new_attempt(run, target, slot, gate, gate, is_last)
+            attempt = self._new_attempt(run, record, slot, gate, gate, is_last)
             entrant = race.enter(
                 gate, Entrant(attempt=attempt, target=target, slot=slot, record=record)
             )
@@ -364,12 +366,13 @@ class Executor:
     def _new_attempt(
         self,
         run: _Run,
-        target: Target,
+        record: AttemptRecord,
         slot: Slot,
         sink: EventSink,
         watch: Watch | None,
         is_last: bool,
     ) -> Attempt:
+        target = record.target
         pool = self._pools[target.pool]
         context = attempt_context(
             run.plan,
@@ -396,6 +399,7 @@ class Executor:
             clock=self._clock,
             watch=watch,
             may_be_slow=is_last or not (run.resumable is not None or run.sink.keeps_back),
+            headers=record.trace.headers() if record.trace else (),
         )
 
     async def _to_the_end(self, run: _Run, winner: Entrant) -> None:

@@ -11,6 +11,7 @@ from contracts.decision import Decision
 from contracts.errors import BudgetExceeded, RejectedByPolicy, Shed, ShedByIntent
 from contracts.inference import InferRequest, Operation
 from gateway.answers import Identity
+from gateway.records.keeping_sink import KeepingSink
 from gateway.request_record import RequestRecord
 from gateway.runtime import Gateway, plan
 from gateway.sinks import AnswerSink
@@ -80,6 +81,8 @@ async def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -
     if (refused := refusal(record)) is not None:
         raise refused
     routing = plan(record.decision, record.catalog)
+    if record.kept is not None and record.infer.operation != "embedding":
+        sink = KeepingSink(sink, record.kept.answer)
     await gateway.executor.infer(
         record.infer, routing, record.catalog, sink, record.progress, record.recorder
     )

@@ -30,7 +30,7 @@ SESSION_MAX_CHARS = 128
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 """Every member by which some backend lets itself be told how much to generate (llama.cpp: the last)."""
-WHOLE_NUMBERS = (*TOKEN_LIMITS, "n", "seed", "dimensions", "priority")
+WHOLE_NUMBERS = (*TOKEN_LIMITS, "n", "seed", "dimensions", "priority", "max_output_tokens", "top_k")
 """Members that must be whole. JSON has one kind of number: 1000.0 is 1000, and YAML's 1e3 arrives so."""
 _EXACT = 2**53
 """Above it a float stands for many whole numbers."""

@@ -28,6 +28,8 @@ DECISION = "decision"
 """The event of what the control loop decided."""
 LIBRARY = "library_message"
 """The event of a line by somebody else's logger: what it says is text, and no event's name."""
+_TALKATIVE = ("alembic",)
+"""Libraries that tell at "info" what they are about, from their import on. What went wrong is a warning."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _logger = logging.getLogger("setpoint")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
@@ -277,6 +279,8 @@ class LogOutput:
             root.addHandler(self._decisions)
         root.addHandler(self._writer)
         root.setLevel(level.upper())
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
     def close(self) -> None:
         """Write what is still queued, for at most `CLOSE_S`; then nothing more is written."""

@@ -17,7 +17,7 @@ from contracts.decision import Decision
 from contracts.errors import GatewayError
 from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
-from gateway.pools import Pool
+from gateway.pools import Endpoint, Pool
 from gateway.progress import Progress
 
 Family = Counter | Gauge | Histogram
@@ -25,6 +25,12 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 NO_ENGINE = ("none", "none")
 DIRECTIONS = ("prompt", "completion", "cached", "reasoning")
+LOAD_OF_AN_ENDPOINT = (
+    "backend_waiting_requests",
+    "backend_running_requests",
+    "kv_cache_usage_ratio",
+)
+OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT)
 KEPT_CHILDREN = 1024
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
@@ -62,7 +68,8 @@ _OUTCOMES = frozenset(_codes(GatewayError)) | {
 }
 
 
-def _outcome(code: str) -> str:
+def bounded_code(code: str) -> str:
+    """An error's code as a label."""
     return code if code in _OUTCOMES else OTHER_OUTCOME
 
 
@@ -222,7 +229,7 @@ class Metrics:
             self._counter(
                 "setpoint_attempts_total",
                 attempt.target.pool,
-                "ok" if attempt.fault is None else _outcome(attempt.fault),
+                "ok" if attempt.fault is None else bounded_code(attempt.fault),
                 attempt.engine,
                 attempt.version or "unknown",
             ).inc()
@@ -251,8 +258,8 @@ class Metrics:
 
         def look() -> None:
             # An endpoint that changed its version, or lost it, must not go on under the old one.
-            self._families["setpoint_endpoint_ready"].clear()
-            self._families["setpoint_endpoint_self_test"].clear()
+            for name in OF_AN_ENDPOINT:
+                self.clear(f"setpoint_endpoint_{name}")
             for pool in pools:
                 now = pool.signals()
                 labels = (pool.id, pool.engine)
@@ -269,6 +276,7 @@ class Metrics:
                     self.gauge(
                         "setpoint_endpoint_ready", pool.id, number, pool.engine, version
                     ).set(endpoint.state.ready)
+                    self._show_load(pool, endpoint, (pool.id, number, pool.engine, version))
                     passed = endpoint.self_test.ok
                     if passed is not None:
                         self.gauge(
@@ -276,3 +284,10 @@ class Metrics:
                         ).set(passed)
 
         self.before_scrape(look)
+
+    def _show_load(self, pool: Pool, endpoint: Endpoint, labels: tuple[str, ...]) -> None:
+        load = pool.load_of(endpoint)
+        told = (load.waiting, load.running, load.kv_cache_usage)
+        for name, value in zip(LOAD_OF_AN_ENDPOINT, told, strict=True):
+            if value is not None:
+                self.gauge(f"setpoint_endpoint_{name}", *labels).set(value)

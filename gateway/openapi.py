@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 import contracts
+from contracts.anthropic_answers import AnthropicError, AnthropicMessage, MessageEvent
+from contracts.anthropic_api import MessagesRequest, TokenCountAnswer, TokenCountRequest
 from contracts.capability_answers import Capabilities
 from contracts.control import LoggedDecision
 from contracts.errors import ErrorEnvelope
@@ -34,6 +36,8 @@ from contracts.operator_answers import (
     ReloadRefused,
 )
 from contracts.pool_answers import PoolDrain, PoolHealth, PoolList
+from contracts.responses_answers import ResponseEvent, ResponseObject
+from contracts.responses_api import ResponsesRequest
 from contracts.tasks import (
     EndEvent,
     ErrorEvent,
@@ -53,7 +57,15 @@ from policies.loop import RECENT_DECISIONS
 
 Object = dict[str, Any]
 FILE = "openapi.json"
-_REQUESTS = (ChatRequest, CompletionRequest, EmbeddingRequest, TaskRequest)
+_REQUESTS = (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    MessagesRequest,
+    ResponsesRequest,
+    TaskRequest,
+    TokenCountRequest,
+)
 _TASK_EVENTS: dict[str, type[msgspec.Struct]] = {
     "started": StartedEvent,
     "token": TokenEvent,
@@ -63,6 +75,8 @@ _TASK_EVENTS: dict[str, type[msgspec.Struct]] = {
     "error": ErrorEvent,
 }
 _ANSWERS = (
+    AnthropicError,
+    AnthropicMessage,
     Capabilities,
     ChatCompletion,
     ChatCompletionChunk,
@@ -72,6 +86,7 @@ _ANSWERS = (
     ErrorEnvelope,
     IntentList,
     Liveness,
+    MessageEvent,
     ModelEntry,
     ModelList,
     PoolDrain,
@@ -80,10 +95,13 @@ _ANSWERS = (
     Readiness,
     ReloadRefused,
     Reloaded,
+    ResponseEvent,
+    ResponseObject,
     TaskAccepted,
     TaskCancelled,
     TaskList,
     TaskView,
+    TokenCountAnswer,
     *_TASK_EVENTS.values(),
 )
 _ONLY_WHEN_STREAMED: Object = {
@@ -119,7 +137,7 @@ def document(version: str = VERSION) -> bytes:
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"apiKey": []}],
         "tags": [
-            {"name": "inference", "description": "OpenAI's endpoints."},
+            {"name": "inference", "description": "OpenAI's endpoints, and Anthropic's messages."},
             {"name": "tasks", "description": "Work that is handed in, watched and fetched."},
             {"name": "operation", "description": "Health, metrics, administration."},
         ],
@@ -171,6 +189,11 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "x-request-id": (
         "string",
         "The request's own x-request-id (up to 128 visible ASCII characters), else a new one.",
+    ),
+    "request-id": ("string", "The same, where Anthropic's SDKs look for it."),
+    "x-setpoint-tokens-estimated": (
+        "string",
+        "`false`: the backend's own tokenizer counted; `true`: the number follows from the size.",
     ),
     "x-setpoint-intent": ("string", "The intent that the request fell under, or `none`."),
     "x-setpoint-decision": ("string", "What was decided, by which rules, in one line."),
@@ -266,6 +289,7 @@ def _paths() -> Object:
                 "createEmbedding", "Embed texts", EmbeddingRequest, EmbeddingList, None
             )
         },
+        **_other_languages(),
         "/v1/models": {
             "get": _operation(
                 "listModels",
@@ -383,6 +407,59 @@ def _paths() -> Object:
                 _AUTHENTICATED,
             )
         },
+    }
+
+
+_ANTHROPIC_ERRORS = (
+    "Errors have Anthropic's shape: an `AnthropicError`, whose `error` has the members of every other "
+    "error here as well."
+)
+
+
+def _other_languages() -> Object:
+    """Inferences that are asked for and answered in other words than those of a chat."""
+    message = _generated(
+        "createMessage",
+        "Answer a conversation, as Anthropic's Messages API",
+        MessagesRequest,
+        {
+            **_json(AnthropicMessage),
+            **_events(
+                *(_named_event(kind) for kind in (MessageEvent, AnthropicError)),
+            ),
+        },
+        "The message; with `stream: true`, server-sent events, each named after its type. One that "
+        "fails ends with `error` instead of `message_stop`. `ping` keeps the connection open.",
+    )
+    count = _operation(
+        "countTokens",
+        "How long a prompt is, as Anthropic's Messages API",
+        {
+            200: _answer(
+                "The number of tokens.",
+                _json(TokenCountAnswer),
+                headers=("x-request-id", "request-id", "x-setpoint-tokens-estimated"),
+            )
+        },
+        (*_AUTHENTICATED, 404, 408, 413, 417, 429, 502),
+        tag="inference",
+    )
+    count["requestBody"] = {"required": True, "content": _json(TokenCountRequest)}
+    message["responses"]["200"]["headers"] |= _header_references(["request-id"])
+    for operation in (message, count):
+        operation["description"] = _ANTHROPIC_ERRORS
+    response = _generated(
+        "createResponse",
+        "Answer a conversation, as OpenAI's Responses; nothing is stored",
+        ResponsesRequest,
+        {**_json(ResponseObject), **_events(_named_event(ResponseEvent))},
+        "The response; with `stream: true`, server-sent events, each named after its type. One that "
+        "fails ends with `error` and `response.failed`. Comments (`: ping`) keep the connection open.",
+    )
+    return {
+        "/v1/responses": {"post": response},
+        "/v1/messages": {"post": message},
+        "/v1/messages/count_tokens": {"post": count},
     }
 
 
@@ -582,6 +659,19 @@ def _inference(
             "last one's is `[DONE]`. A stream that fails ends with an ErrorEnvelope instead. Comments "
             "(`: ping`) keep the connection open."
         )
+    return _generated(identifier, summary, request, content, text, session=chunk is not None)
+
+
+def _generated(
+    identifier: str,
+    summary: str,
+    request: type[msgspec.Struct],
+    content: Object,
+    text: str,
+    *,
+    session: bool = True,
+) -> Object:
+    """An operation whose answer, described by `text`, a backend makes."""
     operation = _operation(
         identifier,
         summary,
@@ -592,7 +682,7 @@ def _inference(
     refusal = _answer("The engine refused, with a status of its own.", _json(ErrorEnvelope))
     operation["responses"]["default"] = refusal
     operation["requestBody"] = {"required": True, "content": _json(request)}
-    if chunk is not None:
+    if session:
         text = "Requests of one session go where its beginning is cached; or `prompt_cache_key`."
         operation["parameters"] = [_header(SESSION_HEADER, text)]
     return operation
@@ -690,6 +780,13 @@ def _event(kind: type[msgspec.Struct], *, named: str | None = None) -> Object:
     if named is not None:
         fields |= {"event": {"const": named}, "id": {"type": "string", "pattern": "^[0-9]+$"}}
     return {"type": "object", "properties": fields, "required": [*fields]}
+
+
+def _named_event(kind: type[msgspec.Struct]) -> Object:
+    """An event whose name is the `type` of its data, and which has no id."""
+    event = _event(kind)
+    event["properties"]["event"] = {"type": "string"}
+    return {**event, "required": ["data", "event"]}
 
 
 def _reference(kind: type[msgspec.Struct]) -> Object:

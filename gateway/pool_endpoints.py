@@ -12,6 +12,7 @@ import msgspec
 from contracts.errors import InvalidField, PoolNotFound
 from contracts.pool_answers import (
     EndpointHealth,
+    EndpointLoad,
     LaneHealth,
     PoolDrain,
     PoolHealth,
@@ -97,7 +98,7 @@ class PoolEndpoints:
             inflight=now.inflight,
             queued=now.queued,
             queued_tasks=now.queued_tasks,
-            endpoints=[self._endpoint(endpoint) for endpoint in pool.endpoints],
+            endpoints=[self._endpoint(pool, endpoint) for endpoint in pool.endpoints],
             lanes=[
                 LaneHealth(
                     model=name,
@@ -110,8 +111,8 @@ class PoolEndpoints:
             ],
         )
 
-    def _endpoint(self, endpoint: Endpoint) -> EndpointHealth:
-        state, probed_s = endpoint.state, endpoint.probed_s
+    def _endpoint(self, pool: Pool, endpoint: Endpoint) -> EndpointHealth:
+        state, probed_s, load = endpoint.state, endpoint.probed_s, pool.load_of(endpoint)
         return EndpointHealth(
             endpoint=endpoint.index + 1,
             live=state.live,
@@ -125,6 +126,11 @@ class PoolEndpoints:
             slots=state.slots,
             context=state.context,
             inflight=endpoint.inflight,
+            load=EndpointLoad(
+                waiting=load.waiting, running=load.running, kv_cache_usage=load.kv_cache_usage
+            )
+            if load.known
+            else None,
             self_test=endpoint.self_test,
         )
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from adapters.dialect import Dialect, EndpointState
+from adapters.load_signals import UNKNOWN, LoadSignals, together
 from adapters.transport import Transport
 from contracts.errors import (
     DeadlineUnreachable,
@@ -32,6 +33,8 @@ from policies.lines import Ticket
 
 SLOTS_UNKNOWN = 64
 """Requests at once for an endpoint that does not tell how many it works on."""
+LOAD_PROBES = 3
+"""What an endpoint said of its load counts for so many intervals between its probes."""
 DRAINED_RETRY_S = 10.0
 """When to ask again for a pool that is out of service: only its operator knows how long that is."""
 
@@ -48,6 +51,9 @@ class Endpoint:
         self.probed_s: float | None = None
         """When the last probe began, on the pool's clock, and `probe_s`: how long it took."""
         self.probe_s = 0.0
+        self.load = UNKNOWN
+        """What it said of itself when it was asked at `load_s`, on the pool's clock."""
+        self.load_s: float | None = None
         self.self_test = SelfTestReport(outcome="off")
 
     @property
@@ -79,12 +85,13 @@ class Entry:
 
     def __init__(self, pool: "Pool", request: int, slot: "asyncio.Future[Slot]") -> None:
         self.pool = pool
-        self._request = request
+        self.request = request
+        """Its number in the pool's queue."""
         self.slot = slot
 
     def place(self) -> Place | None:
         """Where it stands now in the pool's queue. None: it was refused, or it has ended."""
-        return self.pool.place(self._request)
+        return self.pool.place(self.request)
 
     def leave(self) -> None:
         """The caller is gone: the place is free again, whether it was waiting or just admitted."""
@@ -92,7 +99,7 @@ class Entry:
             self.slot.result().release()
         else:
             self.slot.cancel()
-            self.pool.leave(self._request)
+            self.pool.leave(self.request)
 
 
 class Pool:
@@ -159,7 +166,21 @@ class Pool:
         told = [e for e in self.ready if e.state.slots is not None]
         return min(self.options.max_inflight, able) if told else self.options.max_inflight
 
+    def load_of(self, endpoint: Endpoint) -> LoadSignals:
+        """What an endpoint says of itself; what it said too long ago is not known."""
+        oldest_s = self._clock() - LOAD_PROBES * self.options.probe_interval_s
+        if endpoint.load_s is None or endpoint.load_s < oldest_s:
+            return UNKNOWN
+        return endpoint.load
+
+    def load(self) -> LoadSignals:
+        """What the ready endpoints say of themselves, together."""
+        if not self.options.load_metrics:
+            return UNKNOWN
+        return together([self.load_of(endpoint) for endpoint in self.ready])
+
     def signals(self) -> PoolSignals:
+        load = self.load()
         return PoolSignals(
             inflight=self.queue.inflight,
             queued=self.queue.waiting - self.queue.waiting_tasks,
@@ -167,6 +188,9 @@ class Pool:
             limit=self.queue.settings.limit,
             endpoints=len(self.endpoints),
             ready_endpoints=len(self.ready),
+            backend_waiting=load.waiting,
+            backend_running=load.running,
+            kv_cache_usage=load.kv_cache_usage,
         )
 
     def learn(self, endpoint: Endpoint, state: EndpointState) -> None:
@@ -229,6 +253,7 @@ class Pool:
         self._emptied = None
         for endpoint in self.endpoints:
             endpoint.state = EndpointState(live=endpoint.state.live, why="not probed yet")
+            endpoint.load_s = None
         self._follow_ready()
         logs.event(logging.INFO, "pool_restored", pool_id=self.id, engine=self.engine)
 
@@ -291,6 +316,10 @@ class Pool:
 
     def place(self, request: int) -> Place | None:
         return self.queue.place(request, self._clock())
+
+    def places(self) -> dict[int, Place]:
+        """Where everybody stands, by request."""
+        return self.queue.places(self._clock())
 
     def leave(self, request: int) -> None:
         """Whoever waited, or was just admitted, is gone."""

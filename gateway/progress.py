@@ -5,6 +5,7 @@ import msgspec
 from contracts.errors import GatewayError
 from contracts.events import Usage
 from contracts.inference import Target
+from gateway.trace_context import TraceContext
 
 
 class AttemptRecord(msgspec.Struct, kw_only=True):
@@ -25,12 +26,16 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     """How long nothing had come from its engine when it ended."""
     usage: Usage | None = None
     """As its engine counted, or the gateway where the engine did not; None: it did not come to that."""
+    trace: TraceContext | None = None
+    """Its span, of which its engine was told."""
 
 
 class Progress(msgspec.Struct, kw_only=True):
     """How an inference goes; complete when `infer` has returned. Times are on the gateway's clock."""
 
     accepted_s: float
+    trace: TraceContext | None = None
+    """Its span, where engines are told what they work for."""
     target: Target | None = None
     queue_s: float = 0.0
     """In the queues of all pools that were asked, also where no place came of it."""

@@ -47,6 +47,10 @@ class RequestRecord:
         """What it holds of its caller's budget, or why it may not; None: there is no budget."""
         self.progress = Progress(accepted_s=accepted_s)
         self._gateway = gateway
+        if gateway.telemetry is not None:
+            self.progress.trace = gateway.telemetry.begin(infer.facts.headers)
+        self.kept = gateway.records.keep(infer) if gateway.records else None
+        """What is recorded of the request's and the answer's own words."""
 
     def headers(self, progress: Progress) -> Headers:
         """What every answer tells about how it came to be."""
@@ -120,7 +124,11 @@ class RequestRecord:
             ended_s=ended_s,
         )
         if (records := self._gateway.records) is not None:
-            records.note(self.infer, decision, progress, self.catalog, status, error, ended_s)
+            records.note(
+                self.infer, decision, progress, self.catalog, status, error, ended_s, self.kept
+            )
+        if (telemetry := self._gateway.telemetry) is not None:
+            telemetry.note(self.infer, decision, progress, self.catalog, status, error, ended_s)
         if status == CLIENT_GONE and error is None:
             self._gateway.metrics.counter(
                 "setpoint_client_disconnects_total", self.infer.operation

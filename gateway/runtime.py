@@ -33,11 +33,13 @@ from contracts.snapshot import Snapshot
 from gateway import logs
 from gateway.auth import Authenticator, AuthRules, Caller
 from gateway.budgets import Budgets
+from gateway.configuration import HOSTED
 from gateway.error_answers import Discretion
 from gateway.executor import Executor
 from gateway.flight_recorder import FlightRecorder
 from gateway.health import Health
 from gateway.honour_watch import SCRAPE_TIMEOUT_S, HonourWatch
+from gateway.load_watch import LoadWatch
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
 from gateway.pools import Pool
@@ -55,6 +57,7 @@ from policies.steering import PoolBounds
 
 if TYPE_CHECKING:
     from gateway.records.keeper import Records
+    from gateway.telemetry import Telemetry
 
 MAX_CONNECTIONS_PER_ENDPOINT = 4096
 """Sockets to one backend; the pool's limit bounds requests long before this."""
@@ -93,6 +96,7 @@ class Gateway:
             clock=self.clock,
         )
         self.health = Health(list(self.pools.values()), self._discover)
+        self.load_watch = LoadWatch(self.pools.values())
         self.self_tests = SelfTests(
             self.pools.values(),
             lambda: self.catalog,
@@ -118,6 +122,7 @@ class Gateway:
         )
         self.records: Records | None = None
         """What keeps a record of each request. Whoever serves opens it."""
+        self.telemetry = _telemetry(loaded, self.metrics, clock)
         self._weights = {caller.name: caller.weight for caller in loaded.callers}
         self._requests, self._turns = itertools.count(1), itertools.count(1)
         for pool in self.pools.values():
@@ -239,6 +244,8 @@ class Gateway:
             await pool.aclose()
         if self.records is not None:
             await self.records.aclose()
+        if self.telemetry is not None:
+            await self.telemetry.aclose()
 
 
 def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
@@ -294,6 +301,42 @@ def _discovered(pool: Pool) -> list[ModelCard]:
 def discretion(loaded: LoadedConfig) -> Discretion:
     """What takes secrets and backends' addresses out of errors."""
     return Discretion(loaded.redactor(), (url for spec in loaded.pools for url in spec.endpoints))
+
+
+def _telemetry(
+    loaded: LoadedConfig, metrics: Metrics, clock: Callable[[], float]
+) -> "Telemetry | None":
+    spec = loaded.telemetry
+    if spec is None:
+        return None
+    # OpenTelemetry's SDK: a third of a second that others need not pay
+    from gateway.otel import OtelExporter
+    from gateway.otlp import Sender
+    from gateway.telemetry import Telemetry
+
+    exporter = OtelExporter(
+        Sender(spec), version=VERSION, hosts=_public_hosts(loaded), redact=loaded.redactor().redact
+    )
+    return Telemetry(
+        exporter,
+        metrics=metrics,
+        share=spec.sample,
+        passes_on=spec.traceparent,
+        clock=clock,
+    )
+
+
+def _public_hosts(loaded: LoadedConfig) -> dict[str, str]:
+    """By pool, the host of a provider that everybody knows. Where an operator's own backends are is told
+    to nobody."""
+    known = {urlsplit(url).hostname for url in HOSTED.values()}
+    hosts = {
+        pool.id: host
+        for pool in loaded.pools
+        for url in pool.endpoints
+        if (host := urlsplit(url).hostname)
+    }
+    return {pool_id: host for pool_id, host in hosts.items() if host in known}
 
 
 def _auth_rules(loaded: LoadedConfig) -> AuthRules:

@@ -212,12 +212,15 @@ async def _until(
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_supervised("health", gateway.health.watch)),
+            group.create_task(_supervised("load", gateway.load_watch.run)),
             group.create_task(_supervised("control", control.run)),
             group.create_task(_supervised("honour", gateway.honour_watch.run)),
             group.create_task(_supervised("self_test", gateway.self_tests.run)),
             group.create_task(_supervised("policy_watch", lambda: policy_watch.watch(gateway))),
             group.create_task(_supervised("hangup", lambda: _reload_on(hangup, gateway))),
         ]
+        if gateway.telemetry is not None:
+            tasks.append(group.create_task(_supervised("telemetry", gateway.telemetry.run)))
         await stop.wait()
         for task in tasks:
             task.cancel()

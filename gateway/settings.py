@@ -46,6 +46,8 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Its dialect may send the body's `priority`."""
     inference_ttl: bool = False
     """Its dialect may send how long a request may wait at the backend."""
+    load_metrics: bool = False
+    """Its endpoints are asked how busy they are."""
     self_test: bool = False
     """Its endpoints are asked for a few tokens once they are ready."""
     unsupported: Unsupported = "refuse"
@@ -81,6 +83,16 @@ class RecordsSpec(msgspec.Struct, frozen=True, kw_only=True):
     spill: Path
 
 
+class TelemetrySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Where traces and metrics go. `otlp` has no trailing slash."""
+
+    otlp: str
+    headers: tuple[tuple[str, SecretValue], ...]
+    sample: float
+    traceparent: bool
+    """Backends are told of the trace."""
+
+
 class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration that holds together. Safe to show: every secret in it reads `***`."""
 
@@ -102,6 +114,7 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[PoolSpec, ...]
     catalog: Catalog
     records: RecordsSpec | None = None
+    telemetry: TelemetrySpec | None = None
 
     def redactor(self) -> Redactor:
         """A redactor that knows every secret of this configuration."""
@@ -111,8 +124,18 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
             *(c.token for c in self.callers),
             *(p.api_key for p in self.pools),
             records,
+            *(words for _, value in _headers(self) for words in (value, *_words(value))),
         )
         return Redactor(secret for secret in held if secret is not None)
+
+
+def _headers(loaded: LoadedConfig) -> tuple[tuple[str, SecretValue], ...]:
+    return loaded.telemetry.headers if loaded.telemetry else ()
+
+
+def _words(value: SecretValue) -> list[SecretValue]:
+    """The credentials of `Scheme credentials`, which may show without their scheme."""
+    return [SecretValue(word) for word in value.reveal().split()[1:]]
 
 
 def without_self_test(loaded: LoadedConfig) -> LoadedConfig:

@@ -61,6 +61,14 @@ def test_each_stop_reason_has_its_word(events, reason, finish):
     assert Finish(reason=finish) in events(START, ending(reason), STOP)
 
 
+def test_the_stop_sequence_that_was_met_is_named(events, normalise):
+    stopped = ending("stop_sequence")
+    stopped["delta"]["stop_sequence"] = "END"
+    named = Finish(reason="stop", stop_sequence="END")
+    assert named in events(START, stopped, STOP)
+    assert named in normalise(events(START, stopped, STOP))
+
+
 def test_a_message_delta_without_a_reason_is_no_finish(events, normalise):
     said = normalise(events(START, ending(None), STOP))
     assert isinstance(said[-1], Fault)

@@ -5,7 +5,7 @@ import pytest
 
 from adapters.dialect import AttemptContext, WireHead
 from adapters.mlx import DEFAULT_MODEL, MlxDialect
-from contracts.errors import UnsupportedParameter
+from contracts.errors import InvalidField, UnsupportedParameter
 from tests.fakes import mlx_words
 
 MLX = MlxDialect()
@@ -33,6 +33,7 @@ def fault(status, body):
         (404, "Only 'text' content type is supported.", "client", 400),
         (400, "max_tokens must be of type int", "client", 400),
         (503, "[METAL] out of memory", "unavailable", 503),
+        (404, "generation thread died", "unavailable", 503),
         (500, "anything", "upstream_bug", 502),
     ],
 )
@@ -73,6 +74,46 @@ def test_a_policys_stop_sequences_are_refused(make_request):
 def test_a_client_does_not_choose_what_it_loads(make_request, name):
     with pytest.raises(UnsupportedParameter):
         body_of(make_request, **{name: "someone/model"})
+
+
+@pytest.mark.parametrize(
+    ("name", "harmful", "harmless"),
+    [
+        ("top_k", 49152, 1000),
+        ("xtc_threshold", 0.51, 0.5),
+        ("seed", -1, 0),
+        ("seed", 2**64, 2**64 - 1),
+    ],
+)
+@pytest.mark.parametrize("operation", ["chat", "completion"])
+def test_what_would_end_it_is_refused_or_dropped(make_request, operation, name, harmful, harmless):
+    def body(value, unsupported):
+        context = AttemptContext(upstream_model="m", unsupported=unsupported)
+        wire = MLX.request(make_request(operation, **{name: value}), context)
+        return msgspec.json.decode(wire.body), wire.dropped
+
+    with pytest.raises(UnsupportedParameter) as raised:
+        body(harmful, "refuse")
+    assert raised.value.param == name
+    left, dropped = body(harmful, "drop")
+    assert name not in left
+    assert dropped == (name,)
+    assert body(harmless, "refuse") == (body(harmless, "drop")[0], ())
+    assert body(harmless, "refuse")[0][name] == harmless
+
+
+@pytest.mark.parametrize("name", ["top_k", "xtc_threshold", "seed"])
+def test_a_number_that_is_none_is_named(make_request, name):
+    with pytest.raises(InvalidField) as raised:
+        body_of(make_request, **{name: "high"})
+    assert raised.value.param == name
+
+
+def test_log_probabilities_are_refused_since_its_streams_tell_none(make_request):
+    with pytest.raises(UnsupportedParameter) as raised:
+        body_of(make_request, logprobs=True, top_logprobs=2)
+    assert raised.value.param == "logprobs"
+    assert "logprobs" not in body_of(make_request, logprobs=False)
 
 
 def answers(health=200, models=b""):

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.req("RUN-6")
         (400, False, "Model version not ready", "not_found"),
         (400, False, "missing required input(s) ['text_input']", "client"),
         (500, False, "failed to parse the request JSON buffer: Invalid value. at 14", "client"),
+        (500, False, "Unable to parse 'data': attempt to access JSON non-boolean", "client"),
+        (500, False, "attempt to get members for non-object", "client"),
         (500, False, "anything", "upstream_bug"),
         (501, False, "not supported", "client"),
         (503, False, "[request id: 1] Exceeds maximum queue size", "overload"),

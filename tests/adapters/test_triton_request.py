@@ -50,6 +50,10 @@ def test_the_lowest_limit_counts(make_request):
     assert asked(make_request(max_tokens=9), max_tokens=4)[0]["max_tokens"] == 4
 
 
+def test_a_limit_beyond_32_bits_is_no_other_limit(make_request):
+    assert asked(make_request(max_tokens=2**31))[0]["max_tokens"] == 2**31 - 1
+
+
 def test_a_trailing_answer_is_continued(make_request):
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     text = asked(make_request(messages=talk), continues=True)[0]["text_input"]

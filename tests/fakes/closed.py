@@ -1,13 +1,16 @@
 """Requests that have met their fate, as records are made of them."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from contracts.catalog import Catalog, ModelCard
 from contracts.decision import Decision, RuleOutcome, Shaping
 from contracts.errors import GatewayError
-from contracts.events import Usage
+from contracts.events import Event, Usage
 from contracts.inference import Constraints, InferRequest, RequestFacts, RoutingPlan, Target
 from gateway.progress import AttemptRecord, Progress
+from gateway.records.kept import Kept, Room
 from gateway.records.recording import Closed, outcome
 
 TARGET = Target(model="assistant", pool="cluster", upstream="Llama-3.3-70B")
@@ -105,9 +108,21 @@ def closed(number: int = 0, **members: object) -> Closed:
         "outcome": outcome(200, None),
         "ended_s": 103.0,
         "wall_s": 1_800_000_003.0 + number,
-        "members": None,
+        "kept": None,
     }
     return Closed(**(fields | members))  # type: ignore[arg-type]
+
+
+def kept(
+    members: dict[str, msgspec.Raw] = INFER.members,
+    events: Sequence[Event] = (),
+    native: dict[str, dict[str, msgspec.Raw]] | None = None,
+) -> Kept:
+    """What a request and its answer left, where bodies are recorded."""
+    infer = msgspec.structs.replace(INFER, members=members, native=native or {})
+    found = Kept(infer, Room(10**9))
+    found.answer.add(events)
+    return found
 
 
 def resolved(decision: Decision, catalog: Catalog) -> RoutingPlan:

@@ -1,7 +1,8 @@
 """A fake `mlx_lm.server` on a real socket, over HTTP/1.0 as the real one: a body ends with its connection.
 
 It refuses what the real one refuses, in its words, and ignores what that ignores; an answer that fails under
-way just ends. It takes as many requests as come, but works on them one after the other.
+way just ends, and so does its generating thread, for good, at what ends the real one's. It takes as many
+requests as come, but works on them one after the other.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ class FakeMlx:
         """None: it has no cache of models, and lists them with an empty body."""
         self.hold_after: int | None = None
         """Bytes of a stream after which nothing more comes."""
+        self.dead = False
+        """Its generating thread has ended."""
         self.after = ""
         """Text with which the model goes on after its answer: it stops at nothing."""
         self.at_once = self.most_at_once = 0
@@ -90,8 +93,8 @@ class FakeMlx:
 
     def _get(self, path: str, writer: asyncio.StreamWriter) -> None:
         if path == "/health":
-            _head(writer, 200, "application/json")
-            writer.write(b'{"status": "ok"}')
+            _head(writer, 503 if self.dead else 200, "application/json")
+            writer.write(b'{"status": "unavailable"}' if self.dead else b'{"status": "ok"}')
         elif path == "/v1/models":
             _head(writer, 200, "application/json")
             writer.write(b"" if self.models is None else mlx_words.model_list(*self.models))
@@ -112,6 +115,8 @@ class FakeMlx:
         body = msgspec.json.decode(sent)
         self.asked.append(Asked(path, headers, body))
         refused = complaint(path, body)
+        if refused is None and self.dead:
+            refused = mlx_words.refusal(404, mlx_words.DEAD)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if refused is not None or isinstance(answer, Refusal):
             _refuse(writer, refused or answer)  # type: ignore[arg-type]
@@ -119,7 +124,9 @@ class FakeMlx:
         assert body["stream"] is True, "only streams are made here"
         stream = answer if isinstance(answer, bytes) else self._said(answer, path)
         _head(writer, 200, "text/event-stream")
-        await self._stream(stream, reader, writer)
+        self.dead = ends_the_thread(body)
+        if not self.dead:
+            await self._stream(stream, reader, writer)
 
     def _said(self, answer: Answer, path: str) -> bytes:
         stream = mlx_words.stream(answer, after=self.after)
@@ -171,6 +178,12 @@ def complaint(path: str, body: Any) -> Refusal | None:
         if any(part["type"] != "text" for part in parts):
             return mlx_words.refusal(404, "Only 'text' content type is supported.")
     return None
+
+
+def ends_the_thread(body: Any) -> bool:
+    """It samples in a thread that nothing guards."""
+    xtc = body.get("xtc_probability", 0) > 0 and body.get("xtc_threshold", 0.1) > 0.5
+    return bool(body.get("temperature")) and (xtc or body.get("top_k", 0) >= mlx_words.VOCABULARY)
 
 
 def _head(writer: asyncio.StreamWriter, status: int, kind: str) -> None:

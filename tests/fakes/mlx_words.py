@@ -17,6 +17,8 @@ NOT_FOUND = (
     "Cannot find an appropriate cached snapshot folder for the specified revision on the local disk and "
     "outgoing traffic has been disabled."
 )
+DEAD = "generation thread died"
+VOCABULARY = 49_152
 
 
 def stream(answer: Answer, *, after: str = "") -> bytes:

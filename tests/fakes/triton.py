@@ -79,8 +79,12 @@ def complaint(body: Any) -> Refusal | None:
             "input(s)."
         )
         return triton_words.refusal(400, said)
+    for name, kind in (("max_tokens", "signed-integer"), ("stream", "boolean")):
+        if name in body and type(body[name]) is not (int if kind == "signed-integer" else bool):
+            said = f"Unable to parse 'data': attempt to access JSON non-{kind} as {kind}"
+            return triton_words.refusal(500, said)
     for name, value in body.items():
-        if isinstance(value, list | dict):
-            said = f"Parameter '{name}' must be a string, a number or a boolean"
+        if name != "text_input" and (value is None or isinstance(value, list | dict)):
+            said = f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
             return triton_words.refusal(400, said)
     return None

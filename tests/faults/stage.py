@@ -165,19 +165,31 @@ class Answer(msgspec.Struct, kw_only=True):
 class Stage:
     """Providers `main` and `spare`, and a gateway before them. For one case; use as a context."""
 
-    def __init__(self, profile: str, *, stream: bool, main: str = "", spare: str = "") -> None:
+    def __init__(
+        self,
+        profile: str,
+        *,
+        stream: bool,
+        main: str = "",
+        spare: str = "",
+        policies: str | None = None,
+    ) -> None:
+        """`main` and `spare` are members of the pools, `policies` the text of a policy file."""
         random.seed(0)  # the gateway's jitter; what is asserted holds for any
         own = {
             name: "".join(f", {part}" for part in (PROFILES[profile], said) if part)
             for name, said in (("main", main), ("spare", spare))
         }
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "setpoint.yaml"
-            file.write_text(CONFIG.format(**own))
-            loaded = load(file, env={})
         self._loop = asyncio.get_running_loop()
         self.profile, self.stream = profile, stream
-        self.gateway = Gateway(loaded, clock=self._loop.time)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "setpoint.yaml"
+            text = CONFIG.format(**own)
+            if policies is not None:
+                (file.parent / "policies.yaml").write_text(policies)
+                text += "policies: policies.yaml\n"
+            file.write_text(text)
+            self.gateway = Gateway(load(file, env={}), clock=self._loop.time)
         self.main, self.spare = Provider(), Provider()
         for pool, provider in zip(
             self.gateway.pools.values(), (self.main, self.spare), strict=True

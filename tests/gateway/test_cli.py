@@ -51,7 +51,9 @@ def test_the_version_is_told_without_loading_the_gateway() -> None:
     assert loaded == "[]"
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "explain", "simulate", "llmd"])
+@pytest.mark.parametrize(
+    "command", ["serve", "check", "explain", "simulate", "records", "replay", "llmd"]
+)
 def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -60,7 +62,7 @@ def test_each_command_shows_an_example(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_the_examples_are_right(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("serve", "check", "explain", "simulate", "llmd"):
+    for command in ("serve", "check", "explain", "simulate", "records", "replay", "llmd"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         example = capsys.readouterr().out.rpartition("setpoint ")[2].split()

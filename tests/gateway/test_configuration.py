@@ -492,6 +492,15 @@ def test_24_hours_and_the_calendar_day_are_two_limits(tmp_path: Path) -> None:
             " (for embedded, llmd, vllm only)",
         ),
         (
+            "pools: [{id: a, engine: openai, load_metrics: true}]",
+            "1:47: pools[0].load_metrics: engine openai does not tell how busy it is (leave it out)",
+        ),
+        (
+            "pools: [{id: a, engine: vllm, simulate: {}, load_metrics: true}]\n"
+            "models: [{name: m, pool: a}]",
+            "1:59: pools[0].load_metrics: without an endpoint there is nothing to ask (leave it out)",
+        ),
+        (
             "pools: [{id: a, engine: vllm, endpoint: 'http://x', inference_ttl: true}]",
             "1:68: pools[0].inference_ttl: a pool of engine vllm has no use for it"
             " (for embedded, llmd only)",
@@ -670,6 +679,23 @@ def test_what_a_backend_can_be_told_is_the_pools_to_say(tmp_path: Path) -> None:
     assert (a.simulated, b.simulated) == ({}, {})
 
 
+@pytest.mark.req("INT-4")
+def test_who_is_asked_for_its_load_unless_the_pool_says_otherwise(tmp_path: Path) -> None:
+    here = "endpoint: 'http://x'"
+    loaded = load_text(
+        tmp_path,
+        f"pools:\n"
+        f"  - {{id: a, engine: vllm, {here}}}\n"
+        f"  - {{id: b, engine: tgi, {here}}}\n"
+        f"  - {{id: c, engine: llamacpp, {here}}}\n"
+        f"  - {{id: d, engine: llmd, {here}}}\n"
+        f"  - {{id: e, engine: vllm, {here}, load_metrics: false}}\n"
+        f"  - {{id: f, engine: llamacpp, {here}, load_metrics: true}}\n",
+    )
+    asked = {pool.id: pool.load_metrics for pool in loaded.pools}
+    assert asked == {"a": True, "b": True, "c": False, "d": False, "e": False, "f": True}
+
+
 @pytest.mark.req("ENG-3")
 def test_an_engine_is_tested_where_that_costs_nothing_or_where_it_is_asked_for(
     tmp_path: Path,
@@ -828,6 +854,80 @@ def test_durable_tasks_need_records(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, "tasks: {durable: true}")
     assert "tasks.durable: durable tasks are kept in the records database" in found
     assert load_text(tmp_path, "tasks: {durable: true}\nrecords: sqlite:///a.db").records
+
+
+# -- telemetry
+
+TELEMETRY = (
+    "telemetry: {otlp: 'https://otlp.test/base/', headers: {authorization: 'Basic ${KEY}'},"
+    " sample: 5%, traceparent: true}"
+)
+
+
+def test_where_telemetry_goes(tmp_path: Path) -> None:
+    assert load(None, env={}).telemetry is None
+    spec = load_text(tmp_path, TELEMETRY, KEY="c2VjcmV0LXo=").telemetry
+    assert spec is not None
+    assert (spec.otlp, spec.sample, spec.traceparent) == ("https://otlp.test/base", 0.05, True)
+    ((name, value),) = spec.headers
+    assert (name, value.reveal()) == ("authorization", "Basic c2VjcmV0LXo=")
+
+
+@pytest.mark.req("SEC-3")
+def test_what_the_collector_is_shown_shows_nowhere_else(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, TELEMETRY, KEY="c2VjcmV0LXo=")
+    assert "c2VjcmV0" not in repr(loaded)
+    assert loaded.redactor().redact("got c2VjcmV0LXo= and Basic c2VjcmV0LXo=").count("***") >= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{}", "telemetry: the field 'otlp' is missing"),
+        ("{otlp: 'http://me:pw@x'}", "telemetry.otlp: a URL with credentials would show in logs; use headers"),
+        ("{otlp: 'http://x', headers: {'a b': x}}", "telemetry.headers"),
+        ("{otlp: 'http://x', headers: {a: ''}}", "telemetry.headers.a: empty"),
+        ('{otlp: "http://x", headers: {a: "x\\ty"}}', "telemetry.headers.a: a secret travels in a header"),
+        ("{otlp: 'http://x', sample: 2}", "telemetry.sample"),
+    ],
+)  # fmt: skip
+def test_telemetry_that_cannot_be_sent_is_a_problem(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    (found,) = problems(tmp_path, f"telemetry: {text}")
+    assert problem in found
+
+
+@pytest.mark.req("SEC-4")
+def test_telemetry_without_its_packages_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.sdk.trace", raising=False)
+    assert problems(tmp_path, "telemetry: {otlp: 'http://127.0.0.1:4318'}") == [
+        "1:12: telemetry: traces and metrics by OTLP need packages that are not installed"
+        " (pip install 'setpoint[otel]', or leave telemetry out)"
+    ]
+    assert load_text(tmp_path, "").telemetry is None
+
+
+def test_a_gateway_without_telemetry_does_not_import_opentelemetry() -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from gateway.configuration import load\n"
+        "from gateway.runtime import Gateway\n"
+        "import gateway.serve\n"
+        "async def main():\n"
+        "    gateway = Gateway(load(None, env={}))\n"
+        "    assert gateway.telemetry is None\n"
+        "    await gateway.aclose()\n"
+        "asyncio.run(main())\n"
+        "print([m for m in sys.modules if m.startswith(('opentelemetry', 'google.protobuf', 'requests'))])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert told == "[]\n"
 
 
 def test_reading_a_configuration_with_records_does_not_import_the_database(tmp_path: Path) -> None:

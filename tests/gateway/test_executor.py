@@ -693,17 +693,20 @@ async def test_a_pace_above_the_floor_is_no_fault(make_pool: MakePool) -> None:
 
 
 async def test_a_reader_who_pauses_does_not_make_an_engine_slow(make_pool: MakePool) -> None:
-    transport = ScriptedTransport(crawls(60, 0.4))
+    spoken_s = [1 + 0.4 * n for n in range(10)] + [9 + 0.4 * n for n in range(60)]
+    pieces = [data(at_s, chunk({"content": "word "})) for at_s in spoken_s]
+    last = data(34, chunk({}, finish="stop") + USAGE + DONE)
+    transport = ScriptedTransport([head(0.1), *pieces, last, end(34)])
     sink = Listening(keeps_back=True)
     pools = make_pool("a", transport, timeouts=FLOOR), make_pool("b", ScriptedTransport(answer()))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run(*pools, sink=sink))
         await asyncio.sleep(5)
         assert sink.attempt is not None
-        for pause_s in (12, 4):  # over the end of a window, and within one
+        for pause_s in (4, 12):  # within a window, and over the end of one
             sink.attempt.pause()
             await asyncio.sleep(pause_s)
             sink.attempt.resume()
-            await asyncio.sleep(2)
+            await asyncio.sleep(3)
     _, progress = running.result()
     assert [a.fault for a in progress.attempts] == [None]

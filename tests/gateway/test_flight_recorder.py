@@ -270,7 +270,7 @@ async def test_a_stream_that_is_gone_on_with_has_one_fate_and_no_first_token_to_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its client has had the first token, in time; the second attempt comes long after that was due."""
-    stage = Stage("shipped", stream=True, main="max_inflight: 1")
+    stage = Stage("shipped", stream=True, main="max_inflight: 1", policies=POLICIES)
     fates = Fates(stage.gateway, monkeypatch)
     gone = StreamBroken("gone", fault="stream_broken")
     stage.main.plays([*begun(5), broken(3.0, gone)], healthy())

@@ -259,6 +259,45 @@ async def test_generated_answers_are_what_is_described(
         validator(chunk).validate(each)
 
 
+@pytest.mark.req("OPS-3", "RUN-3")
+@pytest.mark.parametrize(
+    ("path", "body", "whole", "event"),
+    [
+        ("/v1/messages", CHAT, "AnthropicMessage", "MessageEvent"),
+        ("/v1/responses", {**MODEL, "input": "hi"}, "ResponseObject", "ResponseEvent"),
+    ],
+)
+async def test_answers_in_other_languages_are_what_is_described(
+    client: aiohttp.ClientSession, path: str, body: dict[str, Any], whole: str, event: str
+) -> None:
+    async with client.post(path, json=body) as answer:
+        assert answer.status == 200
+        check_answer(answer, path, "post")
+        # what is in an item depends on its type
+        validator(whole, closed=whole == "AnthropicMessage").validate(await answer.json())
+    async with client.post(path, json={**body, "stream": True}) as answer:
+        check_answer(answer, path, "post")
+        lines = [line for line in (await answer.text()).splitlines() if line.startswith("data: ")]
+    assert len(lines) > 3
+    for line in lines:
+        validator(event, closed=False).validate(json.loads(line.removeprefix("data: ")))
+    async with client.post(path, json={**body, "model": "nobody"}) as answer:
+        assert answer.status == 404
+        check_answer(answer, path, "post")
+        validator("ErrorEnvelope", closed=path == "/v1/responses").validate(await answer.json())
+        if path == "/v1/messages":
+            validator("AnthropicError").validate(await answer.json())
+
+
+@pytest.mark.req("OPS-3")
+async def test_a_token_count_is_what_is_described(client: aiohttp.ClientSession) -> None:
+    path = "/v1/messages/count_tokens"
+    async with client.post(path, json={**MODEL, "messages": CHAT["messages"]}) as answer:
+        assert answer.status == 200
+        check_answer(answer, path, "post")
+        validator("TokenCountAnswer").validate(await answer.json())
+
+
 @pytest.mark.req("OPS-3", "RUN-6")
 @pytest.mark.parametrize(
     ("body", "status"),

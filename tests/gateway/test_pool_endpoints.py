@@ -128,6 +128,7 @@ async def test_health_tells_the_endpoint_and_no_address(
         "slots": None,
         "context": None,
         "inflight": 0,
+        "load": None,
         "self_test": {
             "outcome": "off",
             "ok": None,

@@ -72,7 +72,7 @@ class Server(ABC):
     def start(self) -> Self:
         """Start it and return when it answers. AssertionError with its output if it never does."""
 
-    def _launch(self, ready: Callable[[], bool]) -> None:
+    def _launch(self, ready: Callable[[], bool], *, within_s: float = START_S) -> None:
         """Start it and return when `ready()`. AssertionError with its output if it never is."""
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
@@ -83,7 +83,7 @@ class Server(ABC):
             eventually(
                 lambda: process.poll() is not None or ready(),
                 f"{self.name} is up",
-                within_s=START_S,
+                within_s=within_s,
             )
         except AssertionError as exc:
             self.stop()

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,9 +21,11 @@ _LISTENS = re.compile(r"listens on (http://\S+)")
 class SetpointServer(Server):
     """A `setpoint` subcommand that listens; it says where on its first line."""
 
-    def __init__(self, name: str, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> None:
         command = [sys.executable, "-m", "gateway.cli", *arguments]
-        super().__init__(name, command, folder, cwd=ROOT)
+        super().__init__(name, command, folder, env=env, cwd=ROOT)
         self.url = ""
 
     def start(self) -> Self:
@@ -38,12 +41,18 @@ class Gateway(SetpointServer):
     `self_test` the engine behind it works for the test's own requests only."""
 
     def __init__(
-        self, folder: Path, config: str, *, name: str = "gateway", self_test: bool = False
+        self,
+        folder: Path,
+        config: str,
+        *,
+        name: str = "gateway",
+        self_test: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.config_file = folder / f"{name}.yaml"
         self.config_file.write_text(f"bind_addr: 127.0.0.1:0\n{config}\n")
         flags = () if self_test else ("--no-self-test",)
-        super().__init__(name, folder, "serve", "--config", str(self.config_file), *flags)
+        super().__init__(name, folder, "serve", "--config", str(self.config_file), *flags, env=env)
 
     @property
     def v1(self) -> str:

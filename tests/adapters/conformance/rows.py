@@ -367,6 +367,9 @@ MLX = Row(
     stopped_here=True,
     refuses=frozenset(
         {
+            "logit_bias",
+            "logprobs",
+            "top_logprobs",
             "response_format",
             "store",
             "verbosity",
