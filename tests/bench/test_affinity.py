@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.affinity import SLOTS, STARTS, Always, FirstTurn
+from tests.bench.affinity import SLOTS, Always, FirstTurn
 from tests.support.llama_server import LlamaServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ def test_a_small_round_measures_every_way(llama: LlamaServer) -> None:
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(rf"{READ} \| {READ} \| {READ} \|$", done.stdout, re.M)) == len(STARTS)
+    assert len(re.findall(rf"{READ} \| {READ} \| {READ} \|$", done.stdout, re.M)) == 1
     rows = re.findall(rf"^\| [^|]+ \| (\d+) \| {READ} \| {READ} \|$", done.stdout, re.M)
     assert len(rows) == 1
     assert all(int(read) > 0 for read in rows[0])
