@@ -5,6 +5,7 @@ and no message holds a statement's values or a password. What is in the tables i
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 import time
@@ -169,6 +170,7 @@ def _make_ready_for_many(file: Path) -> None:
 
 
 def _sqlite(file: Path) -> AsyncEngine:
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below it, two lines a call and no news
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(file)),
         connect_args={"timeout": BUSY_S},

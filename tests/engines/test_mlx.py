@@ -64,7 +64,7 @@ def test_the_last_harmless_values_are_answered(behind: Behind, asked: dict[str, 
     assert behind.stream(max_tokens=2, **{"temperature": 1, **asked}).usage
 
 
-def test_what_it_refuses_is_the_clients_to_mend(behind: Behind) -> None:
+def test_what_it_refuses_is_for_the_client_to_mend(behind: Behind) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         behind.stream(messages=[], max_tokens=2)
     assert caught.value.type == "invalid_request_error"

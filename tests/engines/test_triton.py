@@ -72,8 +72,8 @@ def test_parameters_that_its_model_does_not_know_are_passed_over(
     assert said(behind, "a", max_tokens=2, **asked)
 
 
-@pytest.mark.parametrize(("name", "value"), [("temperature", [1]), ("top_p", "high")])
-def test_a_parameter_of_a_wrong_type_is_the_clients_to_mend(
+@pytest.mark.parametrize(("name", "value"), [("temperature", [1]), ("repetition_penalty", "high")])
+def test_a_parameter_of_a_wrong_type_is_for_the_client_to_mend(
     behind: Behind, name: str, value: Any
 ) -> None:
     """The first is a 400, the second, for which its model has an input, a 500."""

@@ -197,7 +197,7 @@ def test_an_answer_gets_what_room_there_is(behind: Behind) -> None:
     ],
     ids=["temperature", "max_tokens", "logit_bias", "image"],
 )
-def test_what_it_refuses_is_the_clients_to_mend(
+def test_what_it_refuses_is_for_the_client_to_mend(
     behind: Behind, name: str | None, asked: dict[str, Any]
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
@@ -234,7 +234,7 @@ def test_a_strict_tool_that_is_demanded_is_called_by_its_schema(
     assert told.finish in ("stop", "tool_calls")
 
 
-def test_a_clients_own_priority_does_not_travel(behind: Behind) -> None:
+def test_a_priority_that_the_client_names_does_not_travel(behind: Behind) -> None:
     told = behind.stream(max_tokens=2, extra_body={"priority": "not even a number"})
     assert told.finish == "length"
 

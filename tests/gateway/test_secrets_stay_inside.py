@@ -170,13 +170,13 @@ def exercise(stage: Stage, operator: str, token: str) -> None:
         json.dumps(token).encode(),
     ):
         stage.ask("POST", "/v1/chat/completions", body, **mine)
-    for path, body in (
+    for path, sent in (
         ("completions", {"model": "talker", "prompt": said}),
         ("embeddings", {"model": "talker", "input": said}),
         ("messages", chat(said, max_tokens=4)),
         ("messages/count_tokens", chat(said)),
     ):
-        stage.ask("POST", f"/v1/{path}", body, **mine)
+        stage.ask("POST", f"/v1/{path}", sent, **mine)
     stage.ask("GET", f"/v1/{quote(token, safe='')}", **mine)
     stage.ask("GET", f"/v1/models/{quote(token, safe='')}", **mine)
     for text in (said, f"refuse, {said}"):
