@@ -26,11 +26,16 @@ _read_text = msgspec.json.Decoder(str).decode
 class RepeatedChunk:
     """One stream's. `decode` is what a whole chunk means, and must depend on nothing else."""
 
-    __slots__ = ("_after", "_before", "_choice", "_decode", "_member", "_saved", "_wait", "_waits")
+    __slots__ = (
+        *("_after", "_before", "_choice", "_decode", "_end", "_member", "_saved", "_start"),
+        *("_wait", "_waits"),
+    )
 
     def __init__(self, decode: Callable[[bytes], list[Event]]) -> None:
         self._decode = decode
         self._before = self._after = b""
+        self._start = self._end = 0
+        """Where the text is in a chunk, the end counted from behind."""
         self._member: Member = "content"
         self._choice = 0
         self._saved = self._wait = 0
@@ -38,17 +43,19 @@ class RepeatedChunk:
 
     def read(self, data: bytes) -> Delta | None:
         """The one event of a chunk like the one that was learned; None: it must be decoded."""
-        before, after = self._before, self._after
-        if not before or not data.startswith(before) or not data.endswith(after):
+        before = self._before
+        if not before or not data.startswith(before) or not data.endswith(self._after):
             return None
         try:
-            text = _read_text(data[len(before) : len(data) - len(after)])
+            text = _read_text(data[self._start : self._end])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None  # no text, or more than that
         if not text:
             return None
         self._saved += 1
-        return _delta(self._member, text, self._choice)
+        if self._member == "content":
+            return Delta(content=text, choice=self._choice)
+        return Delta(reasoning=text, choice=self._choice)
 
     def learn(self, data: bytes, events: list[Event]) -> None:
         """`data` was decoded to `events`: the chunk to compare with from now on, if it is fit for that."""
@@ -71,13 +78,10 @@ class RepeatedChunk:
                 continue  # or it is spelled with escapes
             # Is this its value, and does it change nothing else? The decoder knows.
             probed = self._decode(b'%b"%b"%b' % (before, PROBE.encode(), after))
-            if probed == [_delta(member, PROBE, event.choice)]:
+            wanted = Delta(choice=event.choice)
+            setattr(wanted, member, PROBE)
+            if probed == [wanted]:
                 self._before, self._after = before, after
+                self._start, self._end = len(before), -len(after)
                 self._member, self._choice = member, event.choice
                 return
-
-
-def _delta(member: Member, text: str, choice: int) -> Delta:
-    if member == "content":
-        return Delta(content=text, choice=choice)
-    return Delta(reasoning=text, choice=choice)

@@ -114,12 +114,11 @@ class SSEDecoder:
     def _plain(self, data: bytes) -> list[SSEEvent] | None:
         """Whole events of one line of data each, and nothing else: what nearly every read brings. None: it
         has anything else in it. Saves two thirds of the time (0.7 us an event, against 2 us line by line)."""
-        if b"\r" in data:
+        if b"\r" in data or len(data) > self._limit:
             return None
         values = data[6:-2].split(b"\n\ndata: ")
-        for value in values:
-            if b"\n" in value or len(value) >= self._limit:
-                return None
+        if data.count(b"\n") != 2 * len(values):
+            return None  # there are lines between or within them
         self._at_start = False
         self._id = self._id_next
         return [SSEEvent(value, "message", self._id) for value in values]

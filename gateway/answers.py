@@ -269,11 +269,13 @@ class Fold:
         for event in events:
             if type(event) is Delta:  # nearly every event there is: asked before all others
                 self._count(event)
-                self._choice(event.choice).add(event)
+                choice = self._choices.get(event.choice) or self._begun(event.choice)
+                choice.add(event)
                 continue
             match event:
                 case Finish():
-                    self._choice(event.choice).reason = event.reason
+                    choice = self._choices.get(event.choice) or self._begun(event.choice)
+                    choice.reason = event.reason
                 case UsageReport():
                     self._usage = event.usage
                 case Opened():
@@ -283,14 +285,18 @@ class Fold:
                 case _:
                     pass
 
-    def _choice(self, index: int) -> _Choice:
-        choice = self._choices.get(index)
-        if choice is None:
-            choice = self._choices[index] = _Choice()
+    def _begun(self, index: int) -> _Choice:
+        choice = self._choices[index] = _Choice()
         return choice
 
     def _count(self, event: Delta) -> None:
-        size = PIECE_BYTES + _bytes(event.content) + _bytes(event.reasoning) + _bytes(event.refusal)
+        size = PIECE_BYTES
+        if event.content:
+            size += _bytes(event.content)
+        if event.reasoning:
+            size += _bytes(event.reasoning)
+        if event.refusal:
+            size += _bytes(event.refusal)
         for call in event.tool_calls:
             size += PIECE_BYTES + _bytes(call.arguments)
             size += _bytes(call.id or "") + _bytes(call.name or "")
