@@ -118,9 +118,10 @@ class Normaliser:
         for event in events:
             if self.over:
                 break
+            if type(event) is Delta:  # nearly every event there is: asked before all others
+                self._delta(event, out)
+                continue
             match event:
-                case Delta():
-                    self._delta(event, out)
                 case Finish():
                     self._finish(event, out)
                 case UsageReport():

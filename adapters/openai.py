@@ -150,11 +150,16 @@ class OpenAIDialect:
         return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
 
 
+_decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+
+
 def _with_usage(options: msgspec.Raw | None) -> bytes:
     """The client's stream options, with usage asked for."""
+    if options is None:
+        return b'{"include_usage":true}'
     wanted = {"include_usage": msgspec.Raw(b"true")}
     try:
-        theirs = msgspec.json.decode(options or b"{}", type=dict[str, msgspec.Raw] | None)
+        theirs = _decode_options(options)
     except msgspec.MsgspecError:
         theirs = (
             None  # not an object: the client asked for a whole answer, where nobody looks at it

@@ -24,6 +24,7 @@ from adapters.openai_wire import (
     read_chunk,
     read_error,
 )
+from adapters.repeated_chunk import RepeatedChunk
 from adapters.whole_body import WholeBodyDecoder, unreadable
 from contracts.errors import UpstreamFault
 from contracts.events import (
@@ -52,8 +53,12 @@ class StreamDecoder(EventStreamDecoder):
         super().__init__()
         self._fault_of = fault_of
         self._opened = False
+        self._repeated = RepeatedChunk(_events_of)
 
     def read(self, name: str, data: bytes, out: list[Event]) -> None:
+        if name != "error" and (delta := self._repeated.read(data)) is not None:
+            out.append(delta)
+            return
         if data == b"[DONE]":
             self.end(out)
             return
@@ -67,7 +72,10 @@ class StreamDecoder(EventStreamDecoder):
         if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
             self._opened = True
             out.append(_opened(chunk))
-        chunk_events(chunk, out)
+        events: list[Event] = []
+        chunk_events(chunk, events)
+        self._repeated.learn(data, events)
+        out += events
 
 
 class DocumentDecoder(WholeBodyDecoder):
@@ -118,6 +126,15 @@ class EmbeddingDecoder(DocumentDecoder):
 
 def _is_error(chunk: ChunkPiece) -> bool:
     return has_items(chunk.error) or (chunk.choices is None and has_items(chunk.detail))
+
+
+def _events_of(data: bytes) -> list[Event]:
+    """What a chunk says that is no error and not the stream's first."""
+    out: list[Event] = []
+    chunk = read_chunk(data)
+    if chunk is not None and not _is_error(chunk):
+        chunk_events(chunk, out)
+    return out
 
 
 def _opened(chunk: ChunkPiece) -> Opened:

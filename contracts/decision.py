@@ -84,6 +84,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             if outcome.verdict in ("applied", "dry_run", "held_by_floor", "spared"):
                 mark = "" if outcome.verdict == "applied" else f" ({outcome.verdict})"
                 parts.append(f"{outcome.rule}{mark}: {', '.join(outcome.changes) or outcome.why}")
-        line = "; ".join(parts)
-        plain = "".join(c if " " <= c <= "~" else "?" for c in line)
+        line = plain = "; ".join(parts)
+        if not (line.isascii() and line.isprintable()):
+            plain = "".join(c if " " <= c <= "~" else "?" for c in line)
         return plain if len(plain) <= 512 else plain[:509] + "..."

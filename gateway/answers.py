@@ -211,15 +211,19 @@ class _Choice:
         self.reason: str | None = None
 
     def add(self, event: Delta) -> None:
-        self.content.append(event.content)
-        self.reasoning.append(event.reasoning)
-        self.refusal.append(event.refusal)
+        if event.content:
+            self.content.append(event.content)
+        if event.reasoning:
+            self.reasoning.append(event.reasoning)
+        if event.refusal:
+            self.refusal.append(event.refusal)
         for piece in event.tool_calls:
             self._tool(piece)
         if event.logprobs is not None:
             self.logprobs.append(_read(event.logprobs))
-        for name, raw in (event.extra or {}).items():
-            self.extra.setdefault(name, []).append(_read(raw))
+        if event.extra:
+            for name, raw in event.extra.items():
+                self.extra.setdefault(name, []).append(_read(raw))
 
     def _tool(self, piece: ToolCallDelta) -> None:
         while len(self.calls) <= piece.index:
@@ -241,6 +245,11 @@ def _read(raw: msgspec.Raw) -> Any:
         raise UpstreamFault("a part of the engine's answer is not valid JSON") from exc
 
 
+def _bytes(text: str) -> int:
+    """How many a text has in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Fold:
     """A stream folded into the one object of a non-streamed answer.
 
@@ -258,12 +267,15 @@ class Fold:
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
+            if type(event) is Delta:  # nearly every event there is: asked before all others
+                self._count(event)
+                choice = self._choices.get(event.choice) or self._begun(event.choice)
+                choice.add(event)
+                continue
             match event:
-                case Delta():
-                    self._count(event)
-                    self._choices.setdefault(event.choice, _Choice()).add(event)
                 case Finish():
-                    self._choices.setdefault(event.choice, _Choice()).reason = event.reason
+                    choice = self._choices.get(event.choice) or self._begun(event.choice)
+                    choice.reason = event.reason
                 case UsageReport():
                     self._usage = event.usage
                 case Opened():
@@ -273,13 +285,26 @@ class Fold:
                 case _:
                     pass
 
+    def _begun(self, index: int) -> _Choice:
+        choice = self._choices[index] = _Choice()
+        return choice
+
     def _count(self, event: Delta) -> None:
-        texts = [event.content, event.reasoning, event.refusal]
-        texts += [text or "" for c in event.tool_calls for text in (c.id, c.name, c.arguments)]
-        raws = [event.logprobs, *(event.extra or {}).values()]
-        self._bytes += PIECE_BYTES * (1 + len(event.tool_calls))
-        self._bytes += sum(len(t) if t.isascii() else len(t.encode()) for t in texts)
-        self._bytes += sum(len(bytes(raw)) for raw in raws if raw is not None)
+        size = PIECE_BYTES
+        if event.content:
+            size += _bytes(event.content)
+        if event.reasoning:
+            size += _bytes(event.reasoning)
+        if event.refusal:
+            size += _bytes(event.refusal)
+        for call in event.tool_calls:
+            size += PIECE_BYTES + _bytes(call.arguments)
+            size += _bytes(call.id or "") + _bytes(call.name or "")
+        if event.logprobs is not None:
+            size += len(bytes(event.logprobs))
+        if event.extra:
+            size += sum(len(bytes(raw)) for raw in event.extra.values())
+        self._bytes += size
         if self._bytes > self._max_bytes:
             raise UpstreamFault(
                 "the answer is larger than this gateway allows", code="answer_too_large"

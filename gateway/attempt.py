@@ -27,6 +27,8 @@ LINGER_S = 1.0
 the last finish marker, how long usage and the end marker are waited for."""
 
 
+EARLY_S = 0.001
+"""By how much an event loop's timer may fire before the gateway's finer clock says that it is due."""
 PACE_WINDOW_S = 10.0
 """Over how long a stream's pace is measured. The first such window begins with the first content."""
 CHARS_A_TOKEN = 4
@@ -134,7 +136,7 @@ class Attempt:
         self._held: list[Event] = []
         self._exchange: Exchange | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._progress_s = 0.0
+        self._started_s = self._progress_s = 0.0
         self._paused = False
         self._closed = False
         self._concluding = False
@@ -163,14 +165,12 @@ class Attempt:
         if self._headers:
             wire = msgspec.structs.replace(wire, headers=(*wire.headers, *self._headers))
         self.dropped = wire.dropped if wire.native else (*self._infer.untold, *wire.dropped)
-        self._progress_s = self._clock()
+        self._started_s = self._progress_s = self._clock()
         self._exchange = self._slot.endpoint.transport.start(wire, self)
         if self._paused:
             self._exchange.pause()
-        self._arm(self._timeouts.total_s, lambda: self._time_out("total"))
-        if not self._is_last:
-            self._arm(self._timeouts.first_token_s, self._first_token_late)
-        self._arm(self._timeouts.idle_s, self._check_idle)
+        if not self._closed:
+            self._watch_clocks()
 
     @property
     def whole(self) -> bool:
@@ -360,18 +360,25 @@ class Attempt:
             timer.cancel()
         self._timers.clear()
 
-    def _first_token_late(self) -> None:
-        if not self.committed.done():
-            self._time_out("first_token")
-
-    def _check_idle(self) -> None:
-        """One timer for the whole stream: it looks when it fires, and not at every token."""
-        now_s = self._clock()
+    def _watch_clocks(self) -> None:
+        """One timer for all that bounds an attempt, and for the whole stream: it looks when it fires, and
+        not at every token."""
+        now_s, timeouts = self._clock(), self._timeouts
+        spent_s = now_s - self._started_s
         quiet_s = 0.0 if self._paused else now_s - self._progress_s
-        if quiet_s >= self._timeouts.idle_s:
-            self._time_out("idle")
+        left_s, which = timeouts.total_s - spent_s, "total"
+        if (
+            not self._is_last
+            and not self.committed.done()
+            and timeouts.first_token_s - spent_s < left_s
+        ):
+            left_s, which = timeouts.first_token_s - spent_s, "first_token"
+        if timeouts.idle_s - quiet_s < left_s:
+            left_s, which = timeouts.idle_s - quiet_s, "idle"
+        if left_s < EARLY_S:
+            self._time_out(which)
         else:
-            self._arm(max(self._timeouts.idle_s - quiet_s, 0.001), self._check_idle)
+            self._arm(left_s, self._watch_clocks)
 
     def _measure_anew(self) -> None:
         self._pace_since_s, self._pace_tokens = self._clock(), 0.0

@@ -173,8 +173,9 @@ class Executor:
     def _goes_round(self, plan: RoutingPlan, position: int, too_long_for: float) -> bool:
         """Whether a target is left alone because it failed lately and a later one has not. Who has nowhere
         else to go is sent there, and hears the backend's own error."""
-        failing = self.breakers.open(self._pools[plan.targets[position].pool])
-        return failing and self._another(plan, position, too_long_for)
+        return self._another(plan, position, too_long_for) and self.breakers.open(
+            self._pools[plan.targets[position].pool]
+        )
 
     def _another(self, plan: RoutingPlan, position: int, too_long_for: float) -> bool:
         """Whether a later target is there that could take over."""

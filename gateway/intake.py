@@ -36,6 +36,7 @@ _EXACT = 2**53
 """Above it a float stands for many whole numbers."""
 
 _members = msgspec.json.Decoder(Members)
+_read_text, _read_int = msgspec.json.Decoder(str).decode, msgspec.json.Decoder(int).decode
 _decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
 _decoders = {
     "chat": msgspec.json.Decoder(ChatRequest),
@@ -153,9 +154,9 @@ def _session(operation: Operation, members: Members, headers: Mapping[str, str])
     if operation == "embedding":
         return ""
     named = headers.get(SESSION_HEADER, "").strip()
-    if not named:
+    if not named and CACHE_KEY in members:
         try:
-            named = msgspec.json.decode(members.get(CACHE_KEY, b'""'), type=str)
+            named = _read_text(members[CACHE_KEY])
         except msgspec.MsgspecError:
             named = ""
     return named[:SESSION_MAX_CHARS]
@@ -170,7 +171,7 @@ def _token_limit(members: Members) -> int | None:
         if raw is None or bytes(raw) == b"null":
             continue
         try:
-            tokens = msgspec.json.decode(raw, type=int)
+            tokens = _read_int(raw)
         except msgspec.MsgspecError:
             tokens = 0  # a spelling of some backend's own; no promise can be read from it
         if tokens <= 0:

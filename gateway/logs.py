@@ -36,14 +36,21 @@ _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICA
 Redact = Callable[[str], str]
 
 
+_NOWHERE = vars(logging.LogRecord(_logger.name, logging.INFO, "", 0, "", (), None))
+
+
 class _Event(logging.LogRecord):
-    """Made here and not by `Logger.log`, which looks for its caller's file and line: nobody shows them."""
+    """Made here and not by `Logger.log`, which looks for its caller's file and line, nor by `LogRecord`,
+    which takes that file's name apart and asks which thread this is: nobody shows any of it."""
 
     def __init__(
         self, level: int, name: str, fields: dict[str, Any], exc: BaseException | None = None
     ) -> None:
-        exc_info = (type(exc), exc, exc.__traceback__) if exc is not None else None
-        super().__init__(_logger.name, level, "", 0, name, (), exc_info)
+        self.__dict__.update(_NOWHERE)
+        self.levelno, self.levelname = level, logging.getLevelName(level)
+        self.msg = name
+        self.created = time.time()
+        self.exc_info = (type(exc), exc, exc.__traceback__) if exc is not None else None
         self.fields = fields
 
 

@@ -142,11 +142,12 @@ class EdgeProtocol(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         # The rest of a body that nobody wanted is not a head: aiohttp bounds it by lingering.
         between = self._serving == 0 and (self._body is None or self._body.is_eof())
-        # aiohttp calls this with nothing as well, to go on with what it has.
-        if data and between and self._header_timer is None:
+        super().data_received(data)
+        # aiohttp calls this with nothing as well, to go on with what it has. Heads that are complete wait
+        # in `_messages` for the task that serves them: most come in one piece, and need no timer.
+        if data and between and self._header_timer is None and not self._messages:
             loop = asyncio.get_running_loop()
             self._header_timer = loop.call_later(self._limits.header_timeout_s, self._head_is_late)
-        super().data_received(data)
 
     def began(self, body: StreamReader) -> None:
         """The head is complete; reading the body has a clock of its own."""
@@ -188,7 +189,8 @@ class EdgeProtocol(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """aiohttp's own refusals, made before any handler was asked, look like all others."""
-        if isinstance(resp, web.HTTPExpectationFailed):
+        # Asked by status first: `isinstance` of one of aiohttp's responses takes 1 us, each time.
+        if resp.status == 417 and isinstance(resp, web.HTTPExpectationFailed):
             resp = self._answer_to_nobody(
                 ExpectationFailed("of Expect, only 100-continue can be met")
             )

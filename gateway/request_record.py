@@ -39,6 +39,7 @@ class RequestRecord:
     ) -> None:
         self.infer = infer
         self.decision = decision
+        self._summary = decision.summary()
         self.catalog = catalog
         self.recorder = recorder
         self._client_retry = client_retry
@@ -63,7 +64,7 @@ class RequestRecord:
         headers = {
             "x-request-id": self.infer.request_id,
             "x-setpoint-intent": self.decision.intent or "none",
-            "x-setpoint-decision": self.decision.summary(),
+            "x-setpoint-decision": self._summary,
             "x-setpoint-attempts": str(len(progress.attempts)),
             "x-setpoint-queue-ms": f"{progress.queue_s * 1000:.1f}",
             "x-setpoint-overhead-ms": f"{overhead_s * 1000:.2f}",
@@ -143,7 +144,7 @@ class RequestRecord:
             operation=self.infer.operation,
             key=facts.key or None,
             intent=decision.intent or None,
-            decision=decision.summary(),
+            decision=self._summary,
             policy=decision.policy_version,
             model=facts.model,
             served_by=progress.target.model if progress.target else None,

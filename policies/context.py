@@ -1,4 +1,5 @@
-"""The values that conditions read: one CEL context a request, holding only what some rule names.
+"""The values that conditions read: one CEL context a request, holding only what some rule names, and none
+before it is asked for.
 
 Must stay true: every reference has a value for every request or is known to be unknown, and building it
 never raises, whatever bytes a client put into a header. An absent text is "", an absent number 0.
@@ -6,7 +7,7 @@ never raises, whatever bytes a client put into a header. An absent text is "", a
 
 from typing import Any
 
-import cel
+from cel import Context
 
 from contracts.catalog import Catalog
 from contracts.inference import RequestFacts
@@ -21,7 +22,7 @@ _NO_SIGNALS = PoolSignals()
 
 
 class EvaluationContext:
-    """`cel` is what conditions run on. Call `refresh` after a rule has changed the shape."""
+    """Call `refresh` after a rule has changed the shape."""
 
     def __init__(
         self,
@@ -31,37 +32,52 @@ class EvaluationContext:
         snapshot: Snapshot,
         catalog: Catalog,
     ) -> None:
-        self.cel = cel.Context()
+        self._cel: Context | None = None
+        self._shape = shape
         self._references = references
         self._facts = facts
         self._snapshot = snapshot
         self._catalog = catalog
         self._unknown: set[str] = set()
-        for reference in references:
-            self._add(reference, shape)
+
+    @property
+    def cel(self) -> Context:
+        """What conditions run on."""
+        return self._built()
+
+    def _built(self) -> Context:
+        if self._cel is None:
+            self._cel = Context()
+            for reference in self._references:
+                self._add(self._cel, reference, self._shape)
+        return self._cel
 
     def refresh(self, shape: Shape) -> None:
         """Replace the values that rules change: the model, its pool, the cap, intent, priority."""
+        self._shape = shape
+        if self._cel is None:
+            return
         for reference in self._references:
             if reference.of == "pool" or (
                 reference.of == "request" and reference.name in _CHANGING
             ):
-                self._add(reference, shape)
+                self._add(self._cel, reference, shape)
 
     def knows(self, references: tuple[Reference, ...]) -> bool:
         """Whether all of these have a value: what a backend does not tell of itself has none."""
+        self._built()
         return not self._unknown or self._unknown.isdisjoint(r.slot for r in references)
 
-    def _add(self, reference: Reference, shape: Shape) -> None:
+    def _add(self, context: Context, reference: Reference, shape: Shape) -> None:
         value = self.value(reference, shape)
         if value is None:
             self._unknown.add(reference.slot)
             return
         self._unknown.discard(reference.slot)
         try:
-            self.cel.add_variable(reference.slot, value)
+            context.add_variable(reference.slot, value)
         except ValueError:  # text that is not Unicode: a header's raw bytes
-            self.cel.add_variable(reference.slot, _cleaned(value))
+            context.add_variable(reference.slot, _cleaned(value))
 
     def value(self, reference: Reference, shape: Shape) -> Any:
         """What the reference stands for, with the rules so far taken into account. None: unknown."""

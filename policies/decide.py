@@ -25,6 +25,7 @@ from contracts.inference import Constraints, RequestFacts
 from contracts.problems import did_you_mean
 from contracts.snapshot import Snapshot
 from policies import intents
+from policies.conditions import Condition
 from policies.context import EvaluationContext, pool_of
 from policies.effects import Effect, Shape, apply, begin, hold
 from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Draws, Holding
@@ -111,7 +112,6 @@ class _Run:
         self._facts = facts
         self._explain = explain
         self._context = EvaluationContext(policy.references, facts, shape, snapshot, catalog)
-        self._cel = self._context.cel
         self.shape = shape
         self.outcomes: list[RuleOutcome] = []
         self.intent_set_by = ""
@@ -172,9 +172,7 @@ class _Run:
             return
         if rule.condition is not None:
             try:
-                holds = self._context.knows(rule.condition.references) and (
-                    rule.condition.holds(self._cel)
-                )
+                holds = self._holds(rule.condition)
             except Exception as exc:  # CEL raises whatever the values led to: the rule's own fault
                 self._say(rule, "error", _told(exc))
                 return
@@ -183,6 +181,15 @@ class _Run:
                     self._say(rule, "no_match", self._because(rule))
                 return
         self._take(rule, apply(rule, self.shape, self._facts, self._policy, self._catalog))
+
+    def _holds(self, condition: Condition) -> bool:
+        first = condition.first
+        if first is not None:
+            value = self._context.value(first.reference, self.shape)
+            if value is None or first.fails(value):
+                return False
+        known = self._context.knows(condition.references)
+        return known and condition.holds(self._context.cel)
 
     def _take(self, rule: CompiledRule, effect: Effect) -> None:
         why = "; ".join(filter(None, (self._because(rule), effect.why)))

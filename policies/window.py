@@ -12,7 +12,7 @@ a span holds is the difference, so an arrival costs the same however many spans 
 that has emptied is exactly zero again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from math import isfinite
 
 from policies.sketch import LOWEST, bucket_of, quantile
@@ -21,6 +21,7 @@ SPANS_S = (5, 30, 300)
 """What the loop steers by, what an intent is judged by, what is normal."""
 
 _CACHED_QUANTILES = 16
+_FRESH = 1024
 
 _Sums = tuple[int, int, float]
 """Observations with a value, those missing, and the sum of the values in seconds."""
@@ -64,6 +65,7 @@ class Window:
         self._opened: _Sums = (0, 0, 0.0)  # the same three when the open slot began
         self._open: dict[int, int] = {}
         self._every = (self._open, *(span.counts for span in self._spans.values()))
+        self._fresh: list[int] = []  # buckets of single observations that are in no dict yet
         self._top = LOWEST  # of the open slot
 
     def add(self, now_s: float, value: float, count: int = 1) -> None:
@@ -73,13 +75,27 @@ class Window:
         if now_s >= self._second + 1:
             self._roll(now_s)
         bucket = bucket_of(value)
-        for counts in self._every:
-            counts[bucket] = counts.get(bucket, 0) + count
         if bucket > self._top:
             self._top = bucket
         self._n += count
         self._total += value * count
-        self._cache.clear()
+        if count == 1 and len(self._fresh) < _FRESH:
+            self._fresh.append(bucket)
+        else:
+            self._take(bucket, count)
+        if self._cache:
+            self._cache.clear()
+
+    def _take(self, bucket: int, count: int) -> None:
+        for counts in self._every:
+            counts[bucket] = counts.get(bucket, 0) + count
+
+    def _gather(self) -> None:
+        """Before anybody looks at the buckets: a signal is read four times a second, and moves at each
+        request, so that most need not be spread over the spans one by one."""
+        for bucket, count in Counter(self._fresh).items():
+            self._take(bucket, count)
+        self._fresh.clear()
 
     def add_missing(self, now_s: float, count: int = 1) -> None:
         """Observations larger than any other: refused, or never answered."""
@@ -93,6 +109,7 @@ class Window:
         The dict is the caller's to keep; adding such triples merges windows.
         """
         n, missing, _ = self._sums(now_s, span_s)
+        self._gather()
         return dict(self._spans[span_s].counts), n, missing
 
     def quantile(self, now_s: float, span_s: int, q: float) -> float | None:
@@ -103,6 +120,7 @@ class Window:
             return self._cache[key]
         if len(self._cache) >= _CACHED_QUANTILES:
             self._cache.clear()
+        self._gather()
         span = self._spans[span_s]
         top = max(span.top, self._top)
         while top not in span.counts and top > LOWEST:
@@ -139,6 +157,7 @@ class Window:
             return
         sums = (self._n, self._missing, self._total)
         if sums != self._opened:
+            self._gather()
             slot = (self._second, dict(self._open), self._opened)
             for span in self._spans.values():
                 span.take(slot, self._top)

@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._exchange: HttpExchange | None = None
         self._reader: ResponseReader | None = None
         self._reused = False
+        self._poll: select.poll | None = None
         self._closed = False
         self._lost = asyncio.Event()
 
@@ -80,9 +81,10 @@ class Connection(asyncio.Protocol):
         """
         if self._closed or self._transport is None or self._transport.is_closing():
             return False
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     def abort(self) -> None:
         """Close the socket now, whatever it is doing. Its exchange hears nothing. Idempotent."""

@@ -4,6 +4,7 @@ Must stay true: no text that we are given can end a line or start another reques
 headers that belong to this one connection are written here and nowhere else.
 """
 
+import functools
 import re
 
 from adapters.dialect import WireRequest
@@ -35,6 +36,15 @@ NEVER_SENT = frozenset(
 )
 
 
+# Names are the dialects' own and few; values are each request's, and looked at each time.
+_is_known_token = functools.lru_cache(256)(_is_token)
+
+
+@functools.lru_cache(256)
+def _is_never_sent(name: str) -> bool:
+    return name.lower() in NEVER_SENT
+
+
 class RequestEncoder:
     """Writes requests for one endpoint."""
 
@@ -49,14 +59,14 @@ class RequestEncoder:
         Raises ValueError for a method, path or header that HTTP cannot carry: a bug of the caller.
         The message names the header, never its value.
         """
-        if not _is_token(request.method) or not _is_path(request.path):
+        if not _is_known_token(request.method) or not _is_path(request.path):
             raise ValueError("a request needs a method and a path of visible ASCII characters")
         path = self._base_path + request.path
         lines = [f"{request.method} {path} HTTP/1.1\r\n", self._own_headers]
         for name, value in request.headers:
-            if name.lower() in NEVER_SENT:
+            if _is_never_sent(name):
                 continue
-            if not _is_token(name):
+            if not _is_known_token(name):
                 raise ValueError(f"{name!r} is no header name")
             if not _is_field_value(value):
                 raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")

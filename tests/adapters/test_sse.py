@@ -85,6 +85,19 @@ def test_cutting_any_stream_anywhere_never_changes_anything(lines, tail, data):
     assert everything(cut(stream, places)) == everything([stream])
 
 
+PLAIN = st.lists(st.sampled_from([b"data: x\n\n", b"data: \n\n", b"data:  y \n\n"]), max_size=4)
+ODD = st.sampled_from(
+    [b"", b"\n", b"\r\n\r\n", b"id: 7\n", b"event: e\n", b": c\n\n", b"data: z\n"]
+)
+
+
+@given(before=PLAIN, odd=ODD, after=PLAIN, last=ODD)
+def test_reads_of_whole_events_bring_what_their_bytes_one_by_one_bring(before, odd, after, last):
+    stream = b"".join((*before, odd, *after, last))
+    reads = [b"".join(before), odd, b"".join(after), last]
+    assert everything(reads) == everything(cut(stream, list(range(len(stream)))))
+
+
 @given(data=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=6))
 def test_no_bytes_are_too_odd(data, places):
     assert everything(cut(data, places)) == everything([data])
