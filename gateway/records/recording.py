@@ -26,6 +26,9 @@ _CODE_CHARS = 200
 _encode = msgspec.json.Encoder().encode
 
 
+COUNT_MAX = 2**31 - 1
+
+
 class Closed(msgspec.Struct):
     """A request that has met its fate. Not to be changed: others hold the same values."""
 
@@ -100,8 +103,8 @@ class Recorder:
             ttft_s=_since(progress.first_token_s, progress.accepted_s),
             tpot_s=progress.tpot_s,
             e2e_s=closed.ended_s - progress.accepted_s,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
+            prompt_tokens=_count(usage.prompt_tokens) if usage else None,
+            completion_tokens=_count(usage.completion_tokens) if usage else None,
             cost_usd=cost,
             facts=facts_json,
             decision=decision_json,
@@ -154,8 +157,8 @@ class Recorder:
             dispatched_s=_since(attempt.dispatched_s, accepted_s),
             first_token_s=_since(attempt.first_token_s, accepted_s),
             ended_s=_since(attempt.ended_s, accepted_s),
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
+            prompt_tokens=_count(usage.prompt_tokens) if usage else None,
+            completion_tokens=_count(usage.completion_tokens) if usage else None,
             status=attempt.status,
             fault=self._code(attempt.fault),
         )
@@ -185,3 +188,9 @@ def _attempt_cost(attempt: AttemptRecord, catalog: Catalog) -> float | None:
 
 def _since(moment_s: float | None, start_s: float) -> float | None:
     return None if moment_s is None else moment_s - start_s
+
+
+def _count(tokens: int) -> int:
+    """As a column takes it. What an engine says of its tokens may be any number, and one that the database
+    cannot hold would be refused together with its whole batch."""
+    return max(0, min(tokens, COUNT_MAX))

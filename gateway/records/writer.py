@@ -185,10 +185,13 @@ class RecordWriter:
                     row = (
                         await asyncio.to_thread(self._rows, closed) if large else self._rows(closed)
                     )
-                except Exception:
+                except (
+                    Exception
+                ) as exc:  # this record only: all the others still have to be written
                     self._begun(closed)
                     self._dropped("refused", 1)
-                    raise
+                    logs.failure("record_refused", exc, request_id=closed.request_id)
+                    continue
                 self._begun(closed)
                 self._hand.append(row)
                 if large:

@@ -17,7 +17,7 @@ from contracts.errors import (
 )
 from contracts.events import Delta, Event, Finish, ToolCallDelta, Usage
 from contracts.inference import RoutingPlan
-from gateway.records.recording import Closed, Recorder, outcome
+from gateway.records.recording import COUNT_MAX, Closed, Recorder, outcome
 from gateway.records.rows import Recorded
 from gateway.secrets import Redactor, SecretValue
 from tests.fakes.closed import CATALOG, DECISION, FACTS, attempt, closed, kept, progress, resolved
@@ -176,3 +176,12 @@ def test_the_size_counts_what_is_kept() -> None:
     small = rows(closed()).execution.row_bytes
     large = rows(closed(kept=kept({"prompt": msgspec.Raw(b'"' + b"a" * 5000 + b'"')})))
     assert 5000 < large.execution.row_bytes - small < 5100
+
+
+@pytest.mark.parametrize("told", [2**31, 2**40, 2**64 - 1])
+def test_what_an_engine_says_of_its_tokens_fits_into_a_column(told: int) -> None:
+    absurd = Usage(prompt_tokens=told, completion_tokens=told)
+    recorded = rows(closed(progress=progress(usage=absurd, attempts=[attempt(usage=absurd)])))
+    counts = {recorded.execution.prompt_tokens, recorded.execution.completion_tokens}
+    counts |= {recorded.attempts[0].prompt_tokens, recorded.attempts[0].completion_tokens}
+    assert counts == {COUNT_MAX}
