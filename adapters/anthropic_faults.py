@@ -6,7 +6,7 @@ Source: Anthropic's error reference, the error types of the `anthropic` SDK 2.x,
 """
 
 from adapters.anthropic_wire import ErrorObject, read_anthropic_error
-from adapters.openai_faults import class_of_status, message_for, presentation
+from adapters.openai_faults import as_fault, class_of_status
 from adapters.openai_wire import ErrorPiece, read_error
 from contracts.errors import FaultClass, UpstreamFault
 
@@ -53,16 +53,7 @@ def fault_of(body: bytes, status: int | None, retry_s: float | None = None) -> U
     fault = class_of(found, told)
     code = found.type if found.type == "request_too_large" else None
     piece = ErrorPiece(message=found.message, type=found.type, code=code)
-    shown, code, kind = presentation(fault, piece, told)
-    return UpstreamFault(
-        message_for(fault, piece, told),
-        fault=fault,
-        status=shown,
-        code=code,
-        type=kind,
-        upstream_status=status,
-        retry_after_s=retry_s,
-    )
+    return as_fault(fault, piece, told, status=status, retry_s=retry_s)
 
 
 def class_of(found: ErrorObject, status: int | None) -> FaultClass:

@@ -171,7 +171,7 @@ def stop_of(members: Members) -> list[str]:
 
 def tool_choice_of(members: Members, tools: list[Tool]) -> ToolChoice | None:
     """What the client wants done with its tools. Raises InvalidField for one it did not declare."""
-    asked = members.read("tool_choice", str | _Choice)  # type: ignore[arg-type]
+    asked = members.read("tool_choice", str | _Choice)  # type: ignore[arg-type]  # as for `stop`
     if asked is None:
         return None
     if isinstance(asked, str):
@@ -212,7 +212,7 @@ def schema_of(members: Members) -> Raw | Literal["any_json"] | None:
 
 
 def effort_of(members: Members) -> Effort | None:
-    return members.read("reasoning_effort", Effort)  # type: ignore[arg-type]
+    return members.read("reasoning_effort", Effort)  # type: ignore[arg-type]  # a Literal is one, too
 
 
 def token_limit_of(members: Members, cap: int | None) -> int | None:

@@ -34,7 +34,8 @@ def texts_of(members: Members) -> list[str]:
 def encoding_of(infer: InferRequest) -> Encoding:
     """How the client wants its vectors."""
     members = Members({n: v for n, v in infer.members.items() if n == "encoding_format"}, {})
-    return members.read("encoding_format", Encoding) or "float"  # type: ignore[arg-type]
+    given = members.read("encoding_format", Encoding)  # type: ignore[arg-type]  # a Literal is one, too
+    return given or "float"
 
 
 def answer(vectors: Vectors, encoding: Encoding, usage: Usage) -> list[Event]:

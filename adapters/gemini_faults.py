@@ -6,7 +6,7 @@ the Gemini API's troubleshooting guide, texts told in public issues.
 """
 
 from adapters.gemini_wire import ErrorObject, read_gemini_error
-from adapters.openai_faults import class_of_status, message_for, presentation
+from adapters.openai_faults import as_fault, class_of_status
 from adapters.openai_wire import ErrorPiece, read_error
 from contracts.errors import FaultClass, UpstreamFault
 
@@ -47,18 +47,9 @@ def fault_of(body: bytes, status: int | None, retry_s: float | None = None) -> U
     told = status if status is not None else _told_status(found)
     fault = class_of(found, told)
     piece = ErrorPiece(message=found.message, type=found.status)
-    shown, code, kind = presentation(fault, piece, told)
     if fault in ("rate_limit", "overload", "unavailable"):
         retry_s = retry_s if retry_s is not None else _delay_s(found)
-    return UpstreamFault(
-        message_for(fault, piece, told),
-        fault=fault,
-        status=shown,
-        code=code,
-        type=kind,
-        upstream_status=status,
-        retry_after_s=retry_s,
-    )
+    return as_fault(fault, piece, told, status=status, retry_s=retry_s)
 
 
 def class_of(found: ErrorObject, status: int | None) -> FaultClass:

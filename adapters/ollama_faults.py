@@ -4,7 +4,7 @@ An error is a text, and nothing else; but the engines inside speak for themselve
 error in JSON. Source: Ollama's `server/routes.go` and `server/sched.go`, texts told in public issues.
 """
 
-from adapters.openai_faults import class_of_status, message_for, presentation
+from adapters.openai_faults import as_fault, class_of_status
 from adapters.openai_wire import ErrorPiece, read_error
 from contracts.errors import FaultClass, UpstreamFault
 
@@ -25,16 +25,7 @@ def fault_of(body: bytes, status: int | None, retry_s: float | None = None) -> U
     """An error's body, or an error line. `status` None: it came inside a stream."""
     found = _innermost(read_error(body) or ErrorPiece())
     fault = class_of(found, status)
-    shown, code, kind = presentation(fault, found, status)
-    return UpstreamFault(
-        message_for(fault, found, status),
-        fault=fault,
-        status=shown,
-        code=code,
-        type=kind,
-        upstream_status=status,
-        retry_after_s=retry_s,
-    )
+    return as_fault(fault, found, status, status=status, retry_s=retry_s)
 
 
 def class_of(found: ErrorPiece, status: int | None) -> FaultClass:

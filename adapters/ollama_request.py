@@ -152,7 +152,8 @@ def embedding_request(infer: InferRequest, attempt: AttemptContext) -> Made:
 
 
 def _prompt(asked: _Asked) -> str:
-    prompt = asked.members.read("prompt", str | list[Any])  # type: ignore[arg-type]
+    read = asked.members.read
+    prompt = read("prompt", str | list[Any])  # type: ignore[arg-type]  # a union is a type form
     if isinstance(prompt, list):
         if len(prompt) != 1 or not isinstance(prompt[0], str):
             asked.cannot.refuse("prompt", "it takes one text")

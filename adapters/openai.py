@@ -19,7 +19,7 @@ from adapters.dialect import (
 )
 from adapters.load_signals import LoadMetrics
 from adapters.openai_decoders import DocumentDecoder, EmbeddingDecoder, StreamDecoder
-from adapters.openai_faults import class_of, message_for, presentation, status_in
+from adapters.openai_faults import as_fault, class_of, status_in
 from adapters.openai_wire import ErrorPiece, read_error
 from adapters.retry_after import retry_after_s
 from contracts.errors import FaultClass, UpstreamFault
@@ -119,17 +119,7 @@ class OpenAIDialect:
         tell the status itself: a stream can fail after its 200, and before its first token."""
         told = status if status is not None else status_in(found)
         fault = self.classify(found, told)
-        shown, code, kind = presentation(fault, found, told)
-        return UpstreamFault(
-            message_for(fault, found, told),
-            fault=fault,
-            status=shown,
-            code=code,
-            type=kind,
-            param=found.param,
-            upstream_status=status,
-            retry_after_s=retry_s,
-        )
+        return as_fault(fault, found, told, status=status, param=found.param, retry_s=retry_s)
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         """What kind of failure, by what the engine says and then by status."""

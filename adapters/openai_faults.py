@@ -4,7 +4,7 @@ Pure tables and look-ups. A backend that speaks otherwise overrides `OpenAIDiale
 """
 
 from adapters.openai_wire import ErrorPiece
-from contracts.errors import FaultClass
+from contracts.errors import FaultClass, UpstreamFault
 
 QUOTA_CODES = frozenset(
     {
@@ -69,6 +69,30 @@ def message_for(fault: FaultClass, found: ErrorPiece, status: int | None) -> str
     if found.message:
         return found.message
     return "the engine reported an error" if status is None else f"the engine answered {status}"
+
+
+def as_fault(
+    fault: FaultClass,
+    found: ErrorPiece,
+    told: int | None,
+    *,
+    status: int | None,
+    param: str | None = None,
+    retry_s: float | None = None,
+) -> UpstreamFault:
+    """A classified error, as the gateway's own client gets to see it. `status` is the answer's own, None
+    inside a stream; `told` is that, or what the error itself says of it."""
+    shown, code, kind = presentation(fault, found, told)
+    return UpstreamFault(
+        message_for(fault, found, told),
+        fault=fault,
+        status=shown,
+        code=code,
+        type=kind,
+        param=param,
+        upstream_status=status,
+        retry_after_s=retry_s,
+    )
 
 
 def presentation(

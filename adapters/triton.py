@@ -17,7 +17,7 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
-from adapters.openai_faults import message_for, presentation
+from adapters.openai_faults import as_fault
 from adapters.openai_wire import ErrorPiece
 from adapters.retry_after import retry_after_s
 from adapters.stop_sequences import StoppingDecoder, stops_of
@@ -83,16 +83,7 @@ class TritonDialect(Dialect):
         by_model: bool = False,
     ) -> UpstreamFault:
         fault = class_of_triton(found, status, by_model=by_model)
-        shown, code, kind = presentation(fault, found, status)
-        return UpstreamFault(
-            message_for(fault, found, status),
-            fault=fault,
-            status=shown,
-            code=code,
-            type=kind,
-            upstream_status=status,
-            retry_after_s=retry_s,
-        )
+        return as_fault(fault, found, status, status=status, retry_s=retry_s)
 
     def probes(self) -> tuple[str, ...]:
         return (READY, SERVER, INDEX)
