@@ -8,10 +8,11 @@ import msgspec
 
 from contracts.catalog import Catalog
 from contracts.inference import InferRequest
-from gateway.executor import attempt_context
+from gateway.attempt_context import attempt_context
 from gateway.explain import Explanation, explain
 from gateway.health import Health
-from gateway.runtime import Gateway, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway
 from gateway.settings import LoadedConfig
 from policies.policy_set import PolicySet
 

@@ -1,5 +1,5 @@
-"""The running gateway: pools, catalogue, policies and what carries requests out. The only place that
-builds objects from a configuration.
+"""The running gateway: pools, catalogue, policies and what carries requests out. Built from a
+configuration here, with `pool_building` and `telemetry_setup`, and nowhere else.
 
 A request takes the policy set and the catalogue once, when it is decided; both are replaced as a
 whole, so requests in flight finish under the ones they began with.
@@ -11,41 +11,35 @@ import logging
 import os
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.fakellmd.fake_fleet import FakeFleet
-from adapters.fakellmd.service import FakeLlmd
-from adapters.fakellmd.settings import LlmdSettings
-from adapters.registry import dialect_for
-from adapters.transport import Transport
-from contracts.catalog import Catalog, ModelCard, RouteOptions
+from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import NoReadyBackend
-from contracts.inference import InferRequest, RequestFacts, RoutingPlan, Target
+from contracts.inference import InferRequest, RequestFacts
 from contracts.problems import ProblemsFound
 from contracts.snapshot import Snapshot
 from gateway import logs
 from gateway.auth import Authenticator, AuthRules, Caller
 from gateway.budgets import Budgets
-from gateway.configuration import HOSTED
+from gateway.discovered_models import discovered_models
 from gateway.error_answers import Discretion
 from gateway.executor import Executor
 from gateway.flight_recorder import FlightRecorder
 from gateway.health import Health
-from gateway.honour_watch import SCRAPE_TIMEOUT_S, HonourWatch
+from gateway.honour_watch import HonourWatch
 from gateway.load_watch import LoadWatch
 from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
+from gateway.pool_building import build_pool, metrics_source
 from gateway.pools import Pool
 from gateway.self_test import SelfTests
-from gateway.settings import LoadedConfig, PoolSpec
-from gateway.upstream import HttpTransport
+from gateway.settings import LoadedConfig
+from gateway.telemetry_setup import build_telemetry
 from gateway.version import VERSION
 from policies.affinity import Sessions, SessionSettings
 from policies.decide import decide
@@ -57,14 +51,6 @@ from policies.steering import PoolBounds
 
 if TYPE_CHECKING:
     from gateway.records.keeper import Records
-    from gateway.telemetry import Telemetry
-
-MAX_CONNECTIONS_PER_ENDPOINT = 4096
-"""Sockets to one backend; the pool's limit bounds requests long before this."""
-
-
-MODEL_NAME_MAX_CHARS = 256
-"""As in `contracts.openai_api`: a longer one could not be asked for."""
 
 
 class Gateway:
@@ -83,7 +69,7 @@ class Gateway:
         self.auth = Authenticator(_auth_rules(loaded))
         self.clock = clock
         sessions = Sessions(_session_settings(loaded))
-        self.pools = {spec.id: _build_pool(spec, self.clock, sessions) for spec in loaded.pools}
+        self.pools = {spec.id: build_pool(spec, self.clock, sessions) for spec in loaded.pools}
         self.catalog = loaded.catalog
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
         self._refused = False
@@ -114,7 +100,7 @@ class Gateway:
             self.loop,
             self.honours,
             intents=lambda: self.policy.intents,
-            sources={s.id: _metrics_source(s, s.metrics) for s in loaded.pools if s.metrics},
+            sources={s.id: metrics_source(s, s.metrics) for s in loaded.pools if s.metrics},
             clock=self.clock,
         )
         self.budgets = Budgets(
@@ -122,7 +108,7 @@ class Gateway:
         )
         self.records: Records | None = None
         """What keeps a record of each request. Whoever serves opens it."""
-        self.telemetry = _telemetry(loaded, self.metrics, clock)
+        self.telemetry = build_telemetry(loaded, self.metrics, clock)
         self._weights = {caller.name: caller.weight for caller in loaded.callers}
         self._requests, self._turns = itertools.count(1), itertools.count(1)
         for pool in self.pools.values():
@@ -231,7 +217,7 @@ class Gateway:
             if spec.discovers:
                 # A pool that is silent has not lost its models: its clients hear 503, not 404.
                 known = [card for card in self.catalog.models.values() if card.pool == spec.id]
-                for card in _discovered(self.pools[spec.id]) or known:
+                for card in discovered_models(self.pools[spec.id]) or known:
                     models.setdefault(card.name, card)
         if models != self.catalog.models:
             self.catalog = msgspec.structs.replace(self.catalog, models=models)
@@ -248,95 +234,9 @@ class Gateway:
             await self.telemetry.aclose()
 
 
-def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
-    """Where to try, in order, from what was decided.
-
-    Raises NoReadyBackend if every model has left the catalogue since.
-    """
-    cards = [card for name in decision.models if (card := catalog.models.get(name)) is not None]
-    targets = tuple(map(_target, cards))
-    if not targets:
-        raise NoReadyBackend("the models of this request are no longer served", retry_after_s=1.0)
-    options = catalog.route_options.get(decision.route) or RouteOptions()
-    # What the control loop holds goes before what the configuration says.
-    hedge_after_s = decision.hedge_after_s
-    return RoutingPlan(
-        targets=targets,
-        route=decision.route if decision.route in catalog.route_options else "",
-        overrides=decision.shaping.params,
-        max_tokens=decision.shaping.max_tokens,
-        constraints=decision.constraints,
-        resume=options.resume,
-        hedge_after_s=options.hedge_after_s if hedge_after_s is None else hedge_after_s,
-        hedge_budget=options.hedge_budget,
-    )
-
-
-def _target(card: ModelCard) -> Target:
-    return Target(
-        model=card.name,
-        pool=card.pool,
-        upstream=card.upstream,
-        context=card.context,
-        prefill=card.prefill,
-    )
-
-
-def _discovered(pool: Pool) -> list[ModelCard]:
-    """What its endpoints list, of names that can stand in a header."""
-    return [
-        ModelCard(
-            name=name,
-            pool=pool.id,
-            upstream=name,
-            context=endpoint.state.context,
-            prefill=pool.dialect.prefill() != "none",
-        )
-        for endpoint in pool.endpoints
-        for name in endpoint.state.models
-        if name.isprintable() and 0 < len(name) <= MODEL_NAME_MAX_CHARS
-    ]
-
-
 def discretion(loaded: LoadedConfig) -> Discretion:
     """What takes secrets and backends' addresses out of errors."""
     return Discretion(loaded.redactor(), (url for spec in loaded.pools for url in spec.endpoints))
-
-
-def _telemetry(
-    loaded: LoadedConfig, metrics: Metrics, clock: Callable[[], float]
-) -> "Telemetry | None":
-    spec = loaded.telemetry
-    if spec is None:
-        return None
-    # OpenTelemetry's SDK: a third of a second that others need not pay
-    from gateway.otel import OtelExporter
-    from gateway.otlp import Sender
-    from gateway.telemetry import Telemetry
-
-    exporter = OtelExporter(
-        Sender(spec), version=VERSION, hosts=_public_hosts(loaded), redact=loaded.redactor().redact
-    )
-    return Telemetry(
-        exporter,
-        metrics=metrics,
-        share=spec.sample,
-        passes_on=spec.traceparent,
-        clock=clock,
-    )
-
-
-def _public_hosts(loaded: LoadedConfig) -> dict[str, str]:
-    """By pool, the host of a provider that everybody knows. Where an operator's own backends are is told
-    to nobody."""
-    known = {urlsplit(url).hostname for url in HOSTED.values()}
-    hosts = {
-        pool.id: host
-        for pool in loaded.pools
-        for url in pool.endpoints
-        if (host := urlsplit(url).hostname)
-    }
-    return {pool_id: host for pool_id, host in hosts.items() if host in known}
 
 
 def _auth_rules(loaded: LoadedConfig) -> AuthRules:
@@ -355,56 +255,3 @@ def _auth_rules(loaded: LoadedConfig) -> AuthRules:
 def _session_settings(loaded: LoadedConfig) -> SessionSettings:
     wanted = loaded.config.sessions
     return SessionSettings(ttl_s=wanted.ttl, max_sessions=wanted.max)
-
-
-def _build_pool(spec: PoolSpec, clock: Callable[[], float], sessions: Sessions) -> Pool:
-    return Pool(
-        spec.id,
-        engine=spec.engine,
-        dialect=dialect_for(spec.engine),
-        transports=_transports(spec),
-        options=spec,
-        clock=clock,
-        sessions=sessions,
-    )
-
-
-def _transports(spec: PoolSpec) -> list[Transport]:
-    if spec.engine == "embedded" and not spec.simulated:
-        return [FakeLlmd(LlmdSettings())]
-    if not spec.endpoints:
-        return [FakeFleet({name: FakeLlmd(told) for name, told in spec.simulated.items()})]
-    context = _tls(spec)
-    return [
-        HttpTransport(
-            url,
-            connect_timeout_s=spec.timeouts.connect_s,
-            max_connections=MAX_CONNECTIONS_PER_ENDPOINT,
-            ssl=context if url.startswith("https") else None,
-            where=f"pool {spec.id}, endpoint {number}",
-        )
-        for number, url in enumerate(spec.endpoints, 1)
-    ]
-
-
-def _metrics_source(spec: PoolSpec, url: str) -> tuple[Transport, str]:
-    """How to reach the metrics of a pool's endpoint picker, and their path there."""
-    parts = urlsplit(url)
-    transport = HttpTransport(
-        f"{parts.scheme}://{parts.netloc}",
-        connect_timeout_s=SCRAPE_TIMEOUT_S,
-        max_connections=2,
-        ssl=_tls(spec) if parts.scheme == "https" else None,
-        where=f"metrics of pool {spec.id}",
-    )
-    return transport, parts.path.rstrip("/") or "/metrics"
-
-
-def _tls(spec: PoolSpec) -> ssl.SSLContext | None:
-    if spec.verify_tls and spec.ca_file is None:
-        return None
-    context = ssl.create_default_context(cafile=str(spec.ca_file) if spec.ca_file else None)
-    if not spec.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

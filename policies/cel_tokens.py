@@ -7,8 +7,9 @@ gives some tokens too, whose texts always join to the source again.
 
 import re
 
-import cel
 import msgspec
+
+from policies.cel_engine import cel
 
 _TOKEN = re.compile(
     r"""

@@ -9,9 +9,9 @@ What may not live here: where values come from (`policies.context`) and what a m
 import re
 from typing import Any
 
-import cel
 import msgspec
 
+from policies.cel_engine import cel
 from policies.cel_names import Finding, Names, read_names
 from policies.first_test import FirstTest, first_test
 from policies.references import Reference

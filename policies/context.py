@@ -7,11 +7,10 @@ never raises, whatever bytes a client put into a header. An absent text is "", a
 
 from typing import Any
 
-from cel import Context
-
 from contracts.catalog import Catalog
 from contracts.inference import RequestFacts
 from contracts.snapshot import PoolSignals, Snapshot
+from policies.cel_engine import Context
 from policies.effects import Shape
 from policies.references import Reference
 

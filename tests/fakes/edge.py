@@ -9,8 +9,8 @@ from typing import Any, Self
 import msgspec
 
 from gateway.configuration import load
+from gateway.listener import Listener
 from gateway.runtime import Gateway
-from gateway.serve import Listener
 
 PATIENCE_S = 10.0
 """No test waits longer for anything."""

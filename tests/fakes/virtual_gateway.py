@@ -22,7 +22,8 @@ from gateway.flight_recorder import CLIENT_GONE
 from gateway.intake import read_request
 from gateway.progress import Progress
 from gateway.replies import FoldReply
-from gateway.runtime import Gateway, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway
 from policies.flight import Flight
 
 ENGINE = (

@@ -175,3 +175,14 @@ def test_no_fault_quotes_the_url(rest: str) -> None:
     marked = f"http://\u2603{rest}"
     assert "\u2603" not in endpoint_fault(marked)
     assert endpoint_fault(marked) != ""
+
+
+@given(url=st.text() | st.builds("http://{}".format, st.text()))
+def test_any_text_is_an_endpoint_or_is_not(url: str) -> None:
+    assert isinstance(endpoint_fault(url), str)
+    assert normal_endpoint(normal_endpoint(url)) == normal_endpoint(url) or "/v1" in url
+
+
+@given(host=st.text())
+def test_any_text_is_loopback_or_is_not(host: str) -> None:
+    assert is_loopback(host) in (True, False)

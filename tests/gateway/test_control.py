@@ -10,7 +10,7 @@ import pytest
 from contracts.control import LoggedDecision, LoopDecision
 from contracts.errors import ShedByIntent, TooManyConnections
 from contracts.problems import ProblemsFound
-from gateway import serve
+from gateway.background import supervised
 from gateway.control import LISTENER_BACKLOG, MAX_LISTENERS, Decisions, when
 from policies.ladder import LEASE_S
 from policies.loop import RECENT_DECISIONS, TICK_S
@@ -207,7 +207,7 @@ async def test_a_tick_that_breaks_is_logged_and_the_next_ones_go_on_and_traffic_
 
     monkeypatch.setattr(loop, "tick", breaks_once)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(serve._supervised("control", virtual.control.run))
+        task = group.create_task(supervised("control", virtual.control.run))
         await asyncio.sleep(1.0)  # broken by now, and not yet started again
         assert len(ticks) == 2
         assert (await virtual.ask("interactive")).error is None

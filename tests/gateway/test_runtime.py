@@ -9,16 +9,7 @@ import msgspec
 import pytest
 
 from adapters.dialect import EndpointState
-from contracts.catalog import Catalog
-from contracts.decision import Decision, Shaping
-from contracts.errors import NoReadyBackend
-from contracts.inference import Constraints, RequestFacts
 from contracts.problems import ProblemsFound
-from contracts.snapshot import Snapshot
-from gateway.configuration import load
-from gateway.policy_files import SHIPPED, load_policies
-from gateway.runtime import plan
-from policies.decide import decide
 from policies.held import CALM
 from tests.fakes.edge import Edge, eventually
 from tests.fakes.scripted_engine import ScriptedEngine
@@ -31,12 +22,6 @@ RULE = "rules: [{name: cap, then: {max_tokens: %d}}]\n"
 @pytest.fixture
 async def discovering(make_edge: MakeEdge, engine: ScriptedEngine) -> Edge:
     return await make_edge(f"adapter: {{engine: openai, endpoint: '{engine.url}'}}", embedded=True)
-
-
-async def test_models_that_a_backend_lists_can_be_asked_for(discovering: Edge) -> None:
-    listed = (await discovering.ask("GET", "/v1/models")).json
-    assert [m["id"] for m in listed["data"]] == ["served"]
-    assert (await discovering.chat()).status == 200
 
 
 @pytest.mark.req("ENG-2")
@@ -60,15 +45,6 @@ async def test_a_model_that_a_backend_no_longer_lists_is_gone(discovering: Edge)
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=("other",)))
     gateway._discover()
     assert sorted(gateway.catalog.models) == ["other"]
-
-
-async def test_names_that_no_header_could_carry_are_not_taken_over(discovering: Edge) -> None:
-    gateway = discovering.gateway
-    (pool,) = gateway.pools.values()
-    names = ("ok", "", "a\r\nset-cookie: x", "x" * 300)
-    pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=names))
-    gateway._discover()
-    assert sorted(gateway.catalog.models) == ["ok"]
 
 
 async def test_new_policies_are_counted_and_the_old_version_is_no_longer_in_force(
@@ -196,17 +172,6 @@ async def test_a_request_ends_under_the_policy_it_began_with(
     assert msgspec.json.decode(engine.asked[0].body)["max_completion_tokens"] == 1
 
 
-def test_a_plan_without_a_model_that_is_left_is_a_503() -> None:
-    decision = Decision(
-        intent="", shaping=Shaping(model="m"), models=("m",), constraints=Constraints()
-    )
-    with pytest.raises(NoReadyBackend):
-        plan(decision, Catalog())
-
-
-# -- what the loop is given -----------------------------------------------------------------
-
-
 @pytest.mark.req("INT-3")
 async def test_the_loop_steers_within_what_the_ready_endpoints_can_do(make_edge: MakeEdge) -> None:
     edge = await make_edge(pool="max_inflight: 40")
@@ -274,85 +239,3 @@ async def test_only_backends_that_know_of_intents_are_asked_whether_they_honour_
 ) -> None:
     assert (await make_edge()).gateway.honours == {}
     assert list((await make_edge(embedded=True)).gateway.honours) == ["sim"]
-
-
-# -- pools that are simulated in process ----------------------------------------------------
-
-SIMULATED = """
-pools:
-  - {id: sim, engine: llmd, simulate: {prefill_overhead: 1ms, inter_token_latency: 1ms}}
-  - {id: far, engine: vllm, simulate: {prefill_overhead: 1ms, inter_token_latency: 1ms}}
-models:
-  - {name: big, pool: sim, upstream: Big-70B}
-  - {name: small, pool: sim, upstream: Small-8B}
-  - {name: other, pool: far}
-routes: {big: [big, other]}
-"""
-
-
-@pytest.mark.req("INT-9")
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("model", ["big", "small", "other"])
-async def test_a_pool_without_endpoints_is_served_by_the_engines_it_describes(
-    make_edge: MakeEdge, model: str, stream: bool
-) -> None:
-    edge = await make_edge(SIMULATED, embedded=True)
-    assert edge.gateway.ready()
-    answer = await edge.chat(model=model, max_tokens=3, stream=stream, ignore_eos=True)
-    assert answer.status == 200
-    assert answer.headers["x-setpoint-model"] == model
-    if not stream:
-        assert answer.json["model"] == model
-        assert answer.json["usage"]["completion_tokens"] == 3
-
-
-@pytest.mark.req("INT-9")
-async def test_each_of_its_models_has_engines_of_its_own(make_edge: MakeEdge) -> None:
-    edge = await make_edge(SIMULATED, embedded=True)
-    (endpoint,) = edge.gateway.pools["sim"].endpoints
-    fleet = endpoint.transport
-    assert sorted(fleet.fakes) == ["Big-70B", "Small-8B"]
-    await edge.chat(model="small", max_tokens=1)
-    lanes = dict(edge.gateway.loop.steering.lanes())
-    assert ("sim", "Small-8B") in lanes
-    assert ("sim", "Big-70B") not in lanes
-
-
-# -- from what was decided to a plan -----------------------------------------------------------
-
-ROUTED = """
-pools:
-  - {id: a, engine: llamacpp, endpoint: 'http://127.0.0.1:1'}
-  - {id: b, engine: openai, endpoint: 'http://127.0.0.1:2'}
-models:
-  - {name: big, pool: a, quality: 0.9, context: 8192}
-  - {name: other, pool: b, quality: 0.9}
-routes:
-  assistant: {targets: [big, other], resume: continue, hedge: {after: 2s, budget: 5%}}
-  plain: [big, other]
-"""
-
-
-@pytest.mark.req("RUN-7")
-@pytest.mark.parametrize("rung_s", [None, 0.5])
-def test_a_plan_has_what_its_route_says_and_the_rungs_hedge_goes_first(
-    tmp_path: Path, rung_s: float | None
-) -> None:
-    file = tmp_path / "setpoint.yaml"
-    file.write_text(ROUTED)
-    catalog = load(file, env={}).catalog
-    policy = load_policies(SHIPPED, catalog, {})
-    facts = RequestFacts(operation="chat", model="assistant")
-    decision = decide(policy, catalog, facts, Snapshot())
-    decision = msgspec.structs.replace(decision, hedge_after_s=rung_s)
-    found = plan(decision, catalog)
-    assert [(t.model, t.context, t.prefill) for t in found.targets] == [
-        ("big", 8192, True),
-        ("other", None, False),
-    ]
-    assert (found.route, found.resume, found.hedge_budget) == ("assistant", "continue", 0.05)
-    assert found.hedge_after_s == (2.0 if rung_s is None else rung_s)
-    facts = msgspec.structs.replace(facts, model="plain")
-    plain = plan(decide(policy, catalog, facts, Snapshot()), catalog)
-    assert (plain.route, plain.resume, plain.hedge_after_s) == ("", "off", None)
-    assert [t.model for t in plain.targets] == ["big", "other"]

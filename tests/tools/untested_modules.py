@@ -12,17 +12,17 @@ FOLDERS = ("contracts", "policies", "adapters", "gateway")
 
 WITHOUT_TESTS: dict[str, str] = {
     "contracts/anthropic_api.py": "Structs; what they take is test_messages_request's",
-    "contracts/anthropic_answers.py": "Structs; test_openapi holds answers to them",
+    "contracts/anthropic_answers.py": "Structs; tests/gateway/openapi holds answers to them",
     "contracts/responses_api.py": "Structs; what they take is test_responses_request's",
-    "contracts/responses_answers.py": "Structs; test_openapi holds answers to them",
+    "contracts/responses_answers.py": "Structs; tests/gateway/openapi holds answers to them",
     "contracts/catalog.py": "Structs without behaviour",
     "contracts/config.py": "Structs without behaviour; that they are read is test_yaml_document's",
     "contracts/inference.py": "Structs without behaviour",
-    "contracts/openai_answers.py": "Structs for the published OpenAPI; test_openapi holds answers to it",
+    "contracts/openai_answers.py": "Structs for the published OpenAPI; tests/gateway/openapi holds answers to it",
     "contracts/control.py": "Structs without behaviour",
     "contracts/operator_answers.py": "Structs without behaviour",
     "contracts/capability_answers.py": "Structs; test_capabilities holds the answer to them",
-    "contracts/pool_answers.py": "Structs; test_openapi holds answers to them",
+    "contracts/pool_answers.py": "Structs; tests/gateway/openapi holds answers to them",
     "contracts/snapshot.py": "Structs without behaviour",
     "contracts/tasks.py": "Structs without behaviour",
     "adapters/dialect.py": "Structs and Protocols without behaviour",
@@ -35,7 +35,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "gateway/sinks.py": "Protocols",
     "gateway/tongues.py": "Protocols",
     "gateway/tasks/store.py": "Structs and a Protocol",
-    "gateway/settings.py": "Structs; that their redactor knows every secret is test_configuration's",
+    "gateway/settings.py": "Structs; that their redactor knows every secret is configuration/test_loading's",
 }
 """Modules that need no test file, each with its reason. `__init__` and `__main__` never need one."""
 

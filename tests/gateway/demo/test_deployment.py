@@ -6,7 +6,8 @@ import pytest
 
 from adapters.fakellmd import law
 from adapters.fakellmd.settings import LlmdSettings
-from gateway import cli
+from gateway.cli.llmd import settings_of
+from gateway.cli.program import make_parser
 from gateway.configuration import load
 from gateway.demo import deployment
 from gateway.demo.deployment import BIG, ENGINES, SMALL, Engine
@@ -18,7 +19,7 @@ URLS = {engine.pool: f"http://127.0.0.1:{9000 + nth}" for nth, engine in enumera
 
 
 def settings(engine: Engine) -> LlmdSettings:
-    return cli._llmd_settings(cli._parser().parse_args(engine.command(1)))
+    return settings_of(make_parser().parse_args(engine.command(1)))
 
 
 @pytest.mark.parametrize("act", [True, False])

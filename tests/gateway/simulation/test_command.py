@@ -1,4 +1,4 @@
-"""The flags of `setpoint simulate`. What the command does is in `tests/gateway/test_cli.py`."""
+"""The flags of `setpoint simulate`. What the command does is in `tests/gateway/cli/test_simulate.py`."""
 
 import argparse
 import io

@@ -1,0 +1,138 @@
+"""The listening socket, and the connections behind it until the last answer is out."""
+
+import asyncio
+import errno
+import logging
+
+from aiohttp import web
+
+from gateway import logs
+from gateway.control import Control
+from gateway.edge import make_app
+from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
+from gateway.runtime import Gateway
+from gateway.tasks.desk import TaskDesk
+
+BACKLOG = 1024
+LINGER_S = 2.0
+"""How long the rest of a refused body is read, so that the client gets to see the answer."""
+FLUSH_S = 1.0
+"""How long the last answers may take to be written when the gateway stops."""
+
+
+class PortInUse(OSError):
+    """Another program listens there."""
+
+
+class Listener:
+    """One listening gateway. `start` makes it; `drain`, then `close` end it in good order."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        runner: web.AppRunner,
+        server: asyncio.Server,
+        connections: Connections,
+        control: Control,
+        desk: TaskDesk,
+        url: str,
+    ) -> None:
+        self._gateway = gateway
+        self._runner = runner
+        self._server = server
+        self._connections = connections
+        self._control = control
+        self.desk = desk
+        self.url = url
+
+    @classmethod
+    async def start(
+        cls,
+        gateway: Gateway,
+        host: str,
+        port: int,
+        control: Control | None = None,
+        desk: TaskDesk | None = None,
+    ) -> "Listener":
+        """Listen. Port 0 takes a free one. `control` and `desk` are run by the caller. Raises PortInUse,
+        OSError."""
+        control = control or Control(gateway)
+        desk = desk or TaskDesk(gateway)
+        limits = gateway.config.limits
+        # A client that leaves must end its handler at once, or the engine goes on for nobody.
+        runner = web.AppRunner(
+            make_app(gateway, control, desk),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=FLUSH_S,  # `drain` has waited already
+        )
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        connections = Connections(limits.connections)
+        gateway.metrics.before_scrape(
+            lambda: gateway.metrics.gauge("setpoint_open_connections").set(connections.open)
+        )
+
+        def connection() -> EdgeProtocol:
+            return EdgeProtocol(
+                manager,
+                connections=connections,
+                limits=ConnectionLimits(
+                    header_timeout_s=float(limits.header_timeout),
+                    write_buffer_bytes=int(limits.write_buffer),
+                    slow_reader_s=float(limits.slow_reader_timeout),
+                ),
+                keepalive_timeout=limits.idle_timeout,
+                max_line_size=int(limits.header),
+                max_field_size=int(limits.header),
+                max_headers=limits.headers,
+                lingering_time=LINGER_S,
+                access_log=None,
+            )
+
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                connection, host, port, backlog=BACKLOG
+            )
+        except OSError as exc:
+            await runner.cleanup()
+            if exc.errno == errno.EADDRINUSE:
+                raise PortInUse(exc.errno, f"{host}:{port} is already in use") from exc
+            raise
+        bound_host, bound_port = server.sockets[0].getsockname()[:2]
+        shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+        url = f"http://{shown}:{bound_port}"
+        return cls(gateway, runner, server, connections, control, desk, url)
+
+    async def drain(self) -> None:
+        """Take nothing new, let what runs end, for as long as the configuration allows.
+
+        The socket listens on meanwhile: who comes is told 503 and when to come back, and a balancer
+        that asks `/readyz` is told too, where a closed port would look like a crash.
+        """
+        self._gateway.draining = True
+        self._control.decisions.close()
+        self.desk.hand_back()
+        limit_s = float(self._gateway.config.drain_timeout)
+        serving = self._connections.serving
+        running = len(self.desk.registry.tasks)
+        logs.event(logging.INFO, "draining", running=len(serving), tasks=running, limit_s=limit_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.desk.idle.wait()
+                await self._connections.quiet.wait()
+        except TimeoutError:
+            cut = tuple(serving - self.desk.streams)
+            logs.event(
+                logging.WARNING, "drain_timeout", cut=len(cut), tasks=len(self.desk.registry.tasks)
+            )
+            self.desk.cut()  # whoever reads a task is told by its last event, and needs no cutting
+            for task in cut:
+                task.cancel()  # while its connection is open, so that its client is told why
+            if serving:
+                await asyncio.wait(tuple(serving), timeout=FLUSH_S)
+
+    async def close(self) -> None:
+        self._server.close()
+        await self._runner.cleanup()

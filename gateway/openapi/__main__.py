@@ -1,0 +1,5 @@
+"""`python -m gateway.openapi`."""
+
+from gateway.openapi.publication import publish
+
+publish()
