@@ -20,7 +20,9 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
+from adapters.model_list import state_by_list
 from adapters.openai import listed_models
+from adapters.rate_limits import ANTHROPIC, RateLimits, read_rate_limits
 from adapters.retry_after import retry_after_s
 from contracts.errors import UnsupportedParameter, UpstreamFault
 from contracts.inference import InferRequest
@@ -65,10 +67,13 @@ class AnthropicDialect(Dialect):
         version = ("anthropic-version", API_VERSION)
         return (version, ("x-api-key", api_key)) if api_key else (version,)
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         if head.headers.get("content-type", "").lower().startswith("application/json"):
-            return DocumentDecoder(anthropic_faults.fault_of)
-        return StreamDecoder(anthropic_faults.fault_of)
+            return DocumentDecoder()
+        return StreamDecoder()
+
+    def rate_limits(self, head: WireHead) -> RateLimits | None:
+        return read_rate_limits(head.headers, ANTHROPIC)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         return anthropic_faults.fault_of(body, head.status, retry_after_s(head.headers))
@@ -77,12 +82,4 @@ class AnthropicDialect(Dialect):
         return (MODELS,)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        found = answers.get(MODELS)
-        if found is None:
-            return EndpointState(why="no answer")
-        head, body = found
-        if head.status in (401, 403):
-            return EndpointState(live=True, why="it refuses the API key")
-        if head.status != 200:
-            return EndpointState(live=True, why=f"its model list answers {head.status}")
-        return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
+        return state_by_list(answers.get(MODELS), self.fault, listed_models)

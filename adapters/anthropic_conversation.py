@@ -3,16 +3,23 @@
 Source: the Messages API reference as the `anthropic` SDK types it, and Anthropic's own notes on its
 OpenAI-compatible endpoint (system messages are gathered at the beginning there as well).
 What must stay true: every tool result is in the user turn right after the call it answers, turns never
-repeat a role, no text block is empty, and nothing of a message is lost without a word.
+repeat a role, no text block is blank, and nothing of a message is lost without a word.
 """
 
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
-from adapters.chat_request import NULL, ImageUrl, Message, Part, arguments_of, data_url
+from adapters.chat_messages import (
+    answered_id,
+    calls_of,
+    image_url_of,
+    placed,
+    signed_details,
+    text_of,
+)
+from adapters.chat_request import ImageUrl, Message, Part, data_url
 from adapters.unsupported import Cannot
 from contracts.errors import InvalidField
 
@@ -23,28 +30,22 @@ IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 SIGNED_BY = "anthropic-claude-v1"
 """The `format` of reasoning details that Anthropic signed: the name that OpenRouter gave it."""
 _NOT_IN_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_decode_details = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def conversation(messages: list[Message], cannot: Cannot) -> tuple[list[Block], list[Turn]]:
     """The blocks of `system`, and the turns. Raises InvalidField, or UnsupportedParameter."""
     system: list[Block] = []
     turns: list[Turn] = []
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
-        if message.name is not None and message.role != "function":
-            cannot.parameter("messages.name", "its messages have no names")
+    for where, message in placed(messages, cannot):
         match message.role:
             case "system" | "developer":
-                system += [_text_block(part, where, cannot) for part in message.parts()]
+                system += _text_blocks(message, where, cannot)
             case "user":
                 _add(turns, "user", _user_blocks(message, where, cannot))
             case "assistant":
                 _add(turns, "assistant", _assistant_blocks(message, where, cannot))
             case "tool":
                 _add(turns, "user", [_tool_result(message, where, cannot)])
-            case "function":
-                cannot.refuse(f"{where}.role", "use tools and messages of role tool")
     if not turns:
         raise InvalidField("messages: at least one that is no system message", param="messages")
     return system, turns
@@ -68,11 +69,20 @@ def _add(turns: list[Turn], role: str, blocks: list[Block]) -> None:
         turns.append({"role": role, "content": blocks})
 
 
+def _parts(message: Message, where: str) -> list[tuple[str, Part]]:
+    """Without those of white space alone, which Anthropic refuses and models write beside their calls."""
+    placed_parts = message.placed_parts(where)
+    return [
+        (p, part) for p, part in placed_parts if part.type != "text" or (part.text or "").strip()
+    ]
+
+
+def _text_blocks(message: Message, where: str, cannot: Cannot) -> list[Block]:
+    return [_text_block(part, place, cannot) for place, part in _parts(message, where)]
+
+
 def _text_block(part: Part, where: str, cannot: Cannot) -> Block:
-    text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
-    if text is None:
-        cannot.refuse(where, f"no part of type {part.type} can stand there")
-    return _cached({"type": "text", "text": text}, part.cache_control)
+    return _cached({"type": "text", "text": text_of(part, where, cannot)}, part.cache_control)
 
 
 def _cached(block: Block, cache_control: Raw) -> Block:
@@ -81,8 +91,7 @@ def _cached(block: Block, cache_control: Raw) -> Block:
 
 
 def _user_blocks(message: Message, where: str, cannot: Cannot) -> list[Block]:
-    parts = enumerate(message.parts())
-    return [_user_block(part, f"{where}.content[{number}]", cannot) for number, part in parts]
+    return [_user_block(part, place, cannot) for place, part in _parts(message, where)]
 
 
 def _user_block(part: Part, where: str, cannot: Cannot) -> Block:
@@ -94,15 +103,13 @@ def _user_block(part: Part, where: str, cannot: Cannot) -> Block:
 
 
 def _image(image: ImageUrl | str, where: str, cannot: Cannot) -> Block:
-    if isinstance(image, str):
-        image = ImageUrl(url=image)
-    if image.detail not in (None, "auto"):
-        cannot.parameter("messages.image_url.detail", "it chooses an image's resolution itself")
-    if not image.url.lower().startswith("data:"):
-        return {"type": "image", "source": {"type": "url", "url": image.url}}
-    held = data_url(image.url)
+    url = image_url_of(image, cannot)
+    if url.lower().startswith(("https://", "http://")):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    held = data_url(url)
     if held is None or held.media_type not in IMAGE_TYPES:
-        cannot.refuse(f"{where}.image_url", f"it takes {', '.join(sorted(IMAGE_TYPES))} in base64")
+        kinds = ", ".join(sorted(IMAGE_TYPES))
+        cannot.refuse(f"{where}.image_url", f"it takes web addresses, and {kinds} in base64")
     source = {"type": "base64", "media_type": held.media_type, "data": held.data}
     return {"type": "image", "source": source}
 
@@ -118,37 +125,17 @@ def _document(part: Part, where: str, cannot: Cannot) -> Block:
 
 def _assistant_blocks(message: Message, where: str, cannot: Cannot) -> list[Block]:
     blocks = _thinking_blocks(message.reasoning_details)
-    blocks += [_text_block(part, where, cannot) for part in message.parts()]
-    for number, call in enumerate(message.tool_calls or ()):
-        place = f"{where}.tool_calls[{number}]"
-        if call.type != "function" or call.function is None:
-            cannot.refuse(place, "it knows calls of functions only")
-        if not call.id:
-            raise InvalidField(f"{place}.id is required", param=f"{place}.id")
-        blocks.append(
-            {
-                "type": "tool_use",
-                "id": _call_id(call.id),
-                "name": call.function.name,
-                "input": arguments_of(call.function, f"{place}.function.arguments"),
-            }
-        )
+    blocks += _text_blocks(message, where, cannot)
+    for call in calls_of(message, where, cannot):
+        told = {"id": _call_id(call.id), "name": call.name, "input": call.arguments}
+        blocks.append({"type": "tool_use", **told})
     return blocks
 
 
 def _thinking_blocks(details: Raw) -> list[Block]:
-    """Earlier thinking that the client sends back, as far as Anthropic signed it. Another model's reasoning
-    is of no use here, and no part of what was said."""
-    if details is NULL:
-        return []
-    try:
-        told = _decode_details(details)
-    except (msgspec.MsgspecError, RecursionError):
-        return []
+    """Earlier thinking that the client sends back, as far as Anthropic signed it."""
     blocks: list[Block] = []
-    for entry in told:
-        if entry.get("format") != SIGNED_BY:
-            continue
+    for entry in signed_details(details, SIGNED_BY):
         if isinstance(entry.get("signature"), str) and isinstance(entry.get("text"), str):
             thinking = {"thinking": entry["text"], "signature": entry["signature"]}
             blocks.append({"type": "thinking", **thinking})
@@ -158,9 +145,8 @@ def _thinking_blocks(details: Raw) -> list[Block]:
 
 
 def _tool_result(message: Message, where: str, cannot: Cannot) -> Block:
-    if not message.tool_call_id:
-        raise InvalidField(f"{where}.tool_call_id is required", param=f"{where}.tool_call_id")
-    block: Block = {"type": "tool_result", "tool_use_id": _call_id(message.tool_call_id)}
+    call_id = _call_id(answered_id(message, where))
+    block: Block = {"type": "tool_result", "tool_use_id": call_id}
     content = _user_blocks(message, where, cannot)
     return {**block, "content": content} if content else block
 

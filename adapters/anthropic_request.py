@@ -16,37 +16,24 @@ from adapters.anthropic_conversation import Turn, answers_without_thinking, conv
 from adapters.chat_request import (
     Effort,
     Members,
-    Tool,
     ToolChoice,
+    default_limit,
     effort_of,
     messages_of,
     read,
     schema_of,
     stop_of,
     token_limit_of,
-    tool_choice_of,
-    tools_of,
 )
 from adapters.dialect import AttemptContext
+from adapters.function_tools import NO_PARAMETERS, FunctionTool, allowed, function_tools
+from adapters.request_members import members_of, refuse_many
 from adapters.unsupported import Cannot
 from contracts.inference import InferRequest
 
 ENGINE = "anthropic"
-OUR_OWN = ("model", "stream", "stream_options", "n")
-"""Members that are not the client's to send on: decided here, or judged by `facts`."""
 PASSED_ON = ("top_p", "top_k", "thinking", "cache_control", "inference_geo", "speed")
 """Members that Anthropic knows by the same name: `top_p`, and what is its own."""
-ASKS_NOTHING: dict[str, Any] = {
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "logit_bias": {},
-    "logprobs": False,
-    "top_logprobs": 0,
-    "store": False,
-    "modalities": ["text"],
-    "functions": [],
-}
-"""Values that are what happens anyway."""
 MAX_TOKENS = 32_000
 """For a client that named no limit, where Anthropic wants one: the lowest maximum of models since 3.7."""
 MAX_TOKENS_OF_OLD = 4096
@@ -60,10 +47,8 @@ def messages_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
     Raises InvalidField for what is wrong, UnsupportedParameter for what Anthropic cannot do.
     """
     cannot = Cannot(ENGINE, attempt.unsupported)
-    if infer.facts.n > 1:
-        cannot.refuse("n", "it gives one answer to a request")
-    given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OUR_OWN}
-    members = Members(given, ASKS_NOTHING)
+    refuse_many(infer, cannot)
+    members = members_of(infer, attempt)
     system, turns = conversation(messages_of(members), cannot)
     body: dict[str, Any] = {"model": attempt.upstream_model, "stream": True, "messages": turns}
     if system:
@@ -84,9 +69,7 @@ def messages_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
 
 def _default_limit(attempt: AttemptContext) -> int:
     old = thinking.generation(attempt.upstream_model) == "none"
-    limit = MAX_TOKENS_OF_OLD if old else MAX_TOKENS
-    # Where the whole context is small, half of it is for the prompt.
-    return limit if attempt.context is None else max(1, min(limit, attempt.context // 2))
+    return default_limit(MAX_TOKENS_OF_OLD if old else MAX_TOKENS, attempt.context)
 
 
 def _sampling(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
@@ -108,11 +91,8 @@ def _stop(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
 
 
 def _tools(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
-    tools = tools_of(members)
-    choice = tool_choice_of(members, tools) or ToolChoice(mode="auto")
-    declared = [_tool(tool, number, cannot) for number, tool in enumerate(tools)]
-    if choice.allowed is not None:
-        declared = [tool for tool in declared if tool["name"] in choice.allowed]
+    tools, choice = function_tools(members, cannot)
+    declared = [_tool(tool) for tool in allowed(tools, choice)]
     one_at_a_time = members.read("parallel_tool_calls", bool) is False
     if not declared and choice.mode in ("auto", "none"):
         return
@@ -122,18 +102,11 @@ def _tools(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
         body["tool_choice"]["disable_parallel_tool_use"] = True
 
 
-def _tool(tool: Tool, number: int, cannot: Cannot) -> dict[str, Any]:
-    function = tool.function
-    if tool.type != "function" or function is None:
-        cannot.refuse(f"tools[{number}].type", "it knows functions only")
-    empty = bytes(function.parameters) == b"null"
-    told: dict[str, Any] = {
-        "name": function.name,
-        "input_schema": {"type": "object", "properties": {}} if empty else function.parameters,
-    }
-    if function.description:
-        told["description"] = function.description
-    if function.strict:
+def _tool(tool: FunctionTool) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters or NO_PARAMETERS}
+    if tool.description:
+        told["description"] = tool.description
+    if tool.strict:
         told["strict"] = True
     if bytes(tool.cache_control) != b"null":
         told["cache_control"] = tool.cache_control

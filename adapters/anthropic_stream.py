@@ -6,12 +6,11 @@ that do not exist yet are passed over. What must stay true: no bytes raise; a se
 is a broken stream, because what the first one said would stand there twice.
 """
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Raw
 
 from adapters.anthropic_conversation import SIGNED_BY
+from adapters.anthropic_faults import fault_of
 from adapters.anthropic_wire import (
     BlockPiece,
     DeltaPiece,
@@ -21,8 +20,10 @@ from adapters.anthropic_wire import (
     read_event,
     read_message,
 )
+from adapters.cumulative_usage import merged
 from adapters.event_stream import EventStreamDecoder
 from adapters.openai_wire import has_items
+from adapters.service_tier import openai_tier
 from adapters.whole_body import WholeBodyDecoder, unreadable
 from contracts.errors import UpstreamFault
 from contracts.events import (
@@ -41,8 +42,6 @@ MAX_BLOCKS = 4096
 """Blocks that are open at once; each costs memory."""
 MAX_THINKING_CHARS = 16 * 1024 * 1024
 """Thinking of one answer: it is kept, since its signature comes last and counts for all of it."""
-FaultOf = Callable[[bytes, int | None], UpstreamFault]
-"""What an error's body means; the status is None inside a stream."""
 
 _FINISH_REASONS = {
     "end_turn": "stop",
@@ -54,7 +53,6 @@ _FINISH_REASONS = {
     "refusal": "content_filter",
 }
 """A reason that is not here travels on as it is."""
-_TIERS = {"standard": "default"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,9 +71,8 @@ class _Block:
 class StreamDecoder(EventStreamDecoder):
     """Events of one streamed message."""
 
-    def __init__(self, fault_of: FaultOf) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._fault_of = fault_of
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._kept = 0
@@ -102,9 +99,9 @@ class StreamDecoder(EventStreamDecoder):
             case "message_stop":
                 self.end(out)
             case "error":
-                self.fault(self._fault_of(data, None), out)
+                self.fault(fault_of(data, None), out)
             case _ if name == "error" or has_items(event.error):
-                self.fault(self._fault_of(data, None), out)
+                self.fault(fault_of(data, None), out)
 
     def _message(self, message: MessagePiece, out: list[Event]) -> None:
         if self._begun:
@@ -115,7 +112,7 @@ class StreamDecoder(EventStreamDecoder):
         self._usage = usage
         if not self._opened:
             self._opened = True
-            out.append(opened(usage))
+            out.append(Opened(service_tier=openai_tier(usage.service_tier)))
 
     def _start(self, event: EventPiece, out: list[Event]) -> None:
         piece = event.content_block
@@ -185,18 +182,16 @@ class StreamDecoder(EventStreamDecoder):
 class DocumentDecoder(WholeBodyDecoder):
     """A message in one piece, from a server that ignored `stream: true`."""
 
-    def __init__(self, fault_of: FaultOf) -> None:
-        super().__init__()
-        self._fault_of = fault_of
-
     def read(self, body: bytes) -> list[Event]:
         message = read_message(body)
         if message is None:
             return [unreadable()]
-        if message.type == "error" or message.content is None:
-            return [Fault(error=self._fault_of(body, 500))]
+        if message.type == "error" or has_items(message.error):
+            return [Fault(error=fault_of(body, None))]
+        if message.content is None:
+            return [Fault(error=UpstreamFault("the engine's answer has no content"))]
         usage = message.usage or UsagePiece()
-        out: list[Event] = [opened(usage)]
+        out: list[Event] = [Opened(service_tier=openai_tier(usage.service_tier))]
         calls = 0
         for index, block in enumerate(message.content):
             match block.type:
@@ -216,11 +211,6 @@ class DocumentDecoder(WholeBodyDecoder):
         finish(message, out)
         out += [UsageReport(usage=usage_of(usage)), End()]
         return out
-
-
-def opened(usage: UsagePiece) -> Opened:
-    tier = usage.service_tier
-    return Opened(service_tier=None if tier is None else _TIERS.get(tier, tier))
 
 
 def reasoning_details(
@@ -246,12 +236,6 @@ def finish(told: DeltaPiece | MessagePiece, out: list[Event]) -> None:
         out.append(Delta(refusal=details.explanation))
     known = _FINISH_REASONS.get(reason, reason)
     out.append(Finish(reason=known, stop_sequence=told.stop_sequence))
-
-
-def merged(before: UsagePiece, later: UsagePiece) -> UsagePiece:
-    """Counts are cumulative: what is told later stands, what is not told later stays."""
-    told = {f: v for f in UsagePiece.__struct_fields__ if (v := getattr(later, f)) is not None}
-    return msgspec.structs.replace(before, **told)
 
 
 def usage_of(piece: UsagePiece) -> Usage:

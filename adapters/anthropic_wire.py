@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from adapters.openai_wire import NULL, as_utf8
+from adapters.openai_wire import NULL
+from adapters.wire_json import read_piece
 
 
 class OutputDetails(msgspec.Struct):
@@ -65,6 +66,7 @@ class MessagePiece(msgspec.Struct):
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
     usage: UsagePiece | None = None
+    error: Raw = NULL
 
 
 class EventPiece(msgspec.Struct):
@@ -103,23 +105,15 @@ _decode_error = msgspec.json.Decoder(ErrorEnvelope).decode
 
 def read_event(data: bytes) -> EventPiece | None:
     """An event's data, or None where it is not valid."""
-    try:
-        return _decode_event(as_utf8(data))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode_event, data)
 
 
 def read_message(body: bytes) -> MessagePiece | None:
     """A whole answer, or None where it is not valid."""
-    try:
-        return _decode_message(as_utf8(body))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode_message, body)
 
 
 def read_anthropic_error(body: bytes | Raw) -> ErrorObject | None:
     """The error in `body`; None where it is none of Anthropic's."""
-    try:
-        return _decode_error(as_utf8(bytes(body))).error
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    told = read_piece(_decode_error, body)
+    return told.error if told else None

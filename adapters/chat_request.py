@@ -43,12 +43,23 @@ class Members:
         return [n for n, v in self._left.items() if not self._asks_nothing(n, v)]
 
     def _asks_nothing(self, name: str, value: Raw) -> bool:
-        return name in self._neutral and read(value, object, name) == self._neutral[name]
+        if name not in self._neutral:
+            return False
+        told, nothing = read(value, object, name), self._neutral[name]
+        # 0 equals False in Python; but where `logprobs` is a number, 0 asks for something.
+        return told == nothing and isinstance(told, bool) is isinstance(nothing, bool)
 
 
 class ImageUrl(msgspec.Struct):
     url: str
     detail: str | None = None
+
+
+class InputAudio(msgspec.Struct):
+    """`data` is base64."""
+
+    data: str | None = None
+    format: str | None = None
 
 
 class File(msgspec.Struct):
@@ -64,6 +75,7 @@ class Part(msgspec.Struct):
     text: str | None = None
     refusal: str | None = None
     image_url: ImageUrl | str | None = None
+    input_audio: InputAudio | None = None
     file: File | None = None
     cache_control: Raw = NULL
 
@@ -85,6 +97,8 @@ class Tool(msgspec.Struct):
     id: str | None = None
     function: Function | None = None
     cache_control: Raw = NULL
+    extra_content: Raw = NULL
+    """What a provider's own layer over OpenAI's language adds to a call."""
 
 
 class Message(msgspec.Struct):
@@ -94,16 +108,28 @@ class Message(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[Tool] | None = None
     tool_call_id: str | None = None
+    reasoning_content: Raw = NULL
+    """An earlier answer's reasoning as text, which has two names."""
+    reasoning: Raw = NULL
     reasoning_details: Raw = NULL
+    function_call: Raw = NULL
+    """How calls were told before `tool_calls`."""
+    audio: Raw = NULL
+    """A spoken answer, by its id at OpenAI."""
 
     def parts(self) -> list[Part]:
         """Its content as parts, whichever way it was written; those without any text are left out."""
-        content = self.content
-        if isinstance(content, str) or content is None:
-            content = [Part(type="text", text=content)] if content else []
+        return [part for _, part in self.placed_parts("")]
+
+    def placed_parts(self, where: str) -> list[tuple[str, Part]]:
+        """The same, each with its place in the request: the message's own is `where`."""
+        if isinstance(self.content, list):
+            told = [(f"{where}.content[{n}]", part) for n, part in enumerate(self.content)]
+        else:
+            told = [(f"{where}.content", Part(type="text", text=self.content))]
         if self.refusal:
-            content = [*content, Part(type="refusal", refusal=self.refusal)]
-        return [part for part in content if part.type != "text" or part.text]
+            told.append((f"{where}.refusal", Part(type="refusal", refusal=self.refusal)))
+        return [(place, part) for place, part in told if part.type != "text" or part.text]
 
 
 class _JsonSchema(msgspec.Struct):
@@ -219,6 +245,12 @@ def token_limit_of(members: Members, cap: int | None) -> int | None:
     """The lowest of the limits that the client named and the policy's `cap`; None where there is none."""
     named = [members.read(name, int) for name in ("max_completion_tokens", "max_tokens")]
     return min((n for n in (*named, cap) if n is not None and n > 0), default=None)
+
+
+def default_limit(most: int, context: int | None) -> int:
+    """Tokens for the answer to a client that named no limit, where there has to be one: `most`, but where the
+    whole `context` is small, half of it is for the prompt."""
+    return most if context is None else max(1, min(most, context // 2))
 
 
 def arguments_of(call: Function, name: str) -> Raw:

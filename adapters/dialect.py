@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from adapters.load_signals import LoadMetrics
+from adapters.rate_limits import RateLimits
 from contracts.config import Unsupported
 from contracts.errors import UpstreamFault
 from contracts.events import Event
@@ -53,6 +54,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
     context: int | None = None
     """Tokens a request may have there, where it is known."""
+    tools: bool | None = None
+    """Whether its model can be told of tools, where that is known."""
     prefill_s: float | None = None
     """How long the backend will need to read the prompt, where that is predicted."""
     priority_scheduling: bool = False
@@ -82,6 +85,8 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     """Where it has no such number: how many it should be given at once, unless the operator says otherwise."""
     context: int | None = None
     """Tokens a request may have."""
+    tools: bool | None = None
+    """Its model can be told of tools."""
     sleeping: bool = False
     """It has put its model away, and the next request would wake it."""
 
@@ -130,8 +135,9 @@ class Dialect(Protocol):
         """
         ...
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
-        """A fresh decoder for the body of a 200 answer."""
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
+        """A fresh decoder for the body of a 200 answer to the request that `request` made of the same two:
+        where it must judge an answer by what was asked, that is what was sent."""
         ...
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
@@ -141,6 +147,11 @@ class Dialect(Protocol):
     def queue_s(self, head: WireHead) -> float | None:
         """Seconds that the request waited in the backend's own queue, as the head of its answer
         says; None where it does not say."""
+        return None
+
+    def rate_limits(self, head: WireHead) -> RateLimits | None:
+        """What the head of an answer, whatever its status, says is left of the provider's limits; None: it
+        does not say."""
         return None
 
     def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:

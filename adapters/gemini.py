@@ -18,11 +18,14 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
+from adapters.embedding_decoder import EmbeddingDecoder
 from adapters.embeddings import encoding_of
-from adapters.gemini_embeddings import EmbeddingDecoder, batch_request
+from adapters.gemini_embeddings import batch_request, read_vectors
 from adapters.gemini_request import ENGINE, generate_request
 from adapters.gemini_stream import DocumentDecoder, StreamDecoder
+from adapters.model_list import state_by_list
 from adapters.retry_after import retry_after_s
+from adapters.wire_json import read_piece
 from contracts.errors import UnsupportedParameter, UpstreamFault
 from contracts.inference import InferRequest
 
@@ -74,13 +77,13 @@ class GeminiDialect(Dialect):
     def access(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         return (("x-goog-api-key", api_key),) if api_key else ()
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         if infer.operation == "embedding":
-            prompt_tokens = infer.facts.prompt_tokens
-            return EmbeddingDecoder(gemini_faults.fault_of, encoding_of(infer), prompt_tokens)
+            told = encoding_of(infer), infer.facts.prompt_tokens
+            return EmbeddingDecoder(read_vectors, gemini_faults.fault_of, *told)
         if head.headers.get("content-type", "").lower().startswith("application/json"):
-            return DocumentDecoder(gemini_faults.fault_of, infer.facts.n)
-        return StreamDecoder(gemini_faults.fault_of, infer.facts.n)
+            return DocumentDecoder(infer.facts.n)
+        return StreamDecoder(infer.facts.n)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         return gemini_faults.fault_of(body, head.status, retry_after_s(head.headers))
@@ -89,15 +92,7 @@ class GeminiDialect(Dialect):
         return (MODELS,)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        found = answers.get(MODELS)
-        if found is None:
-            return EndpointState(why="no answer")
-        head, body = found
-        if head.status == 200:
-            return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
-        if gemini_faults.fault_of(body, head.status).fault == "auth":
-            return EndpointState(live=True, why="it refuses the API key")
-        return EndpointState(live=True, why=f"its model list answers {head.status}")
+        return state_by_list(answers.get(MODELS), self.fault, listed_models)
 
 
 def resource_name(model: str) -> str:
@@ -107,13 +102,12 @@ def resource_name(model: str) -> str:
 
 def listed_models(body: bytes) -> tuple[str, ...]:
     """Names of models that answer or embed, without `models/`; none if it is no list."""
-    try:
-        listed = _decode_models(body).models
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    listed = read_piece(_decode_models, body)
+    if listed is None:
         return ()
     return tuple(
         entry.name.removeprefix("models/")
-        for entry in listed
+        for entry in listed.models
         if entry.supported_generation_methods is None
         or USABLE & set(entry.supported_generation_methods)
     )

@@ -8,6 +8,7 @@ whole keep their bytes.
 import msgspec
 from msgspec import Raw
 
+from adapters.cumulative_usage import merged
 from adapters.gemini_arguments import Arguments, NoSuchPlace
 from adapters.gemini_conversation import SIGNED_BY
 from adapters.gemini_wire import (
@@ -23,6 +24,7 @@ from adapters.gemini_wire import (
 )
 from adapters.logprobs import Token, content_logprobs
 from adapters.openai_wire import has_items
+from adapters.service_tier import openai_tier
 from contracts.errors import FaultClass, StreamBroken, UpstreamFault
 from contracts.events import (
     Delta,
@@ -38,6 +40,8 @@ MAX_CANDIDATES = 128
 """As many as OpenAI gives to one request. Each costs memory."""
 
 _FILTERED = "content_filter"
+_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
+"""The word for none."""
 _FINISH_REASONS = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -67,7 +71,6 @@ _FAILURES: dict[str, FaultClass] = {
     "OTHER": "upstream_bug",
 }
 """Reasons by which Gemini says that it failed, and whether another attempt may help."""
-_TIERS = {"standard": "default"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,8 +100,7 @@ class AnswerReader:
             self._usage = merged(self._usage, chunk.usage_metadata)
         if not self._opened:
             self._opened = True
-            tier = self._usage.service_tier
-            out.append(Opened(service_tier=None if tier is None else _TIERS.get(tier, tier)))
+            out.append(Opened(service_tier=openai_tier(self._usage.service_tier)))
         if not chunk.candidates and chunk.prompt_feedback is not None:
             self._blocked(chunk.prompt_feedback, out)
         for candidate in chunk.candidates or ():
@@ -134,7 +136,7 @@ class AnswerReader:
             )
         if piece.logprobs_result is not None:
             _logprobs(piece.logprobs_result, choice, out)
-        if piece.finish_reason:
+        if piece.finish_reason and piece.finish_reason != _UNSPECIFIED:
             self._finished = True
             return _finish(piece, choice, candidate, out)
         return None
@@ -247,12 +249,6 @@ def _finish(
         out.append(Delta(choice=choice, refusal=piece.finish_message))
     out.append(Finish(choice=choice, reason=reason))
     return None
-
-
-def merged(before: UsagePiece, later: UsagePiece) -> UsagePiece:
-    """Counts are cumulative: what is told later stands, what is not told later stays."""
-    told = {f: v for f in UsagePiece.__struct_fields__ if (v := getattr(later, f)) is not None}
-    return msgspec.structs.replace(before, **told)
 
 
 def usage_of(piece: UsagePiece) -> Usage:

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw
 
-from adapters.chat_request import NULL, ImageUrl, Message, Part, arguments_of, data_url
+from adapters.chat_messages import (
+    answered_call,
+    calls_of,
+    image_url_of,
+    placed,
+    signed_details,
+    text_of,
+)
+from adapters.chat_request import ImageUrl, InputAudio, Message, Part, data_url
 from adapters.unsupported import Cannot
 from contracts.errors import InvalidField
 
@@ -35,7 +43,21 @@ MEDIA_TYPES = {
     "heif": "image/heif",
 }
 """By the end of a URL's path: what Gemini is told of an image that it fetches itself."""
-_decode_details = msgspec.json.Decoder(list[dict[str, Any]]).decode
+AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mp3"}
+"""By OpenAI's formats of what is spoken to it."""
+FETCHED = ("https://", "gs://")
+"""How URLs begin that Gemini fetches itself."""
+
+
+class _Signed(msgspec.Struct):
+    thought_signature: str | None = None
+
+
+class _Extra(msgspec.Struct):
+    google: _Signed | None = None
+
+
+_decode_extra = msgspec.json.Decoder(_Extra | None).decode
 
 
 def conversation(messages: list[Message], cannot: Cannot) -> tuple[list[Told], list[Turn]]:
@@ -43,21 +65,16 @@ def conversation(messages: list[Message], cannot: Cannot) -> tuple[list[Told], l
     system: list[Told] = []
     turns: list[Turn] = []
     functions: dict[str, str] = {}
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
-        if message.name is not None and message.role != "function":
-            cannot.parameter("messages.name", "its messages have no names")
+    for where, message in placed(messages, cannot):
         match message.role:
             case "system" | "developer":
-                system += [_text(part, where, cannot) for part in message.parts()]
+                system += _texts(message, where, cannot)
             case "user":
                 _add(turns, "user", _user_parts(message, where, cannot))
             case "assistant":
                 _add(turns, "model", _model_parts(message, where, functions, cannot))
             case "tool":
                 _add(turns, "user", [_result(message, where, functions, cannot)])
-            case "function":
-                cannot.refuse(f"{where}.role", "use tools and messages of role tool")
     if not turns:
         raise InvalidField("messages: at least one that is no system message", param="messages")
     return system, turns
@@ -82,34 +99,33 @@ def _is_result(part: Told) -> bool:
     return "functionResponse" in part
 
 
-def _text(part: Part, where: str, cannot: Cannot) -> Told:
-    text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
-    if text is None:
-        cannot.refuse(where, f"no part of type {part.type} can stand there")
-    return {"text": text}
+def _texts(message: Message, where: str, cannot: Cannot) -> list[Told]:
+    return [{"text": text_of(part, p, cannot)} for p, part in message.placed_parts(where)]
 
 
 def _user_parts(message: Message, where: str, cannot: Cannot) -> list[Told]:
-    parts = enumerate(message.parts())
-    return [_user_part(part, f"{where}.content[{number}]", cannot) for number, part in parts]
+    return [_user_part(part, place, cannot) for place, part in message.placed_parts(where)]
 
 
 def _user_part(part: Part, where: str, cannot: Cannot) -> Told:
     if part.type == "image_url" and part.image_url is not None:
         return _image(part.image_url, where, cannot)
+    if part.type == "input_audio":
+        return _audio(part.input_audio or InputAudio(), where, cannot)
     if part.type == "file":
         return _file(part, where, cannot)
-    return _text(part, where, cannot)
+    return {"text": text_of(part, where, cannot)}
 
 
 def _image(image: ImageUrl | str, where: str, cannot: Cannot) -> Told:
-    if isinstance(image, str):
-        image = ImageUrl(url=image)
-    if image.detail not in (None, "auto"):
-        cannot.parameter("messages.image_url.detail", "it chooses an image's resolution itself")
-    if image.url.lower().startswith("data:"):
-        return _inline(image.url, f"{where}.image_url", cannot)
-    return {"fileData": {"fileUri": image.url, **_media_type(image.url)}}
+    url = image_url_of(image, cannot)
+    if url.lower().startswith("data:"):
+        return _inline(url, f"{where}.image_url", cannot)
+    if not url.lower().startswith(FETCHED):
+        cannot.refuse(
+            f"{where}.image_url", f"it takes data: URLs, and fetches {' and '.join(FETCHED)}"
+        )
+    return {"fileData": {"fileUri": url, **_media_type(url)}}
 
 
 def _media_type(url: str) -> Told:
@@ -118,6 +134,15 @@ def _media_type(url: str) -> Told:
     except ValueError:
         return {}
     return {"mimeType": MEDIA_TYPES[ending]} if ending in MEDIA_TYPES else {}
+
+
+def _audio(audio: InputAudio, where: str, cannot: Cannot) -> Told:
+    kind = AUDIO_TYPES.get(audio.format or "")
+    if kind is None or not audio.data:
+        cannot.refuse(
+            f"{where}.input_audio", f"it takes {' or '.join(AUDIO_TYPES)} as data in base64"
+        )
+    return {"inlineData": {"mimeType": kind, "data": audio.data}}
 
 
 def _file(part: Part, where: str, cannot: Cannot) -> Told:
@@ -137,26 +162,16 @@ def _model_parts(
     message: Message, where: str, functions: dict[str, str], cannot: Cannot
 ) -> list[Told]:
     signed = _signatures(message.reasoning_details)
-    parts = [_text(part, where, cannot) for part in message.parts()]
+    parts = _texts(message, where, cannot)
     if None in signed:  # it came on its own as well, in a last piece of text that was empty
         parts.append({"text": "", "thoughtSignature": signed[None]})
     calls: list[Told] = []
-    for number, call in enumerate(message.tool_calls or ()):
-        place = f"{where}.tool_calls[{number}]"
-        if call.type != "function" or call.function is None:
-            cannot.refuse(place, "it knows calls of functions only")
-        if not call.id:
-            raise InvalidField(f"{place}.id is required", param=f"{place}.id")
-        functions[call.id] = call.function.name
-        told: Told = {
-            "functionCall": {
-                "id": call.id,
-                "name": call.function.name,
-                "args": arguments_of(call.function, f"{place}.function.arguments"),
-            }
-        }
-        if call.id in signed:
-            told["thoughtSignature"] = signed[call.id]
+    for call in calls_of(message, where, cannot):
+        functions[call.id] = call.name
+        made = {"id": call.id, "name": call.name, "args": call.arguments}
+        told: Told = {"functionCall": made}
+        if signature := signed.get(call.id) or _extra_signature(call.told.extra_content):
+            told["thoughtSignature"] = signature
         calls.append(told)
     if calls and not any("thoughtSignature" in told for told in calls):
         calls[0]["thoughtSignature"] = UNSIGNED  # of parallel calls only the first is signed
@@ -165,31 +180,28 @@ def _model_parts(
 
 def _signatures(details: Raw) -> dict[str | None, str]:
     """What Gemini signed earlier, by the id of the call it came with; None for what came with text."""
-    if details is NULL:
-        return {}
-    try:
-        told = _decode_details(details)
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
     return {
         call_id if isinstance(call_id := entry.get("id"), str) else None: entry["data"]
-        for entry in told
-        if entry.get("format") == SIGNED_BY and isinstance(entry.get("data"), str)
+        for entry in signed_details(details, SIGNED_BY)
+        if isinstance(entry.get("data"), str)
     }
 
 
+def _extra_signature(extra: Raw) -> str | None:
+    """A call's signature as Google's own layer over OpenAI's language tells it."""
+    try:
+        told = _decode_extra(extra)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    return told.google.thought_signature if told and told.google else None
+
+
 def _result(message: Message, where: str, functions: dict[str, str], cannot: Cannot) -> Told:
-    call_id = message.tool_call_id
-    if not call_id:
-        raise InvalidField(f"{where}.tool_call_id is required", param=f"{where}.tool_call_id")
-    if call_id not in functions:
-        raise InvalidField(
-            f"{where}.tool_call_id: no call before it has this id", param=f"{where}.tool_call_id"
-        )
+    call_id, name = answered_call(message, where, functions)
     parts = _user_parts(message, where, cannot)
     if any("fileData" in part for part in parts):
         cannot.refuse(f"{where}.content", "a tool's result takes data: URLs only")
     said = "".join(part["text"] for part in parts if "text" in part)
-    told: Told = {"id": call_id, "name": functions[call_id], "response": {"output": said}}
+    told: Told = {"id": call_id, "name": name, "response": {"output": said}}
     media = [part for part in parts if "inlineData" in part]
     return {"functionResponse": {**told, "parts": media} if media else told}

@@ -7,17 +7,15 @@ from typing import Any
 
 import msgspec
 
-from adapters.chat_request import Members
 from adapters.dialect import AttemptContext
-from adapters.embeddings import Encoding, answer, texts_of
-from adapters.gemini_request import ENGINE, OUR_OWN
-from adapters.gemini_stream import FaultOf
+from adapters.embedding_decoder import VectorsPiece
+from adapters.embeddings import texts_of
+from adapters.gemini_request import ENGINE
 from adapters.gemini_wire import UsagePiece
-from adapters.openai_wire import NULL, as_utf8, has_items
+from adapters.openai_wire import NULL
+from adapters.request_members import members_of
 from adapters.unsupported import Cannot
-from adapters.whole_body import WholeBodyDecoder, unreadable
-from contracts.errors import UpstreamFault
-from contracts.events import Event, Fault, Usage
+from adapters.wire_json import read_piece
 from contracts.inference import InferRequest
 
 PASSED_ON = {"task_type": "taskType", "title": "title"}
@@ -45,8 +43,7 @@ def batch_request(
     Raises InvalidField for what is wrong, UnsupportedParameter for what Gemini cannot do.
     """
     cannot = Cannot(ENGINE, attempt.unsupported)
-    given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OUR_OWN}
-    members = Members(given, {})
+    members = members_of(infer, attempt)
     texts = texts_of(members)
     members.raw("encoding_format")  # it is about the way back
     common: dict[str, Any] = {"model": model}
@@ -59,28 +56,13 @@ def batch_request(
     return msgspec.json.encode({"requests": requests}), cannot.dropped
 
 
-class EmbeddingDecoder(WholeBodyDecoder):
-    """`prompt_tokens` are the gateway's own count, for when Gemini tells none."""
-
-    def __init__(self, fault_of: FaultOf, encoding: Encoding, prompt_tokens: int) -> None:
-        super().__init__()
-        self._fault_of = fault_of
-        self._encoding = encoding
-        self._prompt_tokens = prompt_tokens
-
-    def read(self, body: bytes) -> list[Event]:
-        try:
-            told = _decode(as_utf8(body))
-        except (msgspec.MsgspecError, RecursionError):
-            return [unreadable()]
-        if has_items(told.error):
-            return [Fault(error=self._fault_of(body, None))]
-        if told.embeddings is None:
-            return [Fault(error=UpstreamFault("the engine's answer has no embeddings"))]
-        counted = told.usage_metadata.prompt_token_count if told.usage_metadata else None
-        usage = Usage(
-            prompt_tokens=counted or self._prompt_tokens,
-            completion_tokens=0,
-            estimated=not counted,
-        )
-        return answer([vector.values for vector in told.embeddings], self._encoding, usage)
+def read_vectors(body: bytes) -> VectorsPiece | None:
+    """A whole answer; None where it is not valid."""
+    told = read_piece(_decode, body)
+    if told is None:
+        return None
+    return VectorsPiece(
+        vectors=None if told.embeddings is None else [each.values for each in told.embeddings],
+        prompt_tokens=told.usage_metadata.prompt_token_count if told.usage_metadata else None,
+        error=told.error,
+    )

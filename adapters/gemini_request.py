@@ -12,27 +12,23 @@ from msgspec import Raw
 
 from adapters.chat_request import (
     Members,
-    Tool,
-    ToolChoice,
     effort_of,
     messages_of,
     read,
     schema_of,
     stop_of,
     token_limit_of,
-    tool_choice_of,
-    tools_of,
 )
 from adapters.dialect import AttemptContext
+from adapters.function_tools import FunctionTool, function_tools
 from adapters.gemini_conversation import conversation
 from adapters.gemini_schema import translated
 from adapters.gemini_thinking import CannotThink, thinking_config
+from adapters.request_members import members_of
 from adapters.unsupported import Cannot
 from contracts.inference import InferRequest
 
 ENGINE = "gemini"
-OUR_OWN = ("model", "stream", "stream_options", "n")
-"""Members that are not the client's to send on: decided here, or judged by `facts`."""
 SAMPLING = {
     "temperature": "temperature",
     "top_p": "topP",
@@ -46,16 +42,6 @@ PASSED_ON = {
     "cached_content": "cachedContent",
 }
 """Members that are Gemini's own, by the names of Google's SDK for Python."""
-ASKS_NOTHING: dict[str, Any] = {
-    "logit_bias": {},
-    "logprobs": False,
-    "top_logprobs": 0,
-    "store": False,
-    "modalities": ["text"],
-    "functions": [],
-    "parallel_tool_calls": True,
-}
-"""Values that are what happens anyway."""
 TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 MAX_SEED = 2**31 - 1
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
@@ -68,8 +54,7 @@ def generate_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
     Raises InvalidField for what is wrong, UnsupportedParameter for what Gemini cannot do.
     """
     cannot = Cannot(ENGINE, attempt.unsupported)
-    given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OUR_OWN}
-    members = Members(given, ASKS_NOTHING)
+    members = members_of(infer, attempt)
     system, turns = conversation(messages_of(members), cannot)
     body: dict[str, Any] = {"contents": turns}
     if system:
@@ -98,13 +83,12 @@ def generate_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
 
 
 def _tools(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
-    tools = tools_of(members)
-    choice = tool_choice_of(members, tools) or ToolChoice(mode="auto")
+    tools, choice = function_tools(members, cannot)
     declared = [_tool(tool, number, cannot) for number, tool in enumerate(tools)]
     if not declared:
         return
     body["tools"] = [{"functionDeclarations": declared}]
-    strict = any(tool.function is not None and tool.function.strict for tool in tools)
+    strict = any(tool.strict for tool in tools)
     mode = "VALIDATED" if strict and choice.mode == "auto" else _MODES[choice.mode]
     config: dict[str, Any] = {"mode": mode}
     if choice.mode == "named":
@@ -118,21 +102,18 @@ def _tools(members: Members, body: dict[str, Any], cannot: Cannot) -> None:
     body["toolConfig"] = {"functionCallingConfig": config}
 
 
-def _tool(tool: Tool, number: int, cannot: Cannot) -> dict[str, Any]:
-    function = tool.function
-    if tool.type != "function" or function is None:
-        cannot.refuse(f"tools[{number}].type", "it knows functions only")
-    told: dict[str, Any] = {"name": function.name}
-    if function.description:
-        told["description"] = function.description
-    if bytes(function.parameters) != b"null":
+def _tool(tool: FunctionTool, number: int, cannot: Cannot) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        told["description"] = tool.description
+    if tool.parameters is not None:
 
         def unenforced(word: str) -> None:
-            if function.strict:  # otherwise nobody promises that arguments fit
+            if tool.strict:  # otherwise nobody promises that arguments fit
                 cannot.parameter(f"tools.{word}", "it does not enforce this part of a schema")
 
         name = f"tools[{number}].function.parameters"
-        told["parametersJsonSchema"] = translated(function.parameters, name, unenforced)
+        told["parametersJsonSchema"] = translated(tool.parameters, name, unenforced)
     return told
 
 

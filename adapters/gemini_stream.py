@@ -4,27 +4,21 @@ There is no end marker: a stream is complete when every candidate has told why i
 no bytes raise, and nothing is read after a fault.
 """
 
-from collections.abc import Callable
-
 from adapters.gemini_answer import AnswerReader
+from adapters.gemini_faults import fault_of
 from adapters.gemini_frames import Frames, FrameTooLarge
 from adapters.gemini_wire import read_chunk, read_chunks
 from adapters.line_stream import LineStreamDecoder
 from adapters.openai_wire import has_items
 from adapters.whole_body import WholeBodyDecoder, unreadable
-from contracts.errors import UpstreamFault
 from contracts.events import End, Event, Fault
-
-FaultOf = Callable[[bytes, int | None], UpstreamFault]
-"""What an error's body means; the status is None inside a stream."""
 
 
 class StreamDecoder(LineStreamDecoder):
     """A streamed answer."""
 
-    def __init__(self, fault_of: FaultOf, choices: int) -> None:
+    def __init__(self, choices: int) -> None:
         super().__init__()
-        self._fault_of = fault_of
         self._frames = Frames()
         self._answer = AnswerReader(choices)
 
@@ -49,7 +43,7 @@ class StreamDecoder(LineStreamDecoder):
             if chunk is None:
                 self.broken("the engine sent an event that is not valid JSON", out)
             elif has_items(chunk.error):
-                self.fault(self._fault_of(document, None), out)
+                self.fault(fault_of(document, None), out)
             elif fault := self._answer.read(chunk, out):
                 self.fault(fault, out)
 
@@ -57,9 +51,8 @@ class StreamDecoder(LineStreamDecoder):
 class DocumentDecoder(WholeBodyDecoder):
     """An answer in one piece, from a server that does not stream."""
 
-    def __init__(self, fault_of: FaultOf, choices: int) -> None:
+    def __init__(self, choices: int) -> None:
         super().__init__()
-        self._fault_of = fault_of
         self._answer = AnswerReader(choices)
 
     def read(self, body: bytes) -> list[Event]:
@@ -69,9 +62,7 @@ class DocumentDecoder(WholeBodyDecoder):
         out: list[Event] = []
         for chunk in chunks:
             fault = (
-                self._fault_of(body, None)
-                if has_items(chunk.error)
-                else self._answer.read(chunk, out)
+                fault_of(body, None) if has_items(chunk.error) else self._answer.read(chunk, out)
             )
             if fault is not None:
                 return [*out, Fault(error=fault)]

@@ -7,7 +7,8 @@ Proto3's JSON: names in camel case, and what is 0, false or empty is not there. 
 import msgspec
 from msgspec import Raw
 
-from adapters.openai_wire import NULL, as_utf8
+from adapters.openai_wire import NULL
+from adapters.wire_json import read_piece
 
 
 class PartialArg(msgspec.Struct, rename="camel"):
@@ -140,19 +141,15 @@ def read_chunk(data: bytes) -> ChunkPiece | None:
 
 def read_chunks(body: bytes) -> list[ChunkPiece] | None:
     """A whole answer, which is an object or a list of a stream's pieces; None where it is not valid."""
-    body = as_utf8(body)
-    try:
-        return _decode_chunks(body) if body.lstrip()[:1] == b"[" else [_decode_chunk(body)]
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    if body.lstrip()[:1] == b"[":
+        return read_piece(_decode_chunks, body)
+    chunk = read_piece(_decode_chunk, body)
+    return None if chunk is None else [chunk]
 
 
 def read_gemini_error(body: bytes) -> ErrorObject | None:
     """The error in `body`, which may be a list of one; None where it is none of Google's."""
-    try:
-        found: ErrorEnvelope | list[ErrorEnvelope] = _decode_error(as_utf8(body))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    found: ErrorEnvelope | list[ErrorEnvelope] | None = read_piece(_decode_error, body)
     if isinstance(found, list):
-        return found[0].error if found else None
-    return found.error
+        found = found[0] if found else None
+    return found.error if found else None

@@ -10,13 +10,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
-from adapters.dialect import AttemptContext, Counting, EndpointState, Prefill, WireHead
+from adapters.chat_request import Members, tool_choice_of, tools_of
+from adapters.dialect import (
+    AttemptContext,
+    Counting,
+    Decoder,
+    EndpointState,
+    Prefill,
+    WireHead,
+    WireRequest,
+)
 from adapters.load_signals import LoadMetrics
-from adapters.openai import OpenAIDialect, listed_models
-from adapters.openai_wire import ErrorPiece
+from adapters.openai import OpenAIDialect, models_of
+from adapters.openai_wire import NULL, ErrorPiece, is_present
 from adapters.token_counting import by_llamacpp, countable
+from adapters.unsupported import Cannot
+from adapters.wire_json import read_answer, read_piece
 from contracts.errors import FaultClass
+from contracts.events import Event, UsageReport
 from contracts.inference import InferRequest, Operation
 
 UNNAMED_CONTEXT = 32_768
@@ -35,12 +48,41 @@ _CLIENT_TEXTS = (
 """What the deterministic 500s say: the request is wrong, another attempt will fail as well."""
 
 
+_FITTED = frozenset({"tools", "tool_choice", "response_format"})
+_ANY_OBJECT = Raw(b'{"type":"json_object","schema":{"type":"object"}}')
+
+
+class _Format(msgspec.Struct):
+    type: str
+    schema: Raw = NULL
+
+
+_decode_format = msgspec.json.Decoder(_Format | None).decode
+
+
 class LlamaCppDialect(OpenAIDialect):
     engine = "llamacpp"
     limit_names = (
         *OpenAIDialect.limit_names,
         "n_predict",
     )  # its own name, which overrules the others
+
+    def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
+        cannot = Cannot(self.engine, attempt.unsupported)
+        members = {**infer.members, **attempt.overrides}
+        if infer.operation == "chat" and not _FITTED.isdisjoint(members):
+            _fit_tools(members, attempt, cannot)
+            _fit_format(members)
+        wire = super().request(
+            msgspec.structs.replace(infer, members=members),
+            msgspec.structs.replace(attempt, overrides={}),
+        )
+        return msgspec.structs.replace(wire, dropped=cannot.dropped)
+
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
+        inner = super().decoder(infer, attempt, head)
+        one = infer.operation == "embedding" or (infer.operation == "chat" and infer.facts.n == 1)
+        return inner if one else _Summed(inner)
 
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"
@@ -84,18 +126,20 @@ class LlamaCppDialect(OpenAIDialect):
         if health[0].status != 200:
             why = "it is loading its model" if health[0].status == 503 else "its health check fails"
             return EndpointState(live=True, why=why)
-        props = _object(answers.get("/props"))
+        props = read_answer(_decode_object, answers.get("/props")) or {}
         entry = _first_model(answers.get("/v1/models"))
         settings = props.get("default_generation_settings")
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
         slots = props.get("total_slots")
+        caps = props.get("chat_template_caps")
+        tools = caps.get("supports_tools") if isinstance(caps, dict) else None
         sleeping = props.get("is_sleeping") is True
-        listed = answers.get("/v1/models")
-        models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
+        models = models_of(answers.get("/v1/models"))
         return EndpointState(
             live=True,
             ready=True,
             why="sleeping; it wakes with the next request" if sleeping else "ok",
+            tools=tools if isinstance(tools, bool) else None,
             sleeping=sleeping,
             version=_text(props.get("build_info")),
             model_digest=_digest(props, entry),
@@ -105,23 +149,63 @@ class LlamaCppDialect(OpenAIDialect):
         )
 
 
+def _fit_tools(members: dict[str, Raw], attempt: AttemptContext, cannot: Cannot) -> None:
+    """Take out tools that nobody may call (it would write calls into its text), or that its model's template has
+    no place for: it passes over them, whatever `tool_choice` says. Raises InvalidField, UnsupportedParameter."""
+    known = Members(members, {})
+    tools = tools_of(known)
+    choice = tool_choice_of(known, tools)
+    if not tools:
+        return
+    unwanted = choice is not None and choice.mode == "none"
+    if not unwanted and attempt.tools is False:
+        cannot.parameter("tools", "its model's template has no place for them")
+    if unwanted or attempt.tools is False:
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            members.pop(name, None)
+
+
+def _fit_format(members: dict[str, Raw]) -> None:
+    """Any JSON is asked for with a schema: without one it gives prose."""
+    asked = read_piece(_decode_format, members.get("response_format", NULL))
+    if asked is not None and asked.type == "json_object" and not is_present(asked.schema):
+        members["response_format"] = _ANY_OBJECT
+
+
+class _Summed:
+    """A decoder that adds up usages, of which the server tells one a choice."""
+
+    def __init__(self, inner: Decoder) -> None:
+        self._inner = inner
+        self._completion_tokens = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        return self._summed(self._inner.feed(data))
+
+    def close(self) -> list[Event]:
+        return self._summed(self._inner.close())
+
+    def _summed(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            if isinstance(event, UsageReport):
+                self._completion_tokens += event.usage.completion_tokens
+                event.usage = msgspec.structs.replace(
+                    event.usage, completion_tokens=self._completion_tokens
+                )
+        return events
+
+
 def _file_name(model: str) -> str:
     """A server without `--alias` names its model by the path it was started with. Clients need not
     know where that is, and the server takes any name."""
     return model.rpartition("/")[2] if model.endswith(".gguf") else model
 
 
-def _object(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:
-    if answer is None or answer[0].status != 200:
-        return {}
-    try:
-        return msgspec.json.decode(answer[1], type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return {}
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def _first_model(answer: tuple[WireHead, bytes] | None) -> dict[str, Any]:
-    data = _object(answer).get("data")
+    data = (read_answer(_decode_object, answer) or {}).get("data")
     first = data[0] if isinstance(data, list) and data else None
     return first if isinstance(first, dict) else {}
 

@@ -20,6 +20,7 @@ from adapters.openai import OpenAIDialect
 from adapters.openai_wire import ErrorPiece, read_error
 from adapters.retry_after import retry_after_s
 from adapters.token_counting import by_vllm, countable
+from adapters.wire_json import read_answer
 from contracts.errors import FaultClass, UpstreamFault
 from contracts.inference import InferRequest, Operation
 
@@ -98,11 +99,11 @@ class VllmDialect(OpenAIDialect):
         if health is not None and health[0].status not in (200, 404):
             return EndpointState(live=True, why="its health check fails")
         base = super().state(answers)
-        version = answers.get("/version")
-        if not base.ready or version is None or version[0].status != 200:
-            return base
-        return EndpointState(
-            live=True, ready=True, why="ok", models=base.models, version=_version(version[1])
+        told = read_answer(_decode_version, answers.get("/version"))
+        return msgspec.structs.replace(
+            base,
+            version=told.version[:64] if told else None,
+            context=_context(answers.get("/v1/models")),
         )
 
 
@@ -168,12 +169,27 @@ def _whole_ms(seconds: float) -> int:
     return max(1, int(max(0.0, seconds) * 1000 + 1e-6))
 
 
+class _Model(msgspec.Struct):
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] = []
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+
+
+def _context(answer: tuple[WireHead, bytes] | None) -> int | None:
+    """Tokens a request may have, whichever of the models it is for; None where they do not agree."""
+    listed = read_answer(_decode_models, answer)
+    told = {model.max_model_len for model in listed.data} if listed else set()
+    context = told.pop() if len(told) == 1 else None
+    return context if context is not None and context > 0 else None
+
+
 class _Version(msgspec.Struct):
     version: str
 
 
-def _version(body: bytes) -> str | None:
-    try:
-        return msgspec.json.decode(body, type=_Version).version[:64]
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None
+_decode_version = msgspec.json.Decoder(_Version).decode

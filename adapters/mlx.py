@@ -15,10 +15,10 @@ from msgspec import Raw
 
 from adapters.chat_request import Members, tool_choice_of, tools_of
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead
-from adapters.openai import listed_models
+from adapters.openai import models_of
 from adapters.openai_subset import LABELS, OpenAISubsetDialect, checked_messages
 from adapters.openai_wire import ErrorPiece
-from adapters.stop_sequences import StoppingDecoder, stops_of
+from adapters.stop_sequences import stopping, stops_of
 from adapters.unsupported import Cannot
 from contracts.errors import FaultClass, UpstreamFault
 from contracts.inference import InferRequest
@@ -71,8 +71,6 @@ class MlxDialect(OpenAISubsetDialect):
         self, members: dict[str, Raw], infer: InferRequest, attempt: AttemptContext, cannot: Cannot
     ) -> None:
         stops_of(members)  # they are carried out here; now is the time to say that they are wrong
-        if "stop" in attempt.overrides:
-            cannot.parameter("stop", "a policy's stop sequences do not reach it")
         members.pop("stop", None)
         _without_harm(members, cannot)
         if infer.operation != "chat":
@@ -86,10 +84,9 @@ class MlxDialect(OpenAISubsetDialect):
             cannot.parameter("tool_choice", "its models decide for themselves")
         members.pop("tool_choice", None)
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
-        inner = super().decoder(infer, head)
-        stops = stops_of(infer.members)
-        return StoppingDecoder(inner, stops, engine_stops=False) if stops else inner
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
+        inner = super().decoder(infer, attempt, head)
+        return stopping(inner, infer, attempt, engine_stops=False)
 
     def fault_of(
         self, found: ErrorPiece, status: int | None, retry_s: float | None = None
@@ -117,8 +114,7 @@ class MlxDialect(OpenAISubsetDialect):
             return EndpointState(why="no answer")
         if health[0].status != 200:
             return EndpointState(live=True, why="its generating thread is dead")
-        listed = answers.get("/v1/models")
-        models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
+        models = models_of(answers.get("/v1/models"))
         # Without a cache of models its list is an empty body; a model given by its path is listed by it.
         names = tuple(DEFAULT_MODEL if name.startswith("/") else name for name in models)
         return EndpointState(

@@ -106,6 +106,8 @@ class Normaliser:
         self._where = where
         self._opened = False
         self._finished: set[int] = set()
+        self._unjudged: list[Finish] = []
+        """Told when the usage has come."""
         self._tools: dict[int, _ToolOrder] = {}
         self._usage: Usage | None = None
         self._document = False
@@ -139,8 +141,11 @@ class Normaliser:
                 case End():
                     self._end(out)
                 case Fault():
-                    self.over = True
-                    out.append(event)
+                    if self.complete and (self._deltas or self._document):
+                        self._end(out)  # what failed is the farewell of an answer that is there
+                    else:
+                        self.over = True
+                        out.append(event)
         return out
 
     def close(self) -> list[Event]:
@@ -163,6 +168,8 @@ class Normaliser:
             if self._tools[event.choice].count > MAX_TOOL_CALLS:
                 self._fail(f"the engine made more than {MAX_TOOL_CALLS} tool calls", out)
                 return
+            if not event.tool_calls and not _says_more(event):
+                return
         self._opened = True
         self._deltas += 1
         out.append(event)
@@ -172,11 +179,14 @@ class Normaliser:
         placed: list[ToolCallDelta] = []
         for piece in pieces:
             index, is_new = order.place(piece)
+            name = order.name(index, piece.name)
+            if not (is_new or name or piece.arguments):
+                continue  # no token, and nothing that anybody could read
             placed.append(
                 ToolCallDelta(
                     index=index,
                     id=(piece.id or self._new_id()) if is_new else None,
-                    name=order.name(index, piece.name),
+                    name=name,
                     arguments=piece.arguments,
                 )
             )
@@ -190,19 +200,28 @@ class Normaliser:
             return
         self._opened = True
         self._finished.add(event.choice)
+        if event.limit is not None and self._usage is None:
+            self._unjudged.append(event)
+        else:
+            out.append(self._judged(event))
+
+    def _judged(self, event: Finish) -> Finish:
         reason = _FINISH_REASONS.get(event.reason, event.reason)
+        if reason == "stop" and event.limit is not None and self._usage is not None:
+            reason = "length" if self._usage.completion_tokens >= event.limit else "stop"
         # Engines disagree about a tool call that ends for another reason (vLLM #53269, Ollama):
         # "length" always stands, otherwise a call that was sent makes it "tool_calls".
         if reason == "stop" and event.choice in self._tools:
             reason = "tool_calls"
         told = event.stop_sequence if reason == "stop" else None
-        out.append(Finish(reason=reason, choice=event.choice, stop_sequence=told))
+        return Finish(reason=reason, choice=event.choice, stop_sequence=told)
 
     def _end(self, out: list[Event]) -> None:
         if not self.complete:
             self._fail("the engine's stream ended before its answer was complete", out)
             return
         self.over = True
+        out += map(self._judged, self._unjudged)
         usage = self._usage
         if usage is None:
             usage = Usage(
@@ -214,6 +233,12 @@ class Normaliser:
     def _fail(self, message: str, out: list[Event]) -> None:
         self.over = True
         out.append(Fault(error=StreamBroken(message, fault="stream_broken", where=self._where)))
+
+
+def _says_more(event: Delta) -> bool:
+    """Than its calls do."""
+    text = event.content or event.reasoning or event.refusal
+    return bool(text or event.extra) or event.logprobs is not None
 
 
 def carries_content(event: Event) -> bool:

@@ -6,6 +6,8 @@ Not its OpenAI-compatible one, which passes over in silence what it does not kno
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from adapters import ollama_faults
 from adapters.dialect import (
     AttemptContext,
@@ -15,8 +17,10 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
+from adapters.embedding_decoder import EmbeddingDecoder
 from adapters.embeddings import encoding_of
-from adapters.ollama_embeddings import EmbeddingDecoder
+from adapters.model_list import state_by_list
+from adapters.ollama_embeddings import read_vectors
 from adapters.ollama_request import (
     ENGINE,
     Made,
@@ -55,13 +59,14 @@ class OllamaDialect(Dialect):
         )
         return WireRequest(method="POST", path=path, headers=headers, body=body, dropped=dropped)
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         prompt_tokens = infer.facts.prompt_tokens
         if infer.operation == "embedding":
-            return EmbeddingDecoder(ollama_faults.fault_of, encoding_of(infer), prompt_tokens)
+            told = encoding_of(infer), prompt_tokens
+            return EmbeddingDecoder(read_vectors, ollama_faults.fault_of, *told)
         if head.headers.get("content-type", "").lower().startswith("application/json"):
-            return DocumentDecoder(ollama_faults.fault_of, prompt_tokens)
-        return StreamDecoder(ollama_faults.fault_of, prompt_tokens)
+            return DocumentDecoder(prompt_tokens)
+        return StreamDecoder(prompt_tokens)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         return ollama_faults.fault_of(body, head.status, retry_after_s(head.headers))
@@ -70,19 +75,8 @@ class OllamaDialect(Dialect):
         return (VERSION, MODELS)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        found = answers.get(MODELS)
-        if found is None:
-            return EndpointState(why="no answer")
-        head, body = found
-        if head.status in (401, 403):
-            return EndpointState(live=True, why="it refuses the API key")
-        if head.status != 200:
-            return EndpointState(live=True, why=f"its model list answers {head.status}")
+        state = state_by_list(answers.get(MODELS), self.fault, listed_models)
         version = answers.get(VERSION)
-        return EndpointState(
-            live=True,
-            ready=True,
-            why="ok",
-            version=told_version(version[1]) if version else None,
-            models=listed_models(body),
-        )
+        if version is None or not state.ready:
+            return state
+        return msgspec.structs.replace(state, version=told_version(version[1]))

@@ -11,28 +11,22 @@ import msgspec
 from msgspec import Raw
 
 from adapters.chat_request import (
-    NULL,
     Effort,
-    Members,
-    Tool,
-    ToolChoice,
     effort_of,
     messages_of,
     schema_of,
     stop_of,
     token_limit_of,
-    tool_choice_of,
-    tools_of,
 )
 from adapters.dialect import AttemptContext
 from adapters.embeddings import texts_of
+from adapters.function_tools import NO_PARAMETERS, FunctionTool, allowed, function_tools
 from adapters.ollama_conversation import conversation
+from adapters.request_members import members_of, refuse_many
 from adapters.unsupported import Cannot
 from contracts.inference import InferRequest
 
 ENGINE = "ollama"
-OUR_OWN = ("model", "stream", "stream_options", "n", "encoding_format")
-"""Members that are not the client's to send on: decided here, judged by `facts`, or about the way back."""
 OPTIONS = (
     "temperature",
     "top_p",
@@ -47,19 +41,6 @@ OPTIONS = (
     "num_keep",
 )
 """Members that Ollama knows by the same name, as options: OpenAI's, and what is its own."""
-ASKS_NOTHING: dict[str, Any] = {
-    "logit_bias": {},
-    "store": False,
-    "modalities": ["text"],
-    "functions": [],
-    "parallel_tool_calls": True,
-    "service_tier": "auto",
-    "echo": False,
-    "best_of": 1,
-}
-"""Values that are what happens anyway."""
-NO_PROBABILITIES: dict[str, Any] = {"logprobs": False, "top_logprobs": 0}
-"""The same, in a chat; in a text completion `logprobs` is a number, and 0 asks for something."""
 _THINK: dict[Effort, bool | str] = {
     "none": False,
     "minimal": "low",
@@ -77,14 +58,10 @@ Made = tuple[bytes, tuple[str, ...]]
 class _Asked:
     """What all three kinds of request have in common."""
 
-    def __init__(
-        self, infer: InferRequest, attempt: AttemptContext, asks_nothing: dict[str, Any]
-    ) -> None:
+    def __init__(self, infer: InferRequest, attempt: AttemptContext) -> None:
         self.cannot = Cannot(ENGINE, attempt.unsupported)
-        if infer.facts.n > 1:
-            self.cannot.refuse("n", "it gives one answer to a request")
-        given = {**infer.members, **attempt.overrides}
-        self.members = Members({n: v for n, v in given.items() if n not in OUR_OWN}, asks_nothing)
+        refuse_many(infer, self.cannot)
+        self.members = members_of(infer, attempt)
         self.body: dict[str, Any] = {"model": attempt.upstream_model}
         self.options: dict[str, Any] = {}
         if attempt.context is not None:
@@ -116,7 +93,7 @@ class _Asked:
 
 def chat_request(infer: InferRequest, attempt: AttemptContext) -> Made:
     """For `/api/chat`. Raises InvalidField for what is wrong, UnsupportedParameter for what Ollama cannot do."""
-    asked = _Asked(infer, attempt, ASKS_NOTHING | NO_PROBABILITIES)
+    asked = _Asked(infer, attempt)
     asked.body["messages"] = conversation(messages_of(asked.members), asked.cannot)
     asked.generates(attempt)
     _tools(asked)
@@ -134,7 +111,7 @@ def chat_request(infer: InferRequest, attempt: AttemptContext) -> Made:
 def completion_request(infer: InferRequest, attempt: AttemptContext) -> Made:
     """For `/api/generate`: the prompt as it is, without a chat's template around it; with a suffix, in the
     model's own template for what is in between. Raises as `chat_request`."""
-    asked = _Asked(infer, attempt, ASKS_NOTHING)
+    asked = _Asked(infer, attempt)
     asked.body["prompt"] = _prompt(asked)
     asked.generates(attempt)
     suffix = asked.members.raw("suffix")
@@ -144,7 +121,8 @@ def completion_request(infer: InferRequest, attempt: AttemptContext) -> Made:
 
 def embedding_request(infer: InferRequest, attempt: AttemptContext) -> Made:
     """For `/api/embed`. Raises as `chat_request`."""
-    asked = _Asked(infer, attempt, {})
+    asked = _Asked(infer, attempt)
+    asked.members.raw("encoding_format")  # it is about the way back
     asked.body |= {"input": texts_of(asked.members), "truncate": False}
     if (dimensions := asked.members.raw("dimensions")) is not None:
         asked.body["dimensions"] = dimensions
@@ -164,30 +142,20 @@ def _prompt(asked: _Asked) -> str:
 
 
 def _tools(asked: _Asked) -> None:
-    tools = tools_of(asked.members)
-    choice = tool_choice_of(asked.members, tools) or ToolChoice(mode="auto")
+    tools, choice = function_tools(asked.members, asked.cannot)
     if choice.mode in ("required", "named"):
         asked.cannot.parameter("tool_choice", "it cannot be made to call a tool")
-    declared = [_tool(tool, number, asked.cannot) for number, tool in enumerate(tools)]
-    if choice.allowed is not None:
-        declared = [tool for tool in declared if tool["function"]["name"] in choice.allowed]
+    declared = [_tool(tool, asked.cannot) for tool in allowed(tools, choice)]
     if declared and choice.mode != "none":
         asked.body["tools"] = declared
 
 
-def _tool(tool: Tool, number: int, cannot: Cannot) -> dict[str, Any]:
-    function = tool.function
-    if tool.type != "function" or function is None:
-        cannot.refuse(f"tools[{number}].type", "it knows functions only")
-    if function.strict:
+def _tool(tool: FunctionTool, cannot: Cannot) -> dict[str, Any]:
+    if tool.strict:
         cannot.parameter("tools.strict", "it does not hold calls to their schemas")
-    empty = bytes(function.parameters) == bytes(NULL)
-    told: dict[str, Any] = {
-        "name": function.name,
-        "parameters": {"type": "object", "properties": {}} if empty else function.parameters,
-    }
-    if function.description:
-        told["description"] = function.description
+    told: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters or NO_PARAMETERS}
+    if tool.description:
+        told["description"] = tool.description
     return {"type": "function", "function": told}
 
 

@@ -4,12 +4,11 @@ The last line says `done`, and why; an error is a line of its own. Calls come wh
 raise, and arguments keep their bytes.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from adapters.line_stream import LineStreamDecoder
 from adapters.logprobs import Token, content_logprobs
+from adapters.ollama_faults import fault_of
 from adapters.ollama_wire import (
     CallPiece,
     ChunkPiece,
@@ -20,7 +19,6 @@ from adapters.ollama_wire import (
 )
 from adapters.openai_wire import has_items
 from adapters.whole_body import WholeBodyDecoder, unreadable
-from contracts.errors import UpstreamFault
 from contracts.events import (
     Delta,
     End,
@@ -33,8 +31,6 @@ from contracts.events import (
     UsageReport,
 )
 
-FaultOf = Callable[[bytes, int | None], UpstreamFault]
-"""What an error's body means; the status is None inside a stream."""
 _FINISH_REASONS = {"": "stop", "load": "stop", "unload": "stop"}
 """A reason that is not here travels on as it is: "stop" and "length" are OpenAI's own words."""
 
@@ -91,9 +87,8 @@ class AnswerReader:
 class StreamDecoder(LineStreamDecoder):
     """A streamed answer."""
 
-    def __init__(self, fault_of: FaultOf, prompt_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int) -> None:
         super().__init__()
-        self._fault_of = fault_of
         self._answer = AnswerReader(prompt_tokens)
 
     def read(self, line: bytes, out: list[Event]) -> None:
@@ -103,7 +98,7 @@ class StreamDecoder(LineStreamDecoder):
         if chunk is None:
             self.broken("the engine sent a line that is not valid JSON", out)
         elif has_items(chunk.error):
-            self.fault(self._fault_of(line, None), out)
+            self.fault(fault_of(line, None), out)
         else:
             self._answer.read(chunk, out)
             if chunk.done:
@@ -113,9 +108,8 @@ class StreamDecoder(LineStreamDecoder):
 class DocumentDecoder(WholeBodyDecoder):
     """An answer in one piece, from a server that ignored `stream: true`."""
 
-    def __init__(self, fault_of: FaultOf, prompt_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int) -> None:
         super().__init__()
-        self._fault_of = fault_of
         self._answer = AnswerReader(prompt_tokens)
 
     def read(self, body: bytes) -> list[Event]:
@@ -123,7 +117,7 @@ class DocumentDecoder(WholeBodyDecoder):
         if chunk is None:
             return [unreadable()]
         if has_items(chunk.error):
-            return [Fault(error=self._fault_of(body, None))]
+            return [Fault(error=fault_of(body, None))]
         out: list[Event] = []
         self._answer.read(chunk, out)
         return [*out, End()]

@@ -7,7 +7,8 @@ empty. Source: Ollama's `api/types.go`, the types of the `ollama` SDK, recorded 
 import msgspec
 from msgspec import Raw
 
-from adapters.openai_wire import NULL, as_utf8
+from adapters.openai_wire import NULL
+from adapters.wire_json import read_piece
 
 
 class FunctionPiece(msgspec.Struct):
@@ -77,30 +78,20 @@ _decode_version = msgspec.json.Decoder(VersionPiece).decode
 
 def read_chunk(data: bytes) -> ChunkPiece | None:
     """A line or a whole answer; None where it is not valid."""
-    try:
-        return _decode_chunk(as_utf8(data))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode_chunk, data)
 
 
 def read_embedding(body: bytes) -> EmbeddingPiece | None:
     """A whole answer; None where it is not valid."""
-    try:
-        return _decode_embedding(as_utf8(body))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode_embedding, body)
 
 
 def listed_models(body: bytes) -> tuple[str, ...]:
     """Names with their tags, as Ollama sorts them; none if it is no list."""
-    try:
-        return tuple(entry.name for entry in _decode_models(as_utf8(body)).models)
-    except (msgspec.MsgspecError, RecursionError):
-        return ()
+    listed = read_piece(_decode_models, body)
+    return tuple(entry.name for entry in listed.models) if listed else ()
 
 
 def told_version(body: bytes) -> str | None:
-    try:
-        return _decode_version(as_utf8(body)).version
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    told = read_piece(_decode_version, body)
+    return told.version if told else None

@@ -18,10 +18,13 @@ from adapters.dialect import (
     WireRequest,
 )
 from adapters.load_signals import LoadMetrics
+from adapters.model_list import state_by_list
 from adapters.openai_decoders import DocumentDecoder, EmbeddingDecoder, StreamDecoder
 from adapters.openai_faults import as_fault, class_of, status_in
 from adapters.openai_wire import ErrorPiece, read_error
+from adapters.rate_limits import OPENAI, RateLimits, read_rate_limits
 from adapters.retry_after import retry_after_s
+from adapters.wire_json import read_piece
 from contracts.errors import FaultClass, UpstreamFault
 from contracts.inference import InferRequest, Operation
 
@@ -43,17 +46,17 @@ class OpenAIDialect:
     """Members of the client's that do not travel on, because policy decides them."""
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
-        replace: dict[str, msgspec.Raw | bytes] = dict(attempt.overrides)
-        replace |= self.own_members(attempt)
+        members = {**infer.members, **attempt.overrides}
+        replace: dict[str, msgspec.Raw | bytes] = dict(self.own_members(attempt))
         replace["model"] = _encode(attempt.upstream_model)
         if infer.operation != "embedding":
             replace["stream"] = b"true"
-            replace["stream_options"] = _with_usage(infer.members.get("stream_options"))
+            replace["stream_options"] = _with_usage(members.get("stream_options"))
             cap = self.token_cap(infer, attempt)
             if cap is not None:
                 default = self.limit_name(infer.operation)
-                replace |= openai_body.capped(infer.members, cap, default, self.limit_names)
-        members = {n: v for n, v in infer.members.items() if n not in self.withheld}
+                replace |= openai_body.capped(members, cap, default, self.limit_names)
+        members = {n: v for n, v in members.items() if n not in self.withheld}
         body = openai_body.compose(members, replace)
         return WireRequest(
             method="POST",
@@ -88,7 +91,7 @@ class OpenAIDialect:
         refuse the older name."""
         return "max_completion_tokens" if operation == "chat" else "max_tokens"
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         kind = head.headers.get("content-type", "").lower()
         if infer.operation == "embedding":
             return EmbeddingDecoder(self.fault_of)
@@ -102,6 +105,9 @@ class OpenAIDialect:
 
     def queue_s(self, head: WireHead) -> float | None:
         return None
+
+    def rate_limits(self, head: WireHead) -> RateLimits | None:
+        return read_rate_limits(head.headers, OPENAI)
 
     def counting(self, infer: InferRequest, attempt: AttemptContext) -> Counting | None:
         return None
@@ -129,15 +135,7 @@ class OpenAIDialect:
         return ("/v1/models",)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        found = answers.get("/v1/models")
-        if found is None:
-            return EndpointState(why="no answer")
-        head, body = found
-        if head.status in (401, 403):
-            return EndpointState(live=True, why="it refuses the API key")
-        if head.status != 200:
-            return EndpointState(live=True, why=f"its model list answers {head.status}")
-        return EndpointState(live=True, ready=True, why="ok", models=listed_models(body))
+        return state_by_list(answers.get("/v1/models"), self.fault, listed_models)
 
 
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
@@ -148,13 +146,8 @@ def _with_usage(options: msgspec.Raw | None) -> bytes:
     if options is None:
         return b'{"include_usage":true}'
     wanted = {"include_usage": msgspec.Raw(b"true")}
-    try:
-        theirs = _decode_options(options)
-    except msgspec.MsgspecError:
-        theirs = (
-            None  # not an object: the client asked for a whole answer, where nobody looks at it
-        )
-    return openai_body.compose(theirs or {}, wanted)
+    # Where it is no object, the client asked for a whole answer, where nobody looks at it.
+    return openai_body.compose(read_piece(_decode_options, options) or {}, wanted)
 
 
 class _Model(msgspec.Struct):
@@ -170,7 +163,10 @@ _decode_models = msgspec.json.Decoder(_ModelList).decode
 
 def listed_models(body: bytes) -> tuple[str, ...]:
     """Ids in an OpenAI model list, sorted as the backend sorts them; none if it is not one."""
-    try:
-        return tuple(entry.id for entry in _decode_models(body).data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return ()
+    listed = read_piece(_decode_models, body)
+    return tuple(entry.id for entry in listed.data) if listed else ()
+
+
+def models_of(answer: tuple[WireHead, bytes] | None) -> tuple[str, ...]:
+    """The same of a probe's answer; none where there was no good one."""
+    return listed_models(answer[1]) if answer is not None and answer[0].status == 200 else ()

@@ -17,7 +17,6 @@ from adapters.openai_wire import (
     DeltaPiece,
     ErrorPiece,
     UsagePiece,
-    as_utf8,
     has_items,
     is_present,
     members_decoder,
@@ -26,6 +25,7 @@ from adapters.openai_wire import (
 )
 from adapters.repeated_chunk import RepeatedChunk
 from adapters.whole_body import WholeBodyDecoder, unreadable
+from adapters.wire_json import as_utf8, read_piece
 from contracts.errors import UpstreamFault
 from contracts.events import (
     Delta,
@@ -44,6 +44,7 @@ FaultOf = Callable[[ErrorPiece, int | None], UpstreamFault]
 """The dialect's word on an error object; the status is None inside a stream."""
 
 _encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
 
 
 class StreamDecoder(EventStreamDecoder):
@@ -108,12 +109,8 @@ class EmbeddingDecoder(DocumentDecoder):
 
     def read(self, body: bytes) -> list[Event]:
         body = as_utf8(body)
-        try:
-            members = members_decoder.decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return [unreadable()]
-        chunk = read_chunk(body)
-        if chunk is None:
+        members, chunk = read_piece(members_decoder.decode, body), read_chunk(body)
+        if members is None or chunk is None:
             return [unreadable()]
         if "data" not in members or _is_error(chunk):
             return [self._failed(body, "the engine's answer has no data")]
@@ -192,10 +189,7 @@ def _tells_tokens(logprobs: msgspec.Raw | None) -> bool:
     """A token can have no text of its own (a piece of a character) and yet have a probability."""
     if logprobs is None:
         return False
-    try:
-        told = msgspec.json.decode(logprobs)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
+    told = read_piece(_decode_any, bytes(logprobs))
     return isinstance(told, dict) and any(told.values())
 
 

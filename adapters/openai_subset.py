@@ -6,41 +6,22 @@ there. Sans-IO.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from msgspec import Raw
 
+from adapters.chat_messages import refuse_part, refuse_what_none_translates
 from adapters.chat_request import Members, Message, messages_of
 from adapters.dialect import AttemptContext, WireRequest
 from adapters.openai import OpenAIDialect
+from adapters.request_members import ASKS_NOTHING, OUR_OWN
 from adapters.unsupported import Cannot
 from contracts.errors import UnsupportedParameter
 from contracts.inference import InferRequest, Operation
 
-OUR_OWN = frozenset({"model", "stream", "stream_options", "n"})
-"""Members that are not the client's to send on: decided here, or judged by `facts`."""
 LABELS = frozenset({"user", "safety_identifier", "metadata"})
 """Members that say who asks, and ask no engine to do anything."""
-ASKS_NOTHING: dict[str, Any] = {
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "logit_bias": {},
-    "logprobs": False,
-    "top_logprobs": 0,
-    "top_p": 1,
-    "store": False,
-    "modalities": ["text"],
-    "functions": [],
-    "tools": [],
-    "tool_choice": "auto",
-    "parallel_tool_calls": True,
-    "response_format": {"type": "text"},
-    "service_tier": "auto",
-    "echo": False,
-    "best_of": 1,
-}
-"""Values that are what happens anyway."""
 _ASKED: dict[Operation, str] = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
 
@@ -86,12 +67,12 @@ def not_served(engine: str, operation: Operation) -> UnsupportedParameter:
 
 def checked_messages(members: Mapping[str, Raw], cannot: Cannot, *, images: bool) -> list[Message]:
     """The conversation, read to be judged: its bytes travel on. Refuses parts that are neither text nor,
-    where the engine sees `images`, those. Raises InvalidField."""
+    where the engine sees `images`, those; and what it would pass over. Raises InvalidField."""
     messages = messages_of(Members(members, {}))
     allowed = ("text", "refusal", "image_url") if images else ("text", "refusal")
     for number, message in enumerate(messages):
-        for place, part in enumerate(message.parts()):
+        refuse_what_none_translates(message, f"messages[{number}]", cannot)
+        for place, part in message.placed_parts(f"messages[{number}]"):
             if part.type not in allowed:
-                where = f"messages[{number}].content[{place}]"
-                cannot.refuse(where, f"no part of type {part.type} can stand there")
+                refuse_part(part, place, cannot)
     return messages

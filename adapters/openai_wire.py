@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from adapters.wire_json import read_piece
+
 NULL = Raw(b"null")
 """A raw member that is not there. `Raw | None` would not do: msgspec reads it as "null only"."""
 
@@ -91,25 +93,13 @@ class ErrorPiece(msgspec.Struct):
 
 
 members_decoder = msgspec.json.Decoder(dict[str, Raw])
+_decode_any = msgspec.json.Decoder().decode
 _decode_chunk = msgspec.json.Decoder(ChunkPiece).decode
-
-
-def as_utf8(data: bytes) -> bytes:
-    """`data` with replacement characters for what is not UTF-8: some engines cut a character in two,
-    and what is kept raw here goes on to clients."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "replace").encode()
-    return data
 
 
 def read_chunk(data: bytes) -> ChunkPiece | None:
     """A chunk, or None where `data` is none."""
-    try:
-        return _decode_chunk(as_utf8(data))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode_chunk, data)
 
 
 def is_present(piece: Raw) -> bool:
@@ -125,10 +115,7 @@ def has_items(piece: Raw) -> bool:
 def read_error(raw: bytes | Raw) -> ErrorPiece | None:
     """The error in `raw`, in whichever of its shapes: an object, a text, a list (its first), or an
     envelope around one of them (`error`, `detail`, `message`). None if there is none."""
-    try:
-        return _error_in(msgspec.json.decode(as_utf8(bytes(raw))))
-    except (msgspec.DecodeError, RecursionError):
-        return None
+    return _error_in(read_piece(_decode_any, bytes(raw)))
 
 
 def _error_in(value: object) -> ErrorPiece | None:

@@ -5,7 +5,8 @@ images, names) is refused. Special tokens that somebody writes into a message ar
 own: nor are they by the engines that write their prompts themselves.
 """
 
-from adapters.chat_request import Message, Part
+from adapters.chat_messages import placed, text_of
+from adapters.chat_request import Message
 from adapters.unsupported import Cannot
 from contracts.prompt_template import PromptTemplate
 
@@ -22,10 +23,9 @@ def prompt_text(
     """
     told = [template.begin or ""]
     last = len(messages) - 1
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
+    for number, (where, message) in enumerate(placed(messages, cannot)):
         before, _, after = _frame(message, template, where, cannot).partition(PLACE)
-        text = "".join(_text(part, where, cannot) for part in message.parts())
+        text = "".join(text_of(part, p, cannot) for p, part in message.placed_parts(where))
         told.append(before + text)
         if continues and number == last and message.role == "assistant":
             return "".join(told)
@@ -36,16 +36,7 @@ def prompt_text(
 def _frame(message: Message, template: PromptTemplate, where: str, cannot: Cannot) -> str:
     if message.tool_calls or message.role not in _ROLES:
         cannot.refuse(where, "it knows no tools")
-    if message.name:
-        cannot.parameter("messages.name", "there is no place for it")
     frame: str | None = getattr(template, _ROLES[message.role])
     if frame is None:
         cannot.refuse(f"{where}.role", "the model's template has no system messages")
     return frame
-
-
-def _text(part: Part, where: str, cannot: Cannot) -> str:
-    text = part.text if part.type == "text" else part.refusal if part.type == "refusal" else None
-    if text is None:
-        cannot.refuse(where, f"no part of type {part.type} can stand there")
-    return text

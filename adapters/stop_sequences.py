@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from adapters.chat_request import Members, stop_of
-from adapters.dialect import Decoder
+from adapters.dialect import AttemptContext, Decoder
 from contracts.errors import InvalidField
 from contracts.events import Delta, Document, End, Event, Fault, Finish
+from contracts.inference import InferRequest
 
 MAX_STOPS = 32
 """Each of them is looked for at every token."""
@@ -121,6 +122,14 @@ class StoppingDecoder:
         rest = self._text.rest()
         if rest:
             out.append(Delta(content=rest))
+
+
+def stopping(
+    inner: Decoder, infer: InferRequest, attempt: AttemptContext, *, engine_stops: bool
+) -> Decoder:
+    """`inner` for an answer that ends where this attempt's request says."""
+    stops = stops_of({**infer.members, **attempt.overrides})
+    return StoppingDecoder(inner, stops, engine_stops=engine_stops) if stops else inner
 
 
 def _says(event: Delta) -> bool:

@@ -12,14 +12,15 @@ from msgspec import Raw
 
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead, WireRequest
 from adapters.load_signals import LoadMetrics
-from adapters.openai import listed_models
+from adapters.openai import models_of
 from adapters.openai_subset import LABELS, OpenAISubsetDialect
 from adapters.openai_wire import ErrorPiece
-from adapters.stop_sequences import StoppingDecoder, stops_of
+from adapters.stop_sequences import stopping
 from adapters.tgi_chat import ChatDocumentDecoder, ChatStreamDecoder, fit_chat
 from adapters.tgi_faults import class_of_tgi
 from adapters.tgi_text import PATH, GenerateDecoder, GenerateDocumentDecoder, generate_request
 from adapters.unsupported import Cannot
+from adapters.wire_json import read_answer
 from contracts.errors import FaultClass
 from contracts.inference import InferRequest
 
@@ -71,16 +72,15 @@ class TgiDialect(OpenAISubsetDialect):
     ) -> None:
         fit_chat(members, cannot)
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         whole = head.headers.get("content-type", "").lower().startswith("application/json")
         inner: Decoder
         if infer.operation == "completion":
             inner = (GenerateDocumentDecoder if whole else GenerateDecoder)(self.fault_of)
         else:
             inner = (ChatDocumentDecoder if whole else ChatStreamDecoder)(self.fault_of)
-        stops = stops_of(infer.members)
         # It ends at a stop sequence, with the sequence as the end of its text.
-        return StoppingDecoder(inner, stops, engine_stops=True) if stops else inner
+        return stopping(inner, infer, attempt, engine_stops=True)
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         return class_of_tgi(found, status)
@@ -97,24 +97,14 @@ class TgiDialect(OpenAISubsetDialect):
             return EndpointState(why="no answer")
         if health[0].status != 200:
             return EndpointState(live=True, why="its health check fails")
-        info = _info(answers.get("/info"))
-        listed = answers.get("/v1/models")
+        info = read_answer(_decode_info, answers.get("/info")) or _Info()
         return EndpointState(
             live=True,
             ready=True,
             why="ok",
             version=info.version,
             model_digest=f"revision:{info.model_sha}" if info.model_sha else None,
-            models=listed_models(listed[1]) if listed and listed[0].status == 200 else (),
+            models=models_of(answers.get("/v1/models")),
             slots=info.max_concurrent_requests or None,
             context=info.max_total_tokens or None,
         )
-
-
-def _info(answer: tuple[WireHead, bytes] | None) -> _Info:
-    if answer is None or answer[0].status != 200:
-        return _Info()
-    try:
-        return _decode_info(answer[1])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return _Info()

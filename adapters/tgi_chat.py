@@ -13,6 +13,7 @@ from adapters.openai_decoders import DocumentDecoder, FaultOf, StreamDecoder
 from adapters.openai_subset import checked_messages
 from adapters.stop_sequences import stops_of
 from adapters.unsupported import Cannot
+from adapters.wire_json import read_piece
 from contracts.events import Delta, Event, Finish
 
 MAX_ARGUMENTS_CHARS = 1_000_000
@@ -104,11 +105,7 @@ class ChatStreamDecoder(StreamDecoder):
     def _called(self) -> bool:
         if not self._arguments or self._chars > MAX_ARGUMENTS_CHARS:
             return False
-        try:
-            _decode_object("".join(self._arguments))
-        except (msgspec.MsgspecError, RecursionError):
-            return False
-        return True
+        return read_piece(_decode_object, "".join(self._arguments).encode()) is not None
 
 
 class ChatDocumentDecoder(DocumentDecoder):

@@ -11,12 +11,14 @@ import msgspec
 from adapters.chat_request import Members, read
 from adapters.dialect import AttemptContext
 from adapters.event_stream import EventStreamDecoder
-from adapters.openai_subset import ASKS_NOTHING, LABELS, OUR_OWN
-from adapters.openai_wire import ErrorPiece, as_utf8, has_items, read_error
+from adapters.openai_subset import LABELS
+from adapters.openai_wire import ErrorPiece, has_items, read_error
 from adapters.prompt import prompt_of
+from adapters.request_members import ASKS_NOTHING, OUR_OWN
 from adapters.stop_sequences import stops_of
 from adapters.unsupported import Cannot
 from adapters.whole_body import WholeBodyDecoder, unreadable
+from adapters.wire_json import read_piece
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest
@@ -90,10 +92,7 @@ _decode = msgspec.json.Decoder(_Response).decode
 
 
 def _response(data: bytes) -> _Response | None:
-    try:
-        return _decode(as_utf8(data))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode, data)
 
 
 def _farewell(response: _Response, out: list[Event]) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from adapters.chat_request import Members
 from adapters.dialect import (
     AttemptContext,
     Decoder,
@@ -20,10 +21,11 @@ from adapters.dialect import (
 from adapters.openai_faults import as_fault
 from adapters.openai_wire import ErrorPiece
 from adapters.retry_after import retry_after_s
-from adapters.stop_sequences import StoppingDecoder, stops_of
+from adapters.stop_sequences import stopping
 from adapters.triton_faults import class_of_triton, error_in
-from adapters.triton_request import ENGINE, MAX_TOKENS, generate_request
+from adapters.triton_request import ENGINE, generate_request, limit_sent
 from adapters.triton_stream import DocumentDecoder, StreamDecoder
+from adapters.wire_json import read_answer
 from contracts.errors import UpstreamFault
 from contracts.inference import InferRequest
 
@@ -58,14 +60,11 @@ class TritonDialect(Dialect):
             dropped=dropped,
         )
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
-        inner: Decoder
-        if head.headers.get("content-type", "").lower().startswith("application/json"):
-            inner = DocumentDecoder(self._fault_of)
-        else:
-            inner = StreamDecoder(self._fault_of, infer.facts.max_tokens or MAX_TOKENS)
-        stops = stops_of(infer.members)
-        return StoppingDecoder(inner, stops, engine_stops=False) if stops else inner
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
+        whole = head.headers.get("content-type", "").lower().startswith("application/json")
+        limit = limit_sent(Members({**infer.members, **attempt.overrides}, {}), attempt)
+        inner: Decoder = (DocumentDecoder if whole else StreamDecoder)(self._fault_of, limit)
+        return stopping(inner, infer, attempt, engine_stops=False)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         found = error_in(body) or ErrorPiece()
@@ -114,21 +113,16 @@ class _Entry(msgspec.Struct):
     state: str = "READY"
 
 
+_decode_server = msgspec.json.Decoder(_Server).decode
+_decode_index = msgspec.json.Decoder(list[_Entry]).decode
+
+
 def _version(answer: tuple[WireHead, bytes] | None) -> str | None:
-    if answer is None or answer[0].status != 200:
-        return None
-    try:
-        return msgspec.json.decode(answer[1], type=_Server).version[:64]
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None
+    told = read_answer(_decode_server, answer)
+    return told.version[:64] if told else None
 
 
 def _models(answer: tuple[WireHead, bytes] | None) -> tuple[str, ...]:
     """Those that are ready, whatever they do: the index does not say which of them generate text."""
-    if answer is None or answer[0].status != 200:
-        return ()
-    try:
-        listed = msgspec.json.decode(answer[1], type=list[_Entry])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return ()
+    listed = read_answer(_decode_index, answer) or []
     return tuple(dict.fromkeys(entry.name for entry in listed if entry.state == "READY"))

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 
 from msgspec import Raw
 
-from adapters.chat_request import Members, tool_choice_of, tools_of
+from adapters.chat_request import Members, token_limit_of, tool_choice_of, tools_of
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead
-from adapters.openai import listed_models
+from adapters.openai import models_of
 from adapters.openai_subset import OpenAISubsetDialect, checked_messages
 from adapters.openai_wire import ErrorPiece
 from adapters.triton_faults import class_of_triton
 from adapters.unsupported import Cannot
 from contracts.errors import FaultClass
-from contracts.events import Event, Finish, UsageReport
+from contracts.events import Event, Finish
 from contracts.inference import InferRequest
 
 READY = "/health/ready"
@@ -46,7 +46,6 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
             "messages",
             "tools",
             "tool_choice",
-            "max_completion_tokens",
             "logprobs",
             "top_logprobs",
         },
@@ -57,6 +56,13 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
     def fit(
         self, members: dict[str, Raw], infer: InferRequest, attempt: AttemptContext, cannot: Cannot
     ) -> None:
+        if infer.operation == "embedding":
+            return
+        # Of two it would take one, whichever is lower.
+        limit = token_limit_of(Members(members, {}), None)
+        members.pop("max_completion_tokens", None)
+        if limit is not None:
+            members["max_tokens"] = Raw(b"%d" % limit)
         if infer.operation != "chat":
             return
         checked_messages(members, cannot, images=False)
@@ -69,10 +75,13 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
             cannot.parameter("tool_choice", "of several tools it always calls the first")
             del members["tool_choice"]
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> Decoder:
-        inner = super().decoder(infer, head)
-        limit = infer.facts.max_tokens
-        return inner if limit is None or infer.operation == "embedding" else _Judged(inner, limit)
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
+        inner = super().decoder(infer, attempt, head)
+        if infer.operation == "embedding":
+            return inner
+        sent = Members({**infer.members, **attempt.overrides}, {})
+        limit = token_limit_of(sent, attempt.max_tokens)
+        return inner if limit is None else _Limited(inner, limit)
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         told = class_of_triton(found, status)
@@ -88,36 +97,25 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
             return EndpointState(why="no answer")
         if ready[0].status != 200:
             return EndpointState(live=True, why="its models are not ready")
-        listed = answers.get(MODELS)
-        models = listed_models(listed[1]) if listed and listed[0].status == 200 else ()
+        models = models_of(answers.get(MODELS))
         return EndpointState(live=True, ready=True, why="ok", models=models)
 
 
-class _Judged:
-    """A decoder whose answer was cut off, if as many tokens are told as were asked for."""
+class _Limited:
+    """A decoder whose finishes are judged by the limit that was sent."""
 
     def __init__(self, inner: Decoder, limit: int) -> None:
         self._inner = inner
         self._limit = limit
-        self._held: Finish | None = None
 
     def feed(self, data: bytes) -> list[Event]:
-        return self._judged(self._inner.feed(data))
+        return self._limited(self._inner.feed(data))
 
     def close(self) -> list[Event]:
-        return self._judged(self._inner.close())
+        return self._limited(self._inner.close())
 
-    def _judged(self, events: list[Event]) -> list[Event]:
-        out: list[Event] = []
+    def _limited(self, events: list[Event]) -> list[Event]:
         for event in events:
             if isinstance(event, Finish):
-                self._held = event  # usage is what comes next
-                continue
-            if self._held is not None:
-                held, self._held = self._held, None
-                long = isinstance(event, UsageReport) and (
-                    event.usage.completion_tokens >= self._limit
-                )
-                out.append(Finish(reason="length" if long else held.reason, choice=held.choice))
-            out.append(event)
-        return out
+                event.limit = self._limit
+        return events

@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from adapters.chat_request import Members, messages_of, token_limit_of
+from adapters.chat_request import Members, default_limit, messages_of, token_limit_of
 from adapters.dialect import AttemptContext
-from adapters.openai_subset import ASKS_NOTHING, not_served
+from adapters.openai_subset import not_served
 from adapters.prompt import prompt_of
 from adapters.prompt_text import prompt_text
+from adapters.request_members import ASKS_NOTHING, OUR_OWN
 from adapters.stop_sequences import stops_of
 from adapters.unsupported import Cannot
 from contracts.inference import InferRequest
 
 ENGINE = "triton"
-OUR_OWN = frozenset({"model", "stream", "stream_options", "n"})
 PASSED_ON = (
     "temperature",
     "top_p",
@@ -48,29 +48,27 @@ def generate_request(infer: InferRequest, attempt: AttemptContext) -> tuple[byte
     cannot = Cannot(ENGINE, attempt.unsupported)
     if infer.facts.n > 1:
         cannot.refuse("n", "it gives one answer to a request")
-    given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OUR_OWN}
-    members = Members(given, ASKS_NOTHING)
+    given = {**infer.members, **attempt.overrides}
+    members = Members({n: v for n, v in given.items() if n not in OUR_OWN}, ASKS_NOTHING)
     if infer.operation == "chat":
         text = _chat(members, attempt, cannot)
     else:
         text = prompt_of(members, cannot)
     body: dict[str, Any] = {"id": infer.request_id, "text_input": text, "stream": True}
-    limit = token_limit_of(members, attempt.max_tokens)
-    body["max_tokens"] = min(limit or default_limit(attempt.context), _MOST_TOKENS)
+    body["max_tokens"] = limit_sent(members, attempt)
     body |= {name: raw for name in PASSED_ON if (raw := members.raw(name)) is not None}
     body |= dict.fromkeys(TOLD, True)
-    stops_of(infer.members)  # carried out here; now is the time to say that they are wrong
+    stops_of(given)  # carried out here; now is the time to say that they are wrong
     members.raw("stop")
-    if "stop" in attempt.overrides:
-        cannot.parameter("stop", "a policy's stop sequences do not reach it")
     for name in members.left():
         cannot.parameter(name)
     return _encode(body), cannot.dropped
 
 
-def default_limit(context: int | None) -> int:
-    """Where the whole context is small, half of it is for the prompt."""
-    return MAX_TOKENS if context is None else max(1, min(MAX_TOKENS, context // 2))
+def limit_sent(members: Members, attempt: AttemptContext) -> int:
+    """The most tokens that a request of these members, the policy's in their place, may generate."""
+    limit = token_limit_of(members, attempt.max_tokens)
+    return min(limit or default_limit(MAX_TOKENS, attempt.context), _MOST_TOKENS)
 
 
 def _chat(members: Members, attempt: AttemptContext, cannot: Cannot) -> str:

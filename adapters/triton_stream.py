@@ -2,7 +2,7 @@
 
 What must stay true: an answer is complete when its body has ended as HTTP says it should, after at least one
 response; anything else is a broken stream. Why it ended is told by some backends only; for others it was the
-limit, if as many responses came as tokens were asked for.
+limit, if as many tokens (where nobody counts them: responses) came as were asked for.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from adapters.event_stream import EventStreamDecoder
-from adapters.openai_wire import ErrorPiece, as_utf8, has_items, read_error
+from adapters.openai_wire import ErrorPiece, has_items, read_error
 from adapters.whole_body import WholeBodyDecoder, unreadable
+from adapters.wire_json import read_piece
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 
@@ -35,16 +36,13 @@ _decode = msgspec.json.Decoder(_Response).decode
 
 
 def _response(data: bytes) -> _Response | None:
-    try:
-        return _decode(as_utf8(data))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
+    return read_piece(_decode, data)
 
 
 class _Answer:
     """What the responses so far add up to. `limit`: tokens that were asked for."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._reason: str | None = None
         self._prompt_tokens: int | None = None
@@ -66,7 +64,7 @@ class _Answer:
         self._completion_tokens += completion or 0
 
     def farewell(self, out: list[Event]) -> None:
-        reached = self._limit is not None and self.responses >= self._limit
+        reached = (self._completion_tokens or self.responses) >= self._limit
         out.append(Finish(reason=self._reason or ("length" if reached else "stop")))
         if self._prompt_tokens is not None:
             usage = Usage(
@@ -84,7 +82,7 @@ def _one(value: list[_T] | _T | None) -> _T | None:
 class StreamDecoder(EventStreamDecoder):
     """Responses of `generate_stream`."""
 
-    def __init__(self, fault_of: FaultOf, limit: int | None) -> None:
+    def __init__(self, fault_of: FaultOf, limit: int) -> None:
         super().__init__()
         self._fault_of = fault_of
         self._answer = _Answer(limit)
@@ -100,19 +98,19 @@ class StreamDecoder(EventStreamDecoder):
         else:
             self._answer.add(response, out)
 
-    def end(self, out: list[Event]) -> None:
-        """Reached only by the end of the body."""
+    def last(self, out: list[Event]) -> None:
         if self._answer.responses:
             self._answer.farewell(out)
-        super().end(out)
+        super().last(out)
 
 
 class DocumentDecoder(WholeBodyDecoder):
     """A response of `generate`, which is 200 for some errors too."""
 
-    def __init__(self, fault_of: FaultOf) -> None:
+    def __init__(self, fault_of: FaultOf, limit: int) -> None:
         super().__init__()
         self._fault_of = fault_of
+        self._answer = _Answer(limit)
 
     def read(self, body: bytes) -> list[Event]:
         response = _response(body)
@@ -121,8 +119,8 @@ class DocumentDecoder(WholeBodyDecoder):
         if has_items(response.error) or response.text_output is None:
             otherwise = ErrorPiece(message="the engine's answer has no text_output")
             return [Fault(error=self._fault_of(read_error(body) or otherwise, None))]
-        answer, out = _Answer(None), list[Event]()
-        answer.add(response, out)
-        answer.farewell(out)
+        out: list[Event] = []
+        self._answer.add(response, out)
+        self._answer.farewell(out)
         out.append(End())
         return out

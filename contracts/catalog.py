@@ -19,6 +19,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     output_price: float | None = None
     cached_input_price: float | None = None
     """None: as any other prompt token."""
+    cache_write_price: float | None = None
+    """Of prompt tokens that go into the backend's cache. None: as any other prompt token."""
     prefill: bool = False
     """It goes on with a last message of the assistant's."""
     template: PromptTemplate | None = None

@@ -218,6 +218,9 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     output: Money
     cached_input: Money | None = None
     """Prompt tokens that the backend had in its cache. Default: as any other prompt token."""
+    cache_write: Money | None = None
+    """Prompt tokens that the backend has put into its cache, where it says how many: Anthropic takes 1.25 times
+    `input` for them. Default: as any other prompt token."""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,11 +23,13 @@ class ToolCallDelta(msgspec.Struct, kw_only=True):
 
 
 class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Token counts, inclusive: cached tokens are prompt tokens, reasoning tokens are completion tokens."""
+    """Token counts, inclusive: tokens that were in the backend's cache (`cached_tokens`) or have been put there
+    (`cache_write_tokens`) are prompt tokens, reasoning tokens are completion tokens."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     estimated: bool = False
     """The backend reported nothing; these are the gateway's own counts."""
@@ -64,6 +66,9 @@ class Finish(msgspec.Struct, kw_only=True):
     choice: int = 0
     stop_sequence: str | None = None
     """Which of the client's sequences ended it, where the backend tells."""
+    limit: int | None = None
+    """Only from decoders, of a backend that says "stop" whatever it was: where the usage tells at least so
+    many tokens, it was "length"."""
 
 
 class UsageReport(msgspec.Struct, kw_only=True):

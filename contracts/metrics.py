@@ -182,6 +182,18 @@ METRICS: tuple[Metric, ...] = (
         labels=("pool", "endpoint", *ENGINE),
     ),
     Metric(
+        name="setpoint_endpoint_ratelimit_remaining_requests",
+        kind="gauge",
+        help="Requests that the provider says it still takes before its limit is reset; absent while that is not known.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
+        name="setpoint_endpoint_ratelimit_remaining_tokens",
+        kind="gauge",
+        help="Tokens that the provider says it still takes before its limit is reset; absent while that is not known.",
+        labels=("pool", "endpoint", *ENGINE),
+    ),
+    Metric(
         name="setpoint_pool_in_service",
         kind="gauge",
         help="0 from the drain of the pool to its reload, else 1.",

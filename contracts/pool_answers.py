@@ -45,6 +45,22 @@ class EndpointLoad(msgspec.Struct, kw_only=True):
     """The share of its KV cache in use, 0 to 1."""
 
 
+class ProviderAllowance(msgspec.Struct, kw_only=True):
+    """What may still be asked of a provider before its limit is reset. Null: it does not say."""
+
+    remaining: int
+    limit: int | None
+    reset_ms: float | None
+
+
+class ProviderLimits(msgspec.Struct, kw_only=True):
+    """What a provider says is left of its limits, with its last answer. Null: it does not say, or that is
+    over its reset."""
+
+    requests: ProviderAllowance | None
+    tokens: ProviderAllowance | None
+
+
 class EndpointHealth(msgspec.Struct, kw_only=True):
     """One backend process, as its last probe found it. Null: it does not say."""
 
@@ -66,6 +82,8 @@ class EndpointHealth(msgspec.Struct, kw_only=True):
     """Requests of this gateway that it works on."""
     load: EndpointLoad | None
     """Null: it is not asked (`load_metrics`), or has not answered lately."""
+    rate_limits: ProviderLimits | None
+    """Null: its answers say nothing of it, or not lately."""
     self_test: SelfTestReport
 
 

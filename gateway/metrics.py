@@ -30,7 +30,8 @@ LOAD_OF_AN_ENDPOINT = (
     "backend_running_requests",
     "kv_cache_usage_ratio",
 )
-OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT)
+LIMITS_OF_AN_ENDPOINT = ("ratelimit_remaining_requests", "ratelimit_remaining_tokens")
+OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT, *LIMITS_OF_AN_ENDPOINT)
 KEPT_CHILDREN = 1024
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
@@ -277,6 +278,7 @@ class Metrics:
                         "setpoint_endpoint_ready", pool.id, number, pool.engine, version
                     ).set(endpoint.state.ready)
                     self._show_load(pool, endpoint, (pool.id, number, pool.engine, version))
+                    self._show_limits(pool, endpoint, (pool.id, number, pool.engine, version))
                     passed = endpoint.self_test.ok
                     if passed is not None:
                         self.gauge(
@@ -291,3 +293,12 @@ class Metrics:
         for name, value in zip(LOAD_OF_AN_ENDPOINT, told, strict=True):
             if value is not None:
                 self.gauge(f"setpoint_endpoint_{name}", *labels).set(value)
+
+    def _show_limits(self, pool: Pool, endpoint: Endpoint, labels: tuple[str, ...]) -> None:
+        limits = pool.rate_limits_of(endpoint)
+        if limits is None:
+            return
+        told = (limits.requests, limits.tokens)
+        for name, allowance in zip(LIMITS_OF_AN_ENDPOINT, told, strict=True):
+            if allowance is not None:
+                self.gauge(f"setpoint_endpoint_{name}", *labels).set(allowance.remaining)

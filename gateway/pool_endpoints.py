@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
+from adapters.rate_limits import Allowance, RateLimits
 from contracts.errors import InvalidField, PoolNotFound
 from contracts.pool_answers import (
     EndpointHealth,
@@ -17,6 +18,8 @@ from contracts.pool_answers import (
     PoolDrain,
     PoolHealth,
     PoolList,
+    ProviderAllowance,
+    ProviderLimits,
 )
 from contracts.problems import did_you_mean
 from contracts.quantities import Duration
@@ -131,8 +134,22 @@ class PoolEndpoints:
             )
             if load.known
             else None,
+            rate_limits=_limits(pool.rate_limits_of(endpoint)),
             self_test=endpoint.self_test,
         )
+
+
+def _limits(told: RateLimits | None) -> ProviderLimits | None:
+    if told is None:
+        return None
+    return ProviderLimits(requests=_allowance(told.requests), tokens=_allowance(told.tokens))
+
+
+def _allowance(told: Allowance | None) -> ProviderAllowance | None:
+    if told is None:
+        return None
+    reset_ms = None if told.reset_s is None else round(told.reset_s * 1000, 1)
+    return ProviderAllowance(remaining=told.remaining, limit=told.limit, reset_ms=reset_ms)
 
 
 def _wait_s(text: str | None) -> float:

@@ -35,7 +35,7 @@ class Parlance(Dialect):
             method="POST", path="/speak", headers=headers, body=body, dropped=cannot.dropped
         )
 
-    def decoder(self, infer: InferRequest, head: WireHead) -> "Words":
+    def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> "Words":
         return Words()
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters.dialect import Dialect, WireHead
+from adapters.dialect import AttemptContext, Dialect, WireHead
 from adapters.normalise import Normaliser
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Event, Fault
@@ -51,7 +51,7 @@ def _decode(
     content_type: str = "text/event-stream",
 ) -> list[Event]:
     head = WireHead(status=200, headers={"content-type": content_type})
-    decoder = dialect.decoder(_request(operation), head)
+    decoder = dialect.decoder(_request(operation), AttemptContext(upstream_model="m"), head)
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
     return events + decoder.close()
 

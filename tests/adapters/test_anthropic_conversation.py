@@ -102,6 +102,20 @@ def test_a_turn_without_anything_is_no_turn() -> None:
     assert turns == [{"role": "user", "content": [text("A"), text("B")]}]
 
 
+def test_white_space_alone_is_no_text() -> None:
+    """Anthropic refuses it, and so does every later request with the same history."""
+    system, turns = turned(
+        {"role": "system", "content": " "},
+        user([text("\n"), text(" A ")]),
+        called("x", content="\n\n"),
+        result("x", " "),
+    )
+    assert system == []
+    assert turns[0]["content"] == [text(" A ")]
+    assert [block["type"] for block in turns[1]["content"]] == ["tool_use"]
+    assert turns[2]["content"] == [{"type": "tool_result", "tool_use_id": "x"}]
+
+
 def test_a_file_and_an_image_become_blocks() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/webp;base64,AA=="}}
     file = {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}}
@@ -126,6 +140,8 @@ def test_a_file_and_an_image_become_blocks() -> None:
         ({"type": "input_audio", "input_audio": {}}, "messages[0].content[0]"),
         ({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AA=="}}, "image_url"),
         ({"type": "image_url", "image_url": {"url": "data:,text"}}, "image_url"),
+        ({"type": "image_url", "image_url": {"url": "iVBORw=="}}, "image_url"),
+        ({"type": "image_url", "image_url": {"url": "gs://bucket/a.png"}}, "image_url"),
         ({"type": "file", "file": {"file_id": "file-1"}}, "file"),
         ({"type": "file", "file": {"file_data": "data:text/csv;base64,AA=="}}, "file"),
     ],
@@ -138,6 +154,15 @@ def test_a_part_that_anthropic_cannot_read_is_refused_also_where_others_are_drop
     assert raised.value.param is not None
     assert raised.value.param.startswith("messages[0].content[0]")
     assert raised.value.param.endswith(param)
+
+
+def test_a_part_keeps_its_place_where_blank_ones_are_left_out() -> None:
+    with pytest.raises(UnsupportedParameter) as raised:
+        turned(user([text(""), text(" "), {"type": "video"}]))
+    assert raised.value.param == "messages[0].content[2]"
+    with pytest.raises(UnsupportedParameter) as raised:
+        turned({"role": "system", "content": [text("A"), {"type": "video"}]}, user("Hi"))
+    assert raised.value.param == "messages[0].content[1]"
 
 
 def test_a_resolution_that_was_asked_for_is_not_ignored_in_silence() -> None:
@@ -173,11 +198,15 @@ def test_a_call_or_a_result_without_an_id_is_the_clients_fault(
     [
         {"role": "function", "name": "f", "content": "1"},
         {"role": "assistant", "tool_calls": [{"id": "x", "type": "custom"}]},
+        {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "assistant", "audio": {"id": "audio-1"}},
     ],
 )
 def test_what_only_openai_has_is_refused(message: dict[str, Any]) -> None:
-    with pytest.raises(UnsupportedParameter):
+    with pytest.raises(UnsupportedParameter) as raised:
         turned(user("Hi"), message, cannot=Cannot("anthropic", "drop"))
+    assert raised.value.param is not None
+    assert raised.value.param.startswith("messages[1].")
 
 
 # -- thinking that comes back -----------------------------------------------------------------

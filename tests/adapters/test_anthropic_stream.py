@@ -290,6 +290,29 @@ def test_a_200_with_an_error_in_it_is_a_fault(decode):
     (fault,) = decode(ANTHROPIC, [body], content_type="application/json; charset=utf-8")
     assert isinstance(fault, Fault)
     assert fault.error.fault == "overload"
+    assert fault.error.upstream_status is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("invalid_request_error", ("client", 400)),
+        ("rate_limit_error", ("rate_limit", 429)),
+        ("timeout_error", ("timeout", 504)),
+        ("api_error", ("upstream_bug", 502)),
+    ],
+)
+def test_an_error_in_a_200_is_judged_by_its_type(decode, kind, told):
+    body = anthropic_words.refusal(kind, "Oh no").body
+    (fault,) = decode(ANTHROPIC, [body], content_type="application/json")
+    assert isinstance(fault, Fault)
+    assert (fault.error.fault, fault.error.status) == told
+
+
+def test_a_message_without_content_is_not_called_an_error_of_the_engine(decode):
+    (fault,) = decode(ANTHROPIC, [b'{"type":"message"}'], content_type="application/json")
+    assert isinstance(fault, Fault)
+    assert fault.error.message == "the engine's answer has no content"
 
 
 def test_a_signed_thought_of_a_whole_message_comes_for_the_way_back(decode):

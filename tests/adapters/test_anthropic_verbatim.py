@@ -56,6 +56,50 @@ def test_nor_may_it_think_for_longer_than_it_may_answer(budget: float) -> None:
     assert body(native(thinking="odd"), max_tokens=50) is not None
 
 
+def conversation(*blocks: dict[str, Any], result: str = "toolu_1") -> list[dict[str, Any]]:
+    call = {"type": "tool_use", "id": result, "name": "f", "input": {}}
+    answer = {"type": "tool_result", "tool_use_id": result, "content": "x"}
+    return [
+        *BODY["messages"],
+        {"role": "assistant", "content": [*blocks, call]},
+        {"role": "user", "content": [answer]},
+    ]
+
+
+SIGNED = {"type": "thinking", "thinking": "So.", "signature": "c2ln"}
+
+
+def test_what_anthropic_thought_and_signed_goes_back_as_it_was() -> None:
+    turns = conversation(SIGNED, {"type": "redacted_thinking", "data": "x"})
+    told = body(native(messages=turns))
+    assert told is not None
+    assert told["messages"] == turns
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        conversation({"type": "thinking", "thinking": "Hm."}),
+        conversation(SIGNED, {"type": "thinking", "thinking": "Hm.", "signature": ""}),
+        conversation(result="functions.read:0"),
+    ],
+)
+def test_what_another_engine_said_is_told_as_a_chat(turns: list[dict[str, Any]]) -> None:
+    raw = json.dumps({**BODY, "messages": turns}).encode()
+    infer, _ = read_messages(raw, request_id="r", key="", headers={})
+    wire = AnthropicDialect().request(infer, AttemptContext(upstream_model="claude-x"))
+    assert not wire.native
+    _, assistant, user = json.loads(wire.body)["messages"]
+    assert [block["type"] for block in assistant["content"]] == ["tool_use"]
+    call_id = assistant["content"][0]["id"]
+    assert call_id == user["content"][0]["tool_use_id"]
+    assert set(call_id) <= set("abcdefghijklmnopqrstuvwxyz_01")
+
+
+def test_what_cannot_be_read_is_anthropics_to_judge() -> None:
+    assert body(native(messages=[{"role": "user", "content": {"odd": 1}}])) is not None
+
+
 def test_the_dialect_sends_it_with_its_betas_and_drops_nothing() -> None:
     raw = json.dumps(BODY).encode()
     headers = {"anthropic-beta": "b1", "x-other": "y"}

@@ -15,6 +15,7 @@ from adapters.chat_request import (
     ToolChoice,
     arguments_of,
     data_url,
+    default_limit,
     effort_of,
     messages_of,
     schema_of,
@@ -45,7 +46,8 @@ def test_what_nobody_asked_for_is_left_and_null_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "left"), [(0, []), (0.0, []), (1, ["penalty"]), ("0", ["penalty"])]
+    ("value", "left"),
+    [(0, []), (0.0, []), (1, ["penalty"]), ("0", ["penalty"]), (False, ["penalty"])],
 )
 def test_a_value_that_asks_for_nothing_is_not_left(value: Any, left: list[str]) -> None:
     assert members({"penalty": 0}, penalty=value).left() == left
@@ -164,6 +166,13 @@ def test_of_several_limits_the_lowest_counts(
     given: dict[str, int], cap: int | None, limit: int | None
 ) -> None:
     assert token_limit_of(members(**given), cap) == limit
+
+
+@pytest.mark.parametrize(("context", "limit"), [(None, 9), (100, 9), (10, 5), (1, 1)])
+def test_a_limit_that_nobody_named_leaves_half_of_a_small_context(
+    context: int | None, limit: int
+) -> None:
+    assert default_limit(9, context) == limit
 
 
 @given(value=st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=3))

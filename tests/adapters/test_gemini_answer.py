@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.dialect import WireHead
+from adapters.dialect import AttemptContext, WireHead
 from adapters.gemini import GeminiDialect
 from adapters.gemini_answer import MAX_CANDIDATES
 from contracts.errors import StreamBroken, UpstreamFault
@@ -91,6 +91,11 @@ def test_a_reason_that_is_a_failure_is_a_fault(events, reason, fault):
     assert last.error.status == (400 if fault == "client" else 502)
 
 
+def test_a_reason_that_says_nothing_is_none(events, normalise):
+    said = normalise(events(chunk(text("a"), reason="FINISH_REASON_UNSPECIFIED"), STOP))
+    assert (told(said).text, told(said).finish) == ("a", "stop")
+
+
 def test_a_stream_without_a_reason_is_no_answer(events, normalise):
     said = normalise(events(chunk(text("a"), usageMetadata={"promptTokenCount": 3})))
     assert isinstance(said[-1], Fault)
@@ -99,7 +104,7 @@ def test_a_stream_without_a_reason_is_no_answer(events, normalise):
 
 def test_a_blocked_prompt_is_a_refusal_for_every_answer_that_was_asked(make_request, normalise):
     head = WireHead(status=200, headers={"content-type": "text/event-stream"})
-    decoder = GEMINI.decoder(make_request(n=2), head)
+    decoder = GEMINI.decoder(make_request(n=2), AttemptContext(upstream_model="m"), head)
     said = normalise(decoder.feed(gemini_words.blocked("SAFETY", 7)) + decoder.close(), choices=2)
     refusals = [event for event in said if isinstance(event, Delta)]
     assert [(r.choice, r.refusal) for r in refusals] == [

@@ -35,6 +35,10 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, **more}}
 
 
+def audio(kind: str) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": {"data": "AAAA", "format": kind}}
+
+
 def called(*ids: str, **more: Any) -> dict[str, Any]:
     calls = [{"id": i, "type": "function", "function": {"name": f"f_{i}"}} for i in ids]
     return {"role": "assistant", "content": None, "tool_calls": calls, **more}
@@ -153,6 +157,27 @@ def test_images_and_files_are_inline_or_by_address() -> None:
     ]
 
 
+@pytest.mark.parametrize(("kind", "media_type"), [("wav", "audio/wav"), ("mp3", "audio/mp3")])
+def test_what_was_spoken_is_inline(kind: str, media_type: str) -> None:
+    _, turns = turned(user([audio(kind), text("What is said?")]))
+    assert turns[0]["parts"] == [
+        {"inlineData": {"mimeType": media_type, "data": "AAAA"}},
+        {"text": "What is said?"},
+    ]
+
+
+def test_a_signature_may_come_back_as_googles_own_layer_writes_it() -> None:
+    calls = called("x", "y")
+    extra = {"google": {"thought_signature": "c2lnMQ=="}}
+    calls["tool_calls"][0]["extra_content"] = extra
+    calls["tool_calls"][1]["extra_content"] = {"google": {"thought_signature": 5}}
+    _, turns = turned(user("A"), calls, result("x"), result("y"))
+    assert turns[1]["parts"] == [
+        function_call("x", thoughtSignature="c2lnMQ=="),
+        function_call("y"),
+    ]
+
+
 def test_a_result_may_have_an_image_beside_its_text() -> None:
     _, turns = turned(user("A"), called("x"), result("x", [text("see"), image(PNG)]))
     inline = {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}}
@@ -167,7 +192,17 @@ def test_a_refusal_is_what_the_model_said() -> None:
 @pytest.mark.parametrize(
     ("messages", "param"),
     [
-        ([user([{"type": "input_audio", "input_audio": {}}])], "messages[0].content[0]"),
+        ([user([{"type": "input_audio"}])], "messages[0].content[0].input_audio"),
+        (
+            [user([{"type": "input_audio", "input_audio": {}}])],
+            "messages[0].content[0].input_audio",
+        ),
+        ([user([audio("pcm16")])], "messages[0].content[0].input_audio"),
+        ([user([image("http://e.example/a.png")])], "messages[0].content[0].image_url"),
+        ([user([image("/tmp/a.png")])], "messages[0].content[0].image_url"),
+        ([user([{"type": "video_url"}])], "messages[0].content[0]"),
+        ([{"role": "assistant", "function_call": {"name": "f"}}], "messages[0].function_call"),
+        ([{"role": "assistant", "audio": {"id": "a"}}], "messages[0].audio"),
         ([user([image("data:image/png,raw")])], "messages[0].content[0].image_url"),
         ([user([{"type": "file", "file": {"file_id": "f"}}])], "messages[0].content[0].file"),
         ([{"role": "function", "name": "f", "content": "x"}], "messages[0].role"),
@@ -175,7 +210,8 @@ def test_a_refusal_is_what_the_model_said() -> None:
             [user("A"), called("x"), result("x", [image("https://e.example")])],
             "messages[2].content",
         ),
-        ([{"role": "system", "content": [image(PNG)]}], "messages[0]"),
+        ([{"role": "system", "content": [image(PNG)]}], "messages[0].content[0]"),
+        ([user([text(""), {"type": "file"}])], "messages[0].content[1].file"),
     ],
 )
 def test_what_has_no_place_is_refused_where_it_stands(

@@ -51,7 +51,9 @@ def test_what_has_no_place_is_refused_or_dropped_by_name(made) -> None:
 
 
 def decoded(make_request, body: bytes, **members: Any) -> list[Any]:
-    decoder = GEMINI.decoder(make_request("embedding", input="a", **members), HEAD)
+    decoder = GEMINI.decoder(
+        make_request("embedding", input="a", **members), AttemptContext(upstream_model="m"), HEAD
+    )
     return decoder.feed(body) + decoder.close()
 
 

@@ -482,3 +482,21 @@ def test_readiness_is_health_and_a_model_list(answers, live, ready, version):
     state = LLMD.state(answers)
     assert (state.live, state.ready, state.version) == (live, ready, version)
     assert state.models == (("smol",) if ready else ())
+
+
+@pytest.mark.req("ENG-1")
+@pytest.mark.parametrize(
+    ("lengths", "context"),
+    [
+        ([1024], 1024),
+        ([1024, 1024], 1024),
+        ([1024, 2048], None),
+        ([None], None),
+        ([-1], None),
+        ([], None),
+    ],
+)
+def test_the_context_is_what_its_models_have_in_common(lengths, context):
+    data = [{"id": f"m{n}", "max_model_len": length} for n, length in enumerate(lengths)]
+    listed = (OK, msgspec.json.encode({"data": data}))
+    assert VLLM.state({"/health": (OK, b""), "/v1/models": listed}).context == context

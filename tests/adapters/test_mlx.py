@@ -7,6 +7,7 @@ from adapters.dialect import AttemptContext, WireHead
 from adapters.mlx import DEFAULT_MODEL, MlxDialect
 from contracts.errors import InvalidField, UnsupportedParameter
 from tests.fakes import mlx_words
+from tests.fakes.answers import Answer
 
 MLX = MlxDialect()
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -64,10 +65,15 @@ def test_a_demand_for_a_call_is_refused_or_dropped(make_request):
     assert "tool_choice" not in body
 
 
-def test_a_policys_stop_sequences_are_refused(make_request):
-    overrides = {"stop": msgspec.Raw(b'"x"')}
-    with pytest.raises(UnsupportedParameter):
-        MLX.request(make_request(), AttemptContext(upstream_model="m", overrides=overrides))
+def test_an_answer_ends_at_a_policys_stop_sequences(make_request):
+    attempt = AttemptContext(upstream_model="m", overrides={"stop": msgspec.Raw(b'"two"')})
+    infer = make_request(stop="one")
+    assert b"two" not in MLX.request(infer, attempt).body
+    head = WireHead(status=200, headers={"content-type": "text/event-stream"})
+    decoder = MLX.decoder(infer, attempt, head)
+    stream = mlx_words.stream(Answer(text=("one ", "two ", "three")))
+    events = decoder.feed(stream) + decoder.close()
+    assert "".join(e.content for e in events if hasattr(e, "content")) == "one "
 
 
 @pytest.mark.parametrize("name", ["draft_model", "adapters", "role_mapping"])

@@ -384,3 +384,58 @@ def test_a_first_token_is_content_and_neither_opening_nor_finish():
     assert carries_content(call(0, "a", "f"))
     assert carries_content(Document(members={}))
     assert not any(map(carries_content, [Opened(), Finish(reason="stop"), USAGE, End()]))
+
+
+# -- a finish that its usage judges ---------------------------------------------------------
+
+
+def judged(limit: int) -> Finish:
+    return Finish(reason="stop", limit=limit)
+
+
+@pytest.mark.parametrize(("limit", "reason"), [(2, "length"), (3, "stop")])
+def test_a_finish_with_a_limit_is_told_when_the_usage_has_come(normalise, limit, reason):
+    assert normalise([text("a"), judged(limit), USAGE, End()]) == [
+        text("a"),
+        Finish(reason=reason),
+        USAGE,
+        End(),
+    ]
+
+
+def test_until_then_its_choice_is_complete_all_the_same():
+    normaliser = Normaliser(choices=1, prompt_tokens=1, new_id=lambda: "id", where="p")
+    assert normaliser.push([text("a"), judged(1)]) == [text("a")]
+    assert normaliser.complete
+    told = normaliser.close()
+    assert told[0] == Finish(reason="stop")
+    assert told[1].usage.estimated
+
+
+def test_one_that_called_a_tool_or_ended_otherwise_is_no_more_judged_than_that(normalise):
+    out = normalise([call(0, "1", "f", "{}"), judged(9), USAGE])
+    assert Finish(reason="tool_calls") in out
+    out = normalise([text("a"), Finish(reason="content_filter", limit=1), USAGE])
+    assert Finish(reason="content_filter") in out
+
+
+def test_a_piece_of_a_call_that_says_nothing_is_no_token(normalise):
+    begun = call(0, id="c", name="f")
+    empty = [call(0, id="c", name="f") for _ in range(9)]
+    more = Delta(content="a", tool_calls=call(0).tool_calls)
+    end = (Finish(reason="stop"), End())
+    out = normalise([begun, *empty, call(0, arguments="{}"), more, *end])
+    assert calls(out) == [("c", "f", "{}")]
+    assert [event.content for event in out if isinstance(event, Delta)] == ["", "", "a"]
+    assert next(e for e in out if isinstance(e, UsageReport)).usage.completion_tokens == 3
+
+
+def test_a_fault_after_the_finish_is_no_fault_of_an_answer_with_content(normalise):
+    fault = Fault(error=UpstreamFault("x"))
+    out = normalise([Delta(content="a"), Finish(reason="stop"), fault])
+    assert [type(event) for event in out] == [Delta, Finish, UsageReport, End]
+    assert out[2].usage.estimated
+    empty = normalise([Finish(reason="stop"), fault])
+    assert [type(event) for event in empty] == [Finish, Fault], "another attempt may say something"
+    one_of_two = normalise([Delta(content="a"), Finish(reason="stop"), fault], choices=2)
+    assert [type(event) for event in one_of_two] == [Delta, Finish, Fault]

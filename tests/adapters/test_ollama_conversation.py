@@ -73,6 +73,24 @@ def test_calls_have_objects_and_results_name_them() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_earlier_thinking_goes_back(name: str) -> None:
+    """Models that call tools while they think go on from there."""
+    (said,) = told({**called("x"), name: "Hm."})
+    assert said["thinking"] == "Hm."
+
+
+@pytest.mark.parametrize("reasoning", [None, "", 5, {"effort": "low"}])
+def test_what_is_no_thinking_does_not_go_back(reasoning: Any) -> None:
+    assert told({"role": "assistant", "content": "A", "reasoning": reasoning}) == [
+        {"role": "assistant", "content": "A"}
+    ]
+
+
+def test_only_the_assistant_thinks() -> None:
+    assert told(user("A", reasoning="Hm.")) == [user("A")]
+
+
 def test_images_are_bare_base64() -> None:
     assert told(user([text("A"), image(PNG), {"type": "image_url", "image_url": PNG}])) == [
         {"role": "user", "content": "A", "images": ["iVBORw==", "iVBORw=="]}
@@ -84,10 +102,13 @@ def test_images_are_bare_base64() -> None:
     [
         (user([image("https://e.example/a.png")]), "messages[0].content[0].image_url"),
         (user([text("a"), {"type": "file", "file": {}}]), "messages[0].content[1]"),
+        (user([text(""), {"type": "file", "file": {}}]), "messages[0].content[1]"),
         (user([{"type": "input_audio", "input_audio": {}}]), "messages[0].content[0]"),
         ({"role": "system", "content": [image(PNG)]}, "messages[0].content[0]"),
         ({"role": "function", "name": "f", "content": "x"}, "messages[0].role"),
         ({"role": "assistant", "tool_calls": [{"type": "custom"}]}, "messages[0].tool_calls[0]"),
+        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call"),
+        ({"role": "assistant", "audio": {"id": "a"}}, "messages[0].audio"),
     ],
 )
 def test_what_has_no_place_is_refused_where_it_stands(message: dict[str, Any], param: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.dialect import WireHead
+from adapters.dialect import AttemptContext, WireHead
 from adapters.ollama import OllamaDialect
 from contracts.events import Document, End, Fault, Usage, UsageReport
 from tests.fakes import ollama_words
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.req("RUN-1", "RUN-3")
 
 
 def decoded(make_request, body: bytes) -> list[Any]:
-    decoder = OLLAMA.decoder(make_request("embedding", input="a"), HEAD)
+    decoder = OLLAMA.decoder(
+        make_request("embedding", input="a"), AttemptContext(upstream_model="m"), HEAD
+    )
     return decoder.feed(body) + decoder.close()
 
 

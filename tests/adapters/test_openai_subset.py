@@ -35,6 +35,7 @@ def test_what_it_reads_travels_on(make_request):
 
 def test_what_asks_for_nothing_and_what_is_null_is_left_out(make_request):
     nothing = {"n": 1, "logit_bias": {}, "top_p": 1.0, "parallel_tool_calls": True, "seed": None}
+    nothing["reasoning_effort"] = "none"  # no engine of this kind can be told to think
     wire = asked(make_request, **nothing)
     assert not set(nothing) & set(body_of(wire))
     assert wire.dropped == ()
@@ -74,7 +75,7 @@ def messages(*parts):
 
 
 def test_parts_that_it_cannot_read_are_refused_with_their_place():
-    text = {"type": "text", "text": "a"}
+    text = {"type": "text", "text": ""}
     image = {"type": "image_url", "image_url": {"url": "https://e.example/a.png"}}
     cannot = Cannot("half", "drop")
     assert len(checked_messages(messages(text, image), cannot, images=True)) == 1
@@ -83,3 +84,18 @@ def test_parts_that_it_cannot_read_are_refused_with_their_place():
     assert raised.value.param == "messages[0].content[1]"
     with pytest.raises(UnsupportedParameter):
         checked_messages(messages({"type": "input_audio"}), cannot, images=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call"),
+        ({"role": "assistant", "audio": {"id": "audio_1"}}, "messages[0].audio"),
+        ({"role": "function", "name": "f", "content": "1"}, "messages[0].role"),
+    ],
+)
+def test_what_it_would_pass_over_in_a_message_is_refused_with_its_place(message, param):
+    given = {"messages": msgspec.Raw(msgspec.json.encode([message]))}
+    with pytest.raises(UnsupportedParameter) as raised:
+        checked_messages(given, Cannot("half", "drop"), images=True)
+    assert raised.value.param == param

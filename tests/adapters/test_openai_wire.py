@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from adapters.openai_wire import (
     NULL,
     ErrorPiece,
-    as_utf8,
     has_items,
     is_present,
     read_chunk,
@@ -90,9 +89,3 @@ def test_every_raw_member_may_be_any_value():
 )
 def test_present_is_not_null_and_items_is_not_empty(raw, present, items):
     assert (is_present(raw), has_items(raw)) == (present, items)
-
-
-def test_what_is_not_utf8_is_replaced_and_the_rest_stays():
-    fine = "é😀".encode()
-    assert as_utf8(fine) is fine
-    assert as_utf8(b"a\xffb") == "a�b".encode()

@@ -15,13 +15,14 @@ from contracts.prompt_template import TEMPLATES, PromptTemplate
 
 pytestmark = pytest.mark.req("RUN-2")
 PLAIN = PromptTemplate(begin="^", user="U{text};", assistant="A{text};", reply="A")
+CALL = {"name": "f", "arguments": "{}"}
 SYSTEM = msgspec.structs.replace(PLAIN, system="S{text};")
 
 
 def written(
     *messages: Any, template: PromptTemplate = SYSTEM, continues: bool = False, drop: bool = False
 ) -> str:
-    told = msgspec.convert(messages, list[Message])
+    told = msgspec.json.decode(msgspec.json.encode(messages), type=list[Message])
     cannot = Cannot("mine", "drop" if drop else "refuse")
     return prompt_text(told, template, cannot, continues=continues)
 
@@ -59,8 +60,14 @@ def test_an_answer_that_is_continued_ends_in_its_middle() -> None:
     [
         (said("tool", tool_call_id="c"), "messages[0]"),
         (said("assistant", None, tool_calls=[{"id": "c"}]), "messages[0]"),
-        (said("user", [{"type": "image_url", "image_url": {"url": "x"}}]), "messages[0]"),
+        (
+            said("user", [{"type": "image_url", "image_url": {"url": "x"}}]),
+            "messages[0].content[0]",
+        ),
         (said("user", name="Bob"), "messages.name"),
+        (said("assistant", None, function_call=CALL), "messages[0].function_call"),
+        (said("assistant", None, audio={"id": "audio_1"}), "messages[0].audio"),
+        (said("function", name="f"), "messages[0].role"),
     ],
 )
 def test_what_has_no_place_is_refused(message: Any, param: str) -> None:

@@ -50,9 +50,26 @@ def test_a_stop_sequence_is_cut_off_and_the_usage_behind_it_kept(make_request, n
     answer = Answer(text=("up to ", "here"), stop_sequence="END")
     head = WireHead(status=200, headers={"content-type": "text/event-stream"})
     for operation, words in (("chat", tgi_words.stream), ("completion", tgi_words.text_stream)):
-        decoder = TGI.decoder(make_request(operation, stop="END"), head)
+        decoder = TGI.decoder(
+            make_request(operation, stop="END"), AttemptContext(upstream_model="m"), head
+        )
         events = normalise(decoder.feed(words(answer, ending="END")) + decoder.close())
         said = "".join(e.content for e in events if hasattr(e, "content"))
         reasons = [e.reason for e in events if hasattr(e, "reason")]
         (usage,) = [e.usage for e in events if hasattr(e, "usage")]
         assert (said, reasons, usage) == ("up to here", ["stop"], answer.usage)
+
+
+@pytest.mark.parametrize("operation", ["chat", "completion"])
+def test_the_stop_sequences_that_were_sent_are_cut_off(make_request, operation):
+    policy = AttemptContext(upstream_model="m", overrides={"stop": msgspec.Raw(b'["END"]')})
+    asked = {"stop": "up"} | ({"prompt": "Once"} if operation == "completion" else {})
+    infer = make_request(operation, **asked)
+    body = msgspec.json.decode(TGI.request(infer, policy).body)
+    assert body.get("parameters", body)["stop"] == ["END"]
+    head = WireHead(status=200, headers={"content-type": "text/event-stream"})
+    decoder = TGI.decoder(infer, policy, head)
+    words = tgi_words.stream if operation == "chat" else tgi_words.text_stream
+    answer = Answer(text=("up to ", "here"), stop_sequence="END")
+    events = decoder.feed(words(answer, ending="END")) + decoder.close()
+    assert "".join(e.content for e in events if hasattr(e, "content")) == "up to here"

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.dialect import AttemptContext
+from adapters.openai_subset import LABELS
 from adapters.tgi import TgiDialect
 from adapters.tgi_text import GenerateDecoder, GenerateDocumentDecoder, generate_request
 from contracts.errors import InvalidField, UnsupportedParameter
@@ -35,7 +36,8 @@ def asked(make_request, unsupported="refuse", cap=None, **members):
         ({"max_tokens": 7}, {"do_sample": True, "max_new_tokens": 7}),
         ({"stop": "END"}, {"do_sample": True, "stop": ["END"]}),
         ({"seed": 5, "typical_p": 0.5}, {"do_sample": True, "seed": 5, "typical_p": 0.5}),
-        ({"user": "u", "n": 1, "best_of": 1, "echo": False}, {"do_sample": True}),
+        ({"n": 1, "best_of": 1, "echo": False}, {"do_sample": True}),
+        (dict.fromkeys(LABELS, "u"), {"do_sample": True}),
     ],
 )
 def test_members_become_parameters(make_request, given, told):

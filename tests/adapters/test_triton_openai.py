@@ -35,31 +35,52 @@ def test_texts_and_embeddings_are_asked_too(make_request):
         body_of(make_request, "completion", prompt="Once", suffix="x")
 
 
-def ends(make_request, completion_tokens, **members):
+def events_of(make_request, completion_tokens, asked, **context):
     usage = Usage(prompt_tokens=1, completion_tokens=completion_tokens)
     head = WireHead(status=200, headers={"content-type": "text/event-stream"})
-    decoder = FRONTEND.decoder(make_request(**members), head)
+    attempt = AttemptContext(upstream_model="m", **context)
+    decoder = FRONTEND.decoder(make_request(**asked), attempt, head)
     stream = triton_words.openai_stream(Answer(text=("a", "b"), usage=usage))
-    return (decoder.feed(stream) + decoder.close())[-3:]
+    return decoder.feed(stream) + decoder.close()
+
+
+FIVE = {"max_tokens": msgspec.Raw(b"5")}
 
 
 @pytest.mark.parametrize(
-    ("limit", "tokens", "reason"), [(5, 5, "length"), (5, 4, "stop"), (None, 5, "stop")]
+    ("asked", "context", "tokens", "reason"),
+    [
+        ({"max_tokens": 5}, {}, 5, "length"),
+        ({"max_tokens": 5}, {}, 4, "stop"),
+        ({}, {}, 5, "stop"),
+        ({}, {"max_tokens": 5}, 5, "length"),
+        ({"max_tokens": 9}, {"max_tokens": 5}, 5, "length"),
+        ({"max_tokens": 9}, {"overrides": FIVE}, 5, "length"),
+        ({"max_tokens": 2}, {"overrides": FIVE}, 2, "stop"),
+        ({"max_tokens": 9, "max_completion_tokens": 5}, {}, 5, "length"),
+    ],
 )
-def test_an_answer_as_long_as_its_limit_was_cut_off(make_request, limit, tokens, reason):
-    members = {} if limit is None else {"max_tokens": limit}
-    finish, usage, end = ends(make_request, tokens, **members)
+def test_an_answer_as_long_as_the_limit_that_was_sent_was_cut_off(
+    make_request, normalise, asked, context, tokens, reason
+):
+    *_, finish, usage, end = normalise(events_of(make_request, tokens, asked, **context))
     assert finish == Finish(reason=reason)
     assert isinstance(usage, UsageReport)
     assert isinstance(end, End)
 
 
-def test_without_a_usage_it_is_believed(make_request):
+def test_of_two_limits_the_lower_is_sent(make_request):
+    body = body_of(make_request, max_tokens=9, max_completion_tokens=5)
+    assert body["max_tokens"] == 5
+    assert "max_completion_tokens" not in body
+
+
+def test_without_a_usage_it_is_believed(make_request, normalise):
     head = WireHead(status=200, headers={"content-type": "text/event-stream"})
-    decoder = FRONTEND.decoder(make_request(max_tokens=1), head)
+    decoder = FRONTEND.decoder(make_request(max_tokens=1), AttemptContext(upstream_model="m"), head)
     *chunks, _usage, _done, _ = triton_words.openai_stream(Answer(text=("a",))).split(b"\n\n")
     events = decoder.feed(b"\n\n".join([*chunks, b"data: [DONE]", b""])) + decoder.close()
-    assert events[-2:] == [Finish(reason="stop"), End()]
+    assert Finish(reason="stop") in normalise(events)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from adapters.dialect import AttemptContext
-from adapters.triton_request import MAX_TOKENS, TOLD, default_limit, generate_request
-from contracts.errors import UnsupportedParameter
+from adapters.triton_request import MAX_TOKENS, TOLD, generate_request
+from contracts.errors import InvalidField, UnsupportedParameter
 from contracts.prompt_template import TEMPLATES
 
 pytestmark = pytest.mark.req("RUN-2")
@@ -42,7 +42,6 @@ def test_numbers_keep_their_spelling(make_request):
     ("context", "limit"), [(None, MAX_TOKENS), (100_000, MAX_TOKENS), (600, 300), (1, 1)]
 )
 def test_a_client_without_a_limit_gets_one_that_fits(make_request, context, limit):
-    assert default_limit(context) == limit
     assert asked(make_request(), context=context)[0]["max_tokens"] == limit
 
 
@@ -80,7 +79,8 @@ def test_embeddings_are_refused(make_request):
         asked(make_request("embedding", input="x"))
 
 
-def test_stop_sequences_stay_here_and_a_policys_are_refused(make_request):
+def test_stop_sequences_stay_here_and_a_policys_too(make_request):
     assert "stop" not in asked(make_request(stop=["END"]))[0]
-    with pytest.raises(UnsupportedParameter):
-        asked(make_request(), overrides={"stop": msgspec.Raw(b'"x"')})
+    assert "stop" not in asked(make_request(), overrides={"stop": msgspec.Raw(b'"x"')})[0]
+    with pytest.raises(InvalidField):
+        asked(make_request(), overrides={"stop": msgspec.Raw(b"5")})

@@ -17,7 +17,7 @@ ANSWER = Answer(
 )
 
 
-def read(data, limit=None, size=1_000_000, close=True):
+def read(data, limit=99, size=1_000_000, close=True):
     decoder = StreamDecoder(FAULT_OF, limit)
     events = [e for i in range(0, len(data), size) for e in decoder.feed(data[i : i + size])]
     return events + decoder.close() if close else events
@@ -41,6 +41,12 @@ def test_a_body_without_a_response_is_no_answer():
 @pytest.mark.parametrize(("limit", "reason"), [(1, "length"), (2, "length"), (3, "stop")])
 def test_as_many_responses_as_tokens_were_asked_for_is_the_limit(limit, reason):
     assert Finish(reason=reason) in read(triton_words.stream(ANSWER), limit)
+
+
+def test_tokens_that_are_counted_decide_and_not_how_they_were_cut():
+    told = b'data: {"text_output":"a","num_input_tokens":1,"num_output_tokens":%d}\n\n'
+    assert Finish(reason="length") in read(told % 2 + told % 1, limit=3)
+    assert Finish(reason="stop") in read(told % 0 + told % 1, limit=2)
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])
@@ -98,6 +104,6 @@ def test_no_bytes_raise(data):
     ],
 )
 def test_a_document_may_be_an_error_whatever_its_status(body, whole):
-    decoder = DocumentDecoder(FAULT_OF)
+    decoder = DocumentDecoder(FAULT_OF, limit=99)
     *_, last = decoder.feed(body) + decoder.close()
     assert isinstance(last, End if whole else Fault)

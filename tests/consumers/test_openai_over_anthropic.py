@@ -1,6 +1,5 @@
 """The OpenAI SDK, through the gateway, to Anthropic: what an application does, and what it gets."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -183,26 +182,6 @@ async def test_an_error_is_the_one_the_sdk_knows(
         assert caught.value.response.headers["retry-after"] == "3"
 
 
-async def test_a_stream_that_breaks_is_an_error_and_not_a_short_answer(
-    make_client: MakeClient, fake: FakeAnthropic
-) -> None:
-    whole = anthropic_words.stream(Answer(text=("Good ", "day")))
-    fake.answers(whole[: whole.index(b"event: message_delta")])
-    client = await make_client()
-    stream = await client.chat.completions.create(model="clever", messages=HI, stream=True)
-    said = ""
-
-    async def read() -> None:
-        nonlocal said
-        async for chunk in stream:
-            said += chunk.choices[0].delta.content or ""
-
-    with pytest.raises(openai.APIError) as caught:
-        await read()
-    assert said == "Good day"
-    assert caught.value.code == "upstream_stream_broken"
-
-
 async def test_an_overload_before_the_first_word_is_tried_again(
     make_client: MakeClient, fake: FakeAnthropic
 ) -> None:
@@ -210,44 +189,3 @@ async def test_an_overload_before_the_first_word_is_tried_again(
     client = await make_client("retries: 1")
     answer = await client.chat.completions.create(model="clever", messages=HI)
     assert answer.choices[0].message.content == "Here."
-
-
-async def test_what_anthropic_cannot_do_is_refused_by_name_before_it_is_asked(
-    make_client: MakeClient, fake: FakeAnthropic
-) -> None:
-    client = await make_client()
-    with pytest.raises(openai.BadRequestError) as caught:
-        await client.chat.completions.create(model="clever", messages=HI, seed=5)
-    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "seed")
-    assert fake.asked == []
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_or_left_out_and_named_where_the_pool_says_drop(
-    make_client: MakeClient, fake: FakeAnthropic, stream: bool
-) -> None:
-    client = await make_client("unsupported: drop")
-    raw = await client.chat.completions.with_raw_response.create(
-        model="clever", messages=HI, seed=5, logprobs=True, stream=stream
-    )
-    assert set(raw.headers["x-setpoint-dropped"].split(",")) == {"seed", "logprobs"}
-    if stream:
-        async for _ in raw.parse():  # type: ignore[union-attr]
-            pass
-    assert not {"seed", "logprobs"} & set(fake.asked[-1].body)
-    kept = await client.chat.completions.with_raw_response.create(model="clever", messages=HI)
-    assert "x-setpoint-dropped" not in kept.headers
-
-
-@pytest.mark.req("RUN-5")
-async def test_a_client_that_leaves_frees_anthropic(
-    make_client: MakeClient, fake: FakeAnthropic
-) -> None:
-    fake.answers(Answer(text=("word ",) * 50))
-    fake.hold_after = 2000
-    client = await make_client()
-    stream = await client.chat.completions.create(model="clever", messages=HI, stream=True)
-    await anext(aiter(stream))
-    await stream.close()
-    async with asyncio.timeout(10):
-        await fake.left.wait()

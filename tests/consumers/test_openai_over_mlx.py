@@ -121,14 +121,6 @@ async def test_its_404_is_about_the_request_and_said_so(connect: Connect, fake: 
     assert len(fake.asked) == 1
 
 
-async def test_an_answer_that_just_ends_is_an_error(connect: Connect, fake: FakeMlx) -> None:
-    fake.answers(mlx_words.broken_by(Answer(text=("Good ", "day"))))
-    client = await connect()
-    with pytest.raises(openai.APIError) as caught:
-        await client.said()
-    assert caught.value.code == "upstream_stream_broken"
-
-
 async def test_nobody_can_end_it_and_what_others_have_ended_is_unavailable(
     connect: Connect, fake: FakeMlx
 ) -> None:
@@ -160,18 +152,6 @@ async def test_more_are_there_at_once_if_the_operator_says_so(
 ) -> None:
     client = await connect("max_inflight: 4")
     assert client.edge.gateway.pools["p"].limit == 4
-
-
-@pytest.mark.req("RUN-5")
-async def test_a_client_that_leaves_frees_it(connect: Connect, fake: FakeMlx) -> None:
-    fake.answers(Answer(text=("word ",) * 50))
-    fake.hold_after = 5000
-    client = await connect()
-    stream = await client.chat.completions.create(model="served", messages=HI, stream=True)
-    await anext(aiter(stream))
-    await stream.close()
-    async with asyncio.timeout(10):
-        await fake.left.wait()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The OpenAI SDK, through the gateway, to Ollama: what an application does, and what it gets."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -187,25 +186,6 @@ async def test_an_error_is_the_one_the_sdk_knows(
     assert caught.value.code == code
 
 
-async def test_a_stream_that_breaks_is_an_error_and_not_a_short_answer(
-    make_client: MakeClient, fake: FakeOllama
-) -> None:
-    fake.answers(ollama_words.framed(ollama_words.lines(Answer(text=("Good ", "day")))[:-1]))
-    client = await make_client()
-    stream = await client.chat.completions.create(model="local", messages=HI, stream=True)
-    said = ""
-
-    async def read() -> None:
-        nonlocal said
-        async for chunk in stream:
-            said += chunk.choices[0].delta.content or ""
-
-    with pytest.raises(openai.APIError) as caught:
-        await read()
-    assert said == "Good day"
-    assert caught.value.code == "upstream_stream_broken"
-
-
 async def test_what_ollama_would_pass_over_is_refused_by_name_or_left_out(
     make_client: MakeClient, fake: FakeOllama
 ) -> None:
@@ -234,15 +214,3 @@ async def test_models_are_found_by_themselves(tmp_path: Path, fake: FakeOllama) 
         await client.chat.completions.create(model="gemma3:1b", messages=HI)
     assert fake.asked[-1].body["model"] == "gemma3:1b"
     await edge.aclose()
-
-
-@pytest.mark.req("RUN-5")
-async def test_a_client_that_leaves_frees_ollama(make_client: MakeClient, fake: FakeOllama) -> None:
-    fake.answers(Answer(text=("word ",) * 50))
-    fake.hold_after = 2000
-    client = await make_client()
-    stream = await client.chat.completions.create(model="local", messages=HI, stream=True)
-    await anext(aiter(stream))
-    await stream.close()
-    async with asyncio.timeout(10):
-        await fake.left.wait()

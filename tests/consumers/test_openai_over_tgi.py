@@ -1,6 +1,5 @@
 """The OpenAI SDK, through the gateway, to TGI."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -170,15 +169,3 @@ async def test_a_sick_one_is_not_ready(connect: Connect, fake: FakeTgi) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         await client.said()
     assert caught.value.code == "no_ready_backend"
-
-
-@pytest.mark.req("RUN-5")
-async def test_a_client_that_leaves_frees_it(connect: Connect, fake: FakeTgi) -> None:
-    fake.answers(Answer(text=("word ",) * 50))
-    fake.hold_after = 5000
-    client = await connect()
-    stream = await client.chat.completions.create(model="served", messages=HI, stream=True)
-    await anext(aiter(stream))
-    await stream.close()
-    async with asyncio.timeout(10):
-        await fake.left.wait()

@@ -1,6 +1,5 @@
 """The OpenAI SDK, through the gateway, to Triton: its generate extension, and its OpenAI frontend."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -105,16 +104,6 @@ async def test_as_many_responses_as_tokens_were_asked_for_are_a_cut_off_answer(
     assert await client.said(max_tokens=4) == ("a b c ", "stop")
 
 
-async def test_a_body_without_its_last_chunk_is_a_broken_stream(
-    connect: Connect, fake: FakeTriton
-) -> None:
-    fake.breaks_off = True
-    fake.answers(Answer(text=("Good ", "day")))
-    client = await connect()
-    with pytest.raises(openai.APIError):
-        await client.said()
-
-
 @pytest.mark.parametrize(
     ("answer", "raised", "code"),
     [
@@ -170,18 +159,6 @@ async def test_one_whose_models_load_is_not_ready(connect: Connect, fake: FakeTr
     with pytest.raises(openai.InternalServerError) as caught:
         await client.said()
     assert caught.value.code == "no_ready_backend"
-
-
-@pytest.mark.req("RUN-5")
-async def test_a_client_that_leaves_frees_it(connect: Connect, fake: FakeTriton) -> None:
-    fake.answers(Answer(text=("word ",) * 50))
-    fake.hold_after = 1500
-    client = await connect()
-    stream = await client.chat.completions.create(model="served", messages=HI, stream=True)
-    await anext(aiter(stream))
-    await stream.close()
-    async with asyncio.timeout(10):
-        await fake.left.wait()
 
 
 # -- the OpenAI frontend ----------------------------------------------------------------------

@@ -101,6 +101,6 @@ async def test_what_it_cannot_do_is_dropped_where_the_pool_says_so(
 
 
 def test_its_decoder_keeps_the_rules() -> None:
-    decoder = dialect_for("parlance").decoder(None, None)  # type: ignore[arg-type]
+    decoder = dialect_for("parlance").decoder(None, None, None)  # type: ignore[arg-type]
     events = decoder.feed(b"event: word\ndata: {broken\n\n")
     assert [type(event).__name__ for event in events] == ["Fault"]

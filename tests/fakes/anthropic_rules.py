@@ -71,7 +71,7 @@ def _wrong(body: Any, version: str) -> Iterator[str]:
 
 def _wrong_in_system(system: Any) -> Iterator[str]:
     for number, block in enumerate(() if isinstance(system, str) else system):
-        if block["type"] != "text" or not block["text"]:
+        if block["type"] != "text" or not block["text"].strip():
             yield f"system.{number}: text content blocks must be non-empty"
 
 
@@ -110,6 +110,8 @@ def _wrong_in_blocks(blocks: list[Any], where: str, role: str) -> Iterator[str]:
             case "text":
                 if not block["text"]:
                     yield f"{place}: text content blocks must be non-empty"
+                elif not block["text"].strip():
+                    yield f"{place}: text content blocks must contain non-whitespace text"
             case "image" | "document" if role == "user":
                 yield from _wrong_in_source(block["source"], place)
             case "tool_use" if role == "assistant":

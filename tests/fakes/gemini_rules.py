@@ -142,8 +142,10 @@ def _wrong_in_part(part: dict[str, Any], where: str, role: str) -> Iterator[str]
         blob = part["inlineData"]
         if "/" not in blob.get("mimeType", "") or not _BASE64.fullmatch(blob.get("data", "")):
             yield f"Unable to process input image at {where}"
-    if "fileData" in kinds and not part["fileData"].get("fileUri"):
-        yield f"{where}.parts.file_data.file_uri: must be set"
+    if "fileData" in kinds:
+        uri = part["fileData"].get("fileUri", "")
+        if not uri.startswith(("https://", "gs://")):
+            yield f"Invalid or unsupported file uri: {uri}"
     if not _BASE64.fullmatch(part.get("thoughtSignature", "x")):
         yield "Base64 decoding failed"
 

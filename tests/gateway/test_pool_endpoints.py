@@ -129,6 +129,7 @@ async def test_health_tells_the_endpoint_and_no_address(
         "context": None,
         "inflight": 0,
         "load": None,
+        "rate_limits": None,
         "self_test": {
             "outcome": "off",
             "ok": None,
@@ -150,6 +151,29 @@ async def test_health_tells_the_endpoint_and_no_address(
     assert [pool["id"] for pool in listed.json["data"]] == ["main"]
     assert engine.address.encode() not in answer.body + listed.body
     assert b"127.0.0.1" not in answer.body + listed.body
+
+
+async def test_health_tells_what_the_provider_says_is_left(
+    make_edge: EdgeMaker, engine: ScriptedEngine
+) -> None:
+    async def limited(call: Call) -> None:
+        tokens = "x-ratelimit-remaining-tokens: 7\r\nx-ratelimit-reset-tokens: 1h0m0s\r\n"
+        await call.head(extra=f"{tokens}x-ratelimit-limit-tokens: 90\r\n")
+        await call.piece("Hello")
+        await call.finish()
+
+    engine.plays(limited)
+    edge = await make_edge()
+    assert (await edge.chat()).status == 200
+    (endpoint,) = (await edge.ask("GET", HEALTH)).json["endpoints"]
+    tokens = endpoint["rate_limits"].pop("tokens")
+    assert endpoint["rate_limits"] == {"requests": None}
+    assert 0 < tokens.pop("reset_ms") <= 3_600_000
+    assert tokens == {"remaining": 7, "limit": 90}
+    of = {"pool": "main", "endpoint": "1"}
+    assert await edge.counted("setpoint_endpoint_ratelimit_remaining_tokens", **of) == 7
+    page = edge.gateway.metrics.exposition()
+    assert b"setpoint_endpoint_ratelimit_remaining_requests{" not in page
 
 
 async def test_health_counts_what_runs_and_what_waits(

@@ -84,6 +84,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str = "text/event-stream"
 
 
+ONLY_OPENAIS = frozenset(
+    {"logit_bias", "store", "verbosity", "prediction", "prompt_cache_key", "an_unknown_one"}
+)
+"""Parameters that no other provider has."""
 OPENAI = Row(
     engine="openai",
     says=openai_words.stream,
@@ -163,6 +167,7 @@ LLAMACPP = Row(
     recordings=("transcripts/llamacpp_chat*.sse", "transcripts/llamacpp_tools.sse"),
     said=openai_said,
     lacks=frozenset({"refusal"}),
+    spells={"response_format": {"type": "json_object", "schema": {"type": "object"}}},
     uncounted=frozenset({"reasoning_tokens"}),
     own_limit=32_768,
 )
@@ -239,22 +244,15 @@ ANTHROPIC = Row(
     broken_recordings=frozenset({"stream_spliced_message_start_2ac79b"}),
     said=anthropic_said,
     own_limit=32_000,
-    refuses=frozenset(
-        {
-            "seed",
-            "frequency_penalty",
-            "presence_penalty",
-            "logit_bias",
-            "logprobs",
-            "top_logprobs",
-            "response_format",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS
+    | {
+        "seed",
+        "frequency_penalty",
+        "presence_penalty",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+    },
 )
 GEMINI = Row(
     engine="gemini",
@@ -286,16 +284,7 @@ GEMINI = Row(
     recordings=("recordings/gemini/*.sse",),
     said=gemini_said,
     lacks=frozenset({"one_call"}),
-    refuses=frozenset(
-        {
-            "logit_bias",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS,
     spells={"response_format": "application/json"},
 )
 OLLAMA = Row(
@@ -327,16 +316,7 @@ OLLAMA = Row(
     said=ollama_said,
     lacks=frozenset({"refusal", "tool_choice", "one_call", "image_urls"}),
     uncounted=frozenset({"cached_tokens", "reasoning_tokens"}),
-    refuses=frozenset(
-        {
-            "logit_bias",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS,
     spells={"response_format": "json"},
     content_type="application/x-ndjson",
 )
@@ -365,19 +345,7 @@ MLX = Row(
     ),
     uncounted=frozenset({"reasoning_tokens"}),
     stopped_here=True,
-    refuses=frozenset(
-        {
-            "logit_bias",
-            "logprobs",
-            "top_logprobs",
-            "response_format",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS | {"logprobs", "top_logprobs", "response_format"},
 )
 TGI = Row(
     engine="tgi",
@@ -413,17 +381,7 @@ TGI = Row(
     lacks=frozenset({"refusal", "one_call", "parallel_calls", "reasoning", "effort"}),
     uncounted=frozenset({"cached_tokens", "reasoning_tokens"}),
     names_calls=False,
-    refuses=frozenset(
-        {
-            "presence_penalty",
-            "logit_bias",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS | {"presence_penalty"},
     spells={"response_format": {"type": "json", "value": {"type": "object"}}},
 )
 TRITON = Row(
@@ -460,19 +418,7 @@ TRITON = Row(
     ends_with_body=True,
     stopped_here=True,
     own_limit=1024,
-    refuses=frozenset(
-        {
-            "logit_bias",
-            "logprobs",
-            "top_logprobs",
-            "response_format",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS | {"logprobs", "top_logprobs", "response_format"},
 )
 TRITON_OPENAI = Row(
     engine="triton_openai",
@@ -501,17 +447,7 @@ TRITON_OPENAI = Row(
         {"refusal", "any_tool", "one_call", "images", "reasoning", "effort", "json", "length"}
     ),
     uncounted=frozenset({"cached_tokens", "reasoning_tokens"}),
-    refuses=frozenset(
-        {
-            "logit_bias",
-            "response_format",
-            "store",
-            "verbosity",
-            "prediction",
-            "prompt_cache_key",
-            "an_unknown_one",
-        }
-    ),
+    refuses=ONLY_OPENAIS | {"response_format"},
 )
 ROWS = {
     row.engine: row

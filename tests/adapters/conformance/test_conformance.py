@@ -408,7 +408,7 @@ class Watching:
         self.late = 0
 
     def on_head(self, head: WireHead) -> None:
-        self._decoder = self._dialect.decoder(request(), head)
+        self._decoder = self._dialect.decoder(request(), AttemptContext(upstream_model="m"), head)
 
     def on_data(self, data: bytes) -> None:
         self.late += self.cancelled
