@@ -82,7 +82,7 @@ class Authenticator:
         """
         if self.open:
             return Caller(operator=True)  # an SDK always sends some token; nobody asked for one
-        token = _token(headers)
+        token = presented_token(headers)
         if token:
             digest = _digest(token)
             known = self._known.get(digest[:8])
@@ -143,7 +143,7 @@ def _name_fault(name: str) -> str:
     return ""
 
 
-def _token(headers: MultiMapping[str]) -> str | None:
+def presented_token(headers: MultiMapping[str]) -> str | None:
     """The token that was presented; None if none can be read from what was. "" for nothing, and for a
     `Bearer` with nothing behind: SDKs without a token send that."""
     given = headers.getall("Authorization", [])

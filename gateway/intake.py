@@ -5,7 +5,7 @@ Pure. Wrong input is a ClientFault that says which field and why, or where the J
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,9 +16,9 @@ from contracts.openai_api import (
     CompletionRequest,
     EmbeddingRequest,
     Members,
-    Role,
     Sampling,
 )
+from gateway.expected_values import expected_values
 
 T = TypeVar("T")
 BYTES_PER_TOKEN = 4
@@ -98,7 +98,7 @@ def checked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as exc:
-        raise _invalid_field(str(exc)) from exc
+        raise _invalid_field(str(exc), decoder.type, body) from exc
     except msgspec.DecodeError as exc:
         raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
     except RecursionError as exc:
@@ -190,7 +190,7 @@ def _wants_usage(asked: ChatRequest | CompletionRequest | EmbeddingRequest) -> b
     return bool(asked.stream_options.include_usage)
 
 
-def _invalid_field(text: str) -> ClientFault:
+def _invalid_field(text: str, kind: Any, body: bytes) -> ClientFault:
     """msgspec's "Expected `str`, got `int` - at `$.model`" as "model: expected `str`, got `int`"."""
     found = _AT_PATH.search(text)
     path = found[1] if found else ""
@@ -199,8 +199,9 @@ def _invalid_field(text: str) -> ClientFault:
         # the path ends with the missing member already, unless the whole body lacks it
         param = path if path.endswith(missing[1]) else f"{path}.{missing[1]}".lstrip(".")
         return InvalidField(f"{param} is required", param=param)
-    if message.startswith("Invalid enum value") and path.endswith("role"):
-        message += f", expected one of {', '.join(get_args(Role))}"
+    wrong_word = message.startswith(("Invalid enum value", "Invalid value"))
+    if wrong_word and (known := expected_values(kind, body, path)):
+        message += f", expected one of {', '.join(known)}"
     where = f"{path}: " if path else ""
     return InvalidField(f"{where}{message[:1].lower()}{message[1:]}", param=path or None)
 

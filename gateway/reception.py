@@ -12,7 +12,7 @@ from aiohttp import web, web_exceptions
 from aiohttp.http_exceptions import HttpProcessingError
 
 from contracts.errors import BodyTooLarge, ClientFault, Draining, Forbidden, RequestTimeout
-from gateway.auth import Caller
+from gateway.auth import Caller, presented_token
 from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway
 
@@ -22,7 +22,8 @@ _HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-auth
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """A request of a caller who may call. `headers` are lower-case, without credentials."""
+    """A request of a caller who may call. `headers` are lower-case, without credentials, and without those that
+    hold the caller's token under another name: what is kept and shown of a request shows none."""
 
     request_id: str
     caller: Caller
@@ -59,6 +60,8 @@ class Reception:
         caller = self.caller(request)
         if self._gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
+        # Where nobody needs a token, what SDKs send is no secret, and may be any word.
+        token = None if self._gateway.auth.open else presented_token(request.headers)
         return Arrival(
             request_id=request[REQUEST_ID],
             caller=caller,
@@ -67,6 +70,7 @@ class Reception:
                 lower: value
                 for name, value in request.headers.items()
                 if (lower := name.lower()) not in _HIDDEN_HEADERS
+                and (not token or token not in value.split())
             },
         )
 

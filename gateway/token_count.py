@@ -14,7 +14,7 @@ from adapters.token_counting import countable
 from contracts.catalog import Catalog
 from contracts.errors import ContextTooLong, UpstreamFault
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.executor import attempt_context
+from gateway.attempt_context import attempt_context
 from gateway.pools import Pool
 from gateway.upstream import fetch
 

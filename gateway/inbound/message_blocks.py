@@ -109,5 +109,5 @@ def _details(extra: Mapping[str, msgspec.Raw] | None) -> list[dict[str, Any]]:
         return []
     try:
         return msgspec.json.decode(raw, type=list[dict[str, Any]])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return []  # some other provider's own

@@ -185,7 +185,7 @@ class MessageFold:
         """A call's arguments as an object, which is all that Anthropic's clients take."""
         try:
             msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, RecursionError) as exc:
             if self._message["stop_reason"] == "max_tokens":
                 return {}  # cut off: the client sees by the reason that this is not all
             raise UpstreamFault(

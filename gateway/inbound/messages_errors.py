@@ -6,7 +6,7 @@ Anthropic's two members the error has those that the gateway's errors always hav
 
 import msgspec
 
-from contracts.errors import GatewayError
+from contracts.errors import ContextTooLong, GatewayError
 
 _TYPES: dict[int, str] = {
     401: "authentication_error",
@@ -20,6 +20,8 @@ _TYPES: dict[int, str] = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+TOO_LONG = "prompt is too long"
+"""How Anthropic says it. Coding agents look for these words, and then shorten their conversation."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,5 +32,9 @@ def error_type(error: GatewayError) -> str:
 
 def error_body(error: GatewayError, request_id: str) -> bytes:
     """The body of an error's answer, and the data of an error event."""
-    told = msgspec.structs.replace(error.envelope().error, type=error_type(error))
+    said = error.envelope().error
+    message = said.message
+    if said.code == ContextTooLong.code and not message.lower().startswith(TOO_LONG):
+        message = f"{TOO_LONG}: {message}"
+    told = msgspec.structs.replace(said, type=error_type(error), message=message)
     return _encode({"type": "error", "error": told, "request_id": request_id})

@@ -28,7 +28,8 @@ from contracts.anthropic_api import (
 from contracts.inference import InferRequest
 from contracts.openai_api import Members
 from gateway.inbound.messages_conversation import chat_messages
-from gateway.inbound.untold import given, refuse, untold
+from gateway.inbound.own_tools import refuse_own_tools
+from gateway.inbound.untold import fit_for_a_header, given, refuse, untold
 from gateway.intake import SESSION_MAX_CHARS, checked, read_members, read_request, whole_numbers
 
 T = TypeVar("T", bound=TokenCountRequest)
@@ -40,6 +41,8 @@ REFUSED = {
 }
 SAME_NAMES = ("temperature", "top_p", "top_k", "stream")
 """Members that mean the same in a chat."""
+HINT = ".cache_control"
+"""Within other members an answer is the same without it."""
 _LOW_BELOW, _MEDIUM_BELOW = 4096, 16_384
 """Tokens of a thinking budget, as the words that a chat has for it."""
 _SESSION = re.compile(r'_session_([\w-]+)\Z|"session_id"\s*:\s*"([^"]+)"')
@@ -47,7 +50,6 @@ _SESSION = re.compile(r'_session_([\w-]+)\Z|"session_id"\s*:\s*"([^"]+)"')
 _encode = msgspec.json.Encoder().encode
 _messages = msgspec.json.Decoder(MessagesRequest)
 _count = msgspec.json.Decoder(TokenCountRequest)
-_NAMED = frozenset(field.encode_name for field in msgspec.structs.fields(MessagesRequest))
 
 
 def read_messages(
@@ -55,6 +57,9 @@ def read_messages(
 ) -> tuple[InferRequest, MessagesRequest]:
     """The chat, and what was asked. Raises InvalidJson, or ClientFault with `param`."""
     members, asked = _read(body, _messages)
+    left_out = [name for name in untold(body, asked) if not name.endswith(HINT)]
+    if not asked.tools and isinstance(asked.tool_choice, AnyChoice | NamedChoice):
+        left_out.append("tool_choice")
     chat = _chat(asked)
     chat["max_completion_tokens"] = asked.max_tokens
     chat |= {name: members[name] for name in SAME_NAMES if name in members}
@@ -64,8 +69,9 @@ def read_messages(
     if user:
         chat["user"] = user
     infer = _infer(chat, request_id, key, headers)
-    left_out = untold(members, _NAMED)
-    infer = msgspec.structs.replace(infer, native={ENGINE: members}, untold=left_out)
+    infer = msgspec.structs.replace(
+        infer, native={ENGINE: members}, untold=fit_for_a_header(left_out)
+    )
     return _in_session(infer, user), asked
 
 
@@ -85,12 +91,8 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Members, T]:
     if spelled := whole_numbers(members):
         members |= spelled
         body = _encode(members)
-    asked = checked(decoder, body)
-    for number, tool in enumerate(asked.tools or ()):
-        if tool.type not in (None, CUSTOM):
-            where = f"tools[{number}].type"
-            raise refuse(where, f"{tool.type} is a tool of Anthropic's own")
-    return members, asked
+    refuse_own_tools(members.get("tools"), (None, CUSTOM), "Anthropic's")
+    return members, checked(decoder, body)
 
 
 def _infer(

@@ -24,8 +24,9 @@ from contracts.responses_api import (
     SchemaJson,
     ToolName,
 )
+from gateway.inbound.own_tools import refuse_own_tools
 from gateway.inbound.responses_conversation import chat_messages
-from gateway.inbound.untold import given, refuse, untold
+from gateway.inbound.untold import fit_for_a_header, given, refuse, untold
 from gateway.intake import checked, read_members, read_request, whole_numbers
 
 _STATELESS = "nothing is stored here: send the whole conversation as input"
@@ -36,8 +37,21 @@ REFUSED = {
 }
 SAME_NAMES = ("stream", "temperature", "top_p", "user", "safety_identifier", "prompt_cache_key")
 """Members that mean the same in a chat."""
-QUIET = frozenset({"stream_options"})
-"""Members that ask for what happens anyway."""
+QUIET = frozenset(
+    {
+        "stream_options",
+        "input.id",
+        "input.status",
+        "input.summary",
+        "input.content",
+        "input.encrypted_content",
+        "input.content.annotations",
+        "input.content.logprobs",
+    }
+)
+"""Members that ask for what happens anyway, and those of earlier output that are no words of it."""
+ASKS_NOTHING = {"include": Raw(b"[]"), "top_logprobs": Raw(b"0")}
+"""Values that are what happens anyway."""
 REPEATED = (
     "instructions",
     "max_output_tokens",
@@ -59,7 +73,6 @@ _DEFAULTS: dict[str, Any] = {
 }
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(ResponsesRequest)
-_NAMED = frozenset(field.encode_name for field in msgspec.structs.fields(ResponsesRequest))
 
 
 def read_responses(
@@ -67,34 +80,41 @@ def read_responses(
 ) -> tuple[InferRequest, dict[str, Any]]:
     """The chat, and the members that the answer repeats. Raises InvalidJson, or ClientFault with `param`."""
     members = given(read_members(body))
-    asked = _checked(members)
+    body = _prepared(members)
+    asked = _checked(body)
     chat = _chat(asked, members)
     infer = read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
-    told = _NAMED if asked.truncation in (None, "disabled") else _NAMED - {"truncation"}
-    left_out = untold(members, told | QUIET)
+    quiet = QUIET.union(n for n, value in ASKS_NOTHING.items() if members.get(n) == value)
+    left_out = [name for name in untold(body, asked) if name not in quiet]
+    if not asked.tools and asked.tool_choice not in (None, "none", "auto"):
+        left_out.append("tool_choice")
+    if asked.truncation not in (None, "disabled"):
+        left_out.append("truncation")
     if asked.reasoning and asked.reasoning.summary:
-        left_out = (*left_out, "reasoning.summary")
+        left_out.append("reasoning.summary")
     repeated = {name: members.get(name) for name in REPEATED}
     repeated |= {name: members.get(name, value) for name, value in _DEFAULTS.items()}
-    return msgspec.structs.replace(infer, untold=left_out), repeated
+    return msgspec.structs.replace(infer, untold=fit_for_a_header(left_out)), repeated
 
 
-def _checked(members: Members) -> ResponsesRequest:
+def _prepared(members: Members) -> bytes:
+    """The body as it is to be read. Raises what nobody can do without OpenAI's own servers."""
     for name, why in REFUSED.items():
         if name in members:
             raise refuse(name, why)
     members |= whole_numbers(members)
     if "input" in members:
         members["input"] = _with_types(members["input"])
-    asked = checked(_decoder, _encode(members))
+    refuse_own_tools(members.get("tools"), (None, FUNCTION), "OpenAI's")
+    return _encode(members)
+
+
+def _checked(body: bytes) -> ResponsesRequest:
+    asked = checked(_decoder, body)
     if asked.store:
         raise refuse("store", _STATELESS)
     if asked.background:
         raise refuse("background", "submit a task instead: POST /v1/tasks")
-    for number, tool in enumerate(asked.tools or ()):
-        if tool.type != FUNCTION:
-            where = f"tools[{number}].type"
-            raise refuse(where, f"{tool.type} is a tool of OpenAI's own: declare a function")
     return asked
 
 

@@ -12,7 +12,8 @@ from contracts.anthropic_api import TokenCountAnswer
 from gateway import logs
 from gateway.inbound.messages_request import read_count
 from gateway.reception import Reception
-from gateway.runtime import Gateway, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway
 from gateway.token_count import count_prompt
 
 ESTIMATED = "x-setpoint-tokens-estimated"

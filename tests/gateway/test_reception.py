@@ -8,7 +8,7 @@ from multidict import MultiMapping
 
 from gateway.auth import Authenticator, Caller
 from tests.fakes.edge import Edge, request
-from tests.fakes.scripted_engine import ScriptedEngine, is_silent
+from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
 
 MakeEdge = Callable[..., Awaitable[Edge]]
 DOORS = ("/v1/chat/completions", "/v1/tasks")
@@ -48,6 +48,29 @@ async def test_nothing_is_taken_while_it_shuts_down(make_edge: MakeEdge, door: s
     answer = await edge.ask("POST", door, b"{}")
     assert (answer.status, answer.error["code"]) == (503, "draining")
     assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.req("SEC-3")
+async def test_a_token_in_a_header_of_another_name_is_shown_to_nobody(
+    make_edge: MakeEdge, engine: ScriptedEngine, door: str
+) -> None:
+    arrived = asyncio.Event()
+
+    async def arrives(call: Call) -> None:
+        arrived.set()
+        await is_silent(call)
+
+    engine.plays(arrives)
+    edge = await make_edge("auth: {token: secret-1}")
+    body = b'{"model":"served","messages":[{"role":"user","content":"x"}]}'
+    named = {"authorization": "Bearer secret-1", "x_session_id": "secret-1"}
+    async with await edge.connect() as line:
+        line.send(request("POST", door, body, **named))
+        await arrived.wait()
+        tasks = await edge.ask("GET", "/v1/tasks", authorization="Bearer secret-1")
+    (task,) = tasks.json["data"]
+    assert task["session_id"] is None
+    assert b"secret-1" not in tasks.body
 
 
 async def test_credentials_do_not_reach_the_engine(

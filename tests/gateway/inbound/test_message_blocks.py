@@ -26,7 +26,7 @@ def call(index: int, arguments: str = "", name: str | None = None) -> Delta:
 
 
 def told(*events: Delta) -> list[dict[str, Any]]:
-    blocks = Blocks(max_bytes=1000)
+    blocks = Blocks(max_bytes=10_000)
     return [t for event in events for t in blocks.add(event)] + blocks.close()
 
 
@@ -91,7 +91,15 @@ def test_thinking_that_is_not_shown_is_passed_on() -> None:
     assert short(told(details(signature="s"))) == ["+0 thinking", "0 signature_delta", "-0"]
 
 
-@pytest.mark.parametrize("raw", [b"[1]", b'{"a":1}', b'[{"format":"other","signature":"s"}]'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[1]",
+        b'{"a":1}',
+        b'[{"format":"other","signature":"s"}]',
+        pytest.param(b'[{"a":' + b"[" * 5000 + b"]" * 5000 + b"}]", id="deep"),
+    ],
+)
 def test_details_of_somebody_elses_are_passed_over(raw: bytes) -> None:
     events = told(Delta(content="a", extra={"reasoning_details": msgspec.Raw(raw)}))
     assert short(events) == ["+0 text", "0 text_delta", "-0"]

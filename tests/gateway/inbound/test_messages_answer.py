@@ -11,7 +11,6 @@ from anthropic.types import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.anthropic_faults import fault_of
 from adapters.anthropic_stream import StreamDecoder
 from adapters.normalise import Normaliser
 from contracts.errors import QueueFull, UpstreamFault
@@ -168,8 +167,10 @@ def test_a_message_without_usage_ends_all_the_same() -> None:
 
 def test_arguments_that_are_no_object_are_an_error_unless_they_were_cut_off() -> None:
     broken = [call(0, '{"a": ', "f")]
-    with pytest.raises(UpstreamFault):
-        whole([*broken, *ends("tool_calls")])
+    nested = [call(0, '{"a":' + "[" * 5000 + "]" * 5000 + "}", "f")]
+    for told in (broken, nested):
+        with pytest.raises(UpstreamFault):
+            whole([*told, *ends("tool_calls")])
     assert whole([*broken, *ends("length")])["content"][0]["input"] == {}
     assert whole([call(0, "", "f"), *ends("tool_calls")])["content"][0]["input"] == {}
 
@@ -216,7 +217,7 @@ def test_a_whole_message_is_its_stream_however_the_events_come(
 def test_a_recorded_message_is_told_on_as_it_was(recorded: Path) -> None:
     raw = recorded.read_bytes()
     normaliser = Normaliser(choices=1, prompt_tokens=1, new_id=lambda: "id", where="there")
-    decoder = StreamDecoder(fault_of)
+    decoder = StreamDecoder()
     events = [*normaliser.push(decoder.feed(raw)), *normaliser.push(decoder.close())]
     ours = by_sdk(frames(writer(10**6).write(events)))
     theirs = by_sdk(

@@ -34,3 +34,13 @@ def test_the_type_follows_from_the_status(error: errors.GatewayError, kind: str)
     assert told["request_id"] == "req_1"
     assert (told["error"]["type"], told["error"]["message"]) == (kind, "x")
     assert told["error"]["code"] == error.code
+
+
+def test_a_prompt_that_is_too_long_is_so_in_the_words_that_agents_look_for() -> None:
+    error = errors.ContextTooLong(
+        "This model's maximum context length is 10 tokens.", param="messages"
+    )
+    told = json.loads(error_body(error, "r"))["error"]
+    assert told["message"] == f"prompt is too long: {error.message}"
+    again = errors.ContextTooLong("Prompt is too long: 11 tokens > 10 maximum")
+    assert json.loads(error_body(again, "r"))["error"]["message"] == again.message

@@ -106,8 +106,21 @@ def test_who_leaves_thinking_to_the_model_asks_for_nothing(thinking: str) -> Non
     assert "reasoning_effort" not in chat(thinking={"type": thinking})
 
 
-def test_a_choice_without_tools_is_none() -> None:
-    assert "tool_choice" not in chat(tool_choice={"type": "any"})
+@pytest.mark.parametrize(
+    ("choice", "untold"),
+    [
+        ({"type": "auto"}, ()),
+        ({"type": "none"}, ()),
+        ({"type": "any"}, ("tool_choice",)),
+        ({"type": "tool", "name": "f"}, ("tool_choice",)),
+    ],
+)
+def test_a_choice_without_tools_is_none_and_named_where_it_demands_one(
+    choice: dict[str, Any], untold: tuple[str, ...]
+) -> None:
+    infer = read(tool_choice=choice, tools=[])
+    assert "tool_choice" not in infer.members
+    assert infer.untold == untold
 
 
 def test_anthropic_gets_what_the_client_wrote() -> None:
@@ -124,6 +137,32 @@ def test_what_no_chat_has_words_for_is_named() -> None:
     )
 
 
+def test_nor_does_anything_inside_of_a_member_disappear() -> None:
+    hint = {"cache_control": {"type": "ephemeral"}}
+    source = {"type": "content", "content": [{"type": "text", "text": "t", **hint}]}
+    document = {"type": "document", "source": source, "citations": {"enabled": True}, **hint}
+    result = {"type": "tool_result", "tool_use_id": "c", "content": [document], **hint}
+    infer = read(
+        output_config={"effort": "low", "task_budget": 1},
+        thinking={"type": "adaptive", "display": "summarized"},
+        tools=[{**TOOL, **hint, "defer_loading": True}, {**TOOL, "defer_loading": True}],
+        tool_choice={"type": "auto", "later": 1},
+        metadata={"user_id": "u", "more": "x", "nothing": None},
+        system=[{"type": "text", "text": "s", **hint, "citations": []}],
+        messages=[{"role": "user", "content": [document, result]}],
+    )
+    assert set(infer.untold) == {
+        "output_config.task_budget",
+        "thinking.display",
+        "tools.defer_loading",
+        "tool_choice.later",
+        "metadata.more",
+        "system.citations",
+        "messages.content.citations",
+        "messages.content.content.citations",
+    }
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_change_the_question_is_refused(name: str) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
@@ -135,7 +174,8 @@ def test_what_would_change_the_question_is_refused(name: str) -> None:
     ("wrong", "param"),
     [
         ({"tools": [TOOL, {**TOOL, "type": "bash_20250124"}]}, "tools[1].type"),
-        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].input_schema"),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].type"),
+        ({"tools": [{"name": "bash"}]}, "tools[0].input_schema"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
         ({"temperature": 1.5}, "temperature"),

@@ -127,7 +127,53 @@ def test_what_no_chat_has_words_for_is_named() -> None:
         stream_options={"include_obfuscation": False},
     )
     assert set(infer.untold) == {"include", "truncation", "future", "reasoning.summary"}
-    assert read(truncation="disabled", store=False, background=False)[0].untold == ()
+    neutral = {"truncation": "disabled", "include": [], "top_logprobs": 0}
+    assert read(**neutral, store=False, background=False)[0].untold == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "untold"),
+    [
+        ("auto", ()),
+        ("none", ()),
+        ("required", ("tool_choice",)),
+        ({"type": "function", "name": "f"}, ("tool_choice",)),
+    ],
+)
+def test_a_choice_without_tools_is_none_and_named_where_it_demands_one(
+    choice: Any, untold: tuple[str, ...]
+) -> None:
+    infer, _ = read(tool_choice=choice)
+    assert "tool_choice" not in infer.members
+    assert infer.untold == untold
+
+
+def test_nor_does_anything_inside_of_a_member_disappear() -> None:
+    text = {"type": "output_text", "text": "a", "annotations": [], "logprobs": [], "more": 1}
+    infer, _ = read(
+        reasoning={"effort": "low", "mode": "x", "generate_summary": None},
+        text={"verbosity": "low", "more": 1, "format": {"type": "text", "odd": 1}},
+        tools=[{**TOOL, "defer_loading": True}],
+        input=[
+            {"role": "user", "content": "Hi", "phase": "commentary"},
+            {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "x"},
+            {
+                "type": "message",
+                "role": "assistant",
+                "id": "m",
+                "status": "done",
+                "content": [text],
+            },
+        ],
+    )
+    assert set(infer.untold) == {
+        "reasoning.mode",
+        "text.more",
+        "text.format.odd",
+        "tools.defer_loading",
+        "input.phase",
+        "input.content.more",
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,7 +183,8 @@ def test_what_no_chat_has_words_for_is_named() -> None:
         ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"tools": [{"type": "web_search", "name": "w"}]}, "tools[0].type"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].name"),
+        ({"tools": [{"type": "local_shell"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"input": []}, "input"),
         ({"input": [{"type": "reasoning"}]}, "input"),
         ({"input": [{"type": "item_reference", "id": "i"}]}, "input[0].type"),
