@@ -7,6 +7,7 @@ until then another attempt can take over; that moment is the commit. After it, a
 
 import asyncio
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Protocol
 
 import msgspec
@@ -172,19 +173,12 @@ class Attempt:
         if not self._closed:
             self._watch_clocks()
 
-    @property
-    def whole(self) -> bool:
-        """Its last event is out, and is no fault."""
-        return self._normaliser.over and self.fault is None
-
     def cancel(self) -> None:
         """The client left, or another attempt took over: stop the engine, free the slot."""
         if not self._closed:
             if self._exchange is not None:
                 self._exchange.cancel()
             self._close()
-        if self.committed.done() and not self.committed.cancelled():
-            self.committed.exception()  # nobody waits for it any more
 
     def pause(self) -> None:
         """The reader is slow: read no more from the engine, and do not call it idle for that."""
@@ -206,12 +200,15 @@ class Attempt:
     def on_head(self, head: WireHead) -> None:
         self.times.head_s = self._clock()
         self._progress_s = self.times.head_s
+        limits = self._dialect.rate_limits(head)
+        if limits is not None:
+            self._slot.endpoint.told_limits(limits, self.times.head_s)
         if head.status == 200:
-            self._decoder = self._dialect.decoder(self._infer, head)
+            self._decoder = self._dialect.decoder(self._infer, self._context, head)
             if self._watch is not None:
                 self._watch.head(self._dialect.queue_s(head))
         else:
-            self._error_head = head
+            self._error_head = _dated(head)
 
     def on_data(self, data: bytes) -> None:
         if self._decoder is None:
@@ -241,12 +238,18 @@ class Attempt:
     def _refusal(self) -> UpstreamFault:
         """What the engine's error answer means, as far as it has come."""
         head = self._error_head or WireHead(status=502, headers={})
-        return self._dialect.fault(head, bytes(self._error_body))
+        fault = self._dialect.fault(head, bytes(self._error_body))
+        if fault.fault == "rate_limit" and fault.retry_after_s is None:
+            limits = self._dialect.rate_limits(head)
+            fault.retry_after_s = None if limits is None else limits.wait_s
+        return fault
 
     # -- events -------------------------------------------------------------------------
 
     def _deliver(self, events: list[Event]) -> None:
         if not events:
+            if not self._normaliser.over:
+                self._await_farewell()  # a finish may be held back for the usage that judges it
             return
         self._progress_s = self._clock()
         if not self.committed.done():
@@ -324,6 +327,7 @@ class Attempt:
         self.fault = error
         if not self.committed.done():
             self.committed.set_exception(error)
+            self.committed.exception()  # in a race, nobody may ask for it any more
         else:
             self._deliver(self._normaliser.push([Fault(error=error)]))
         if self._exchange is not None:
@@ -334,6 +338,8 @@ class Attempt:
         """The last event is out. The client need not wait for the connection to end; the slot does."""
         if self.times.ended_s is None:
             self.times.ended_s = self._clock()
+            if self.fault is not None or self._normaliser.over:
+                self._slot.ended(self.fault)
             self._disarm()
             if not self.finished.done():
                 self.finished.set_result(None)
@@ -408,6 +414,13 @@ class Attempt:
             "total": f"the answer was not complete within {limit_s:g} s",
         }[which]
         self.on_error(UpstreamTimeout(said, fault="timeout", code=f"upstream_{which}_timeout"))
+
+
+def _dated(head: WireHead) -> WireHead:
+    """With the time of its receipt, where it has none (RFC 9110, section 6.6.1): a `Retry-After` may be a date."""
+    if "date" in head.headers:
+        return head
+    return WireHead(status=head.status, headers={**head.headers, "date": formatdate(usegmt=True)})
 
 
 def _chars(delta: Delta) -> int:

@@ -1,6 +1,6 @@
-"""The circuit breakers of all endpoints: which ones to go round, and what becomes known of them.
+"""The circuit breakers of one pool: which endpoints to go round, and what becomes known of them.
 
-`policies.breaker` says when; this knows the endpoints and the clock, and writes the log line.
+`policies.breaker` says when; this knows the clock, and writes the log line. Endpoints are known by their index.
 """
 
 import logging
@@ -8,57 +8,73 @@ from collections.abc import Callable
 
 from contracts.errors import GatewayError
 from gateway import logs
-from gateway.pools import Endpoint, Pool
-from policies.breaker import Breaker, breaks
+from policies.breaker import Breaker, BreakerSettings, breaks
 
 
 class Breakers:
-    """One gateway's."""
+    """One pool's. Work that was `given` has one end: `ended`, `overtaken` or `abandoned`."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: BreakerSettings,
+        *,
+        pool_id: str,
+        engine: str,
+        endpoints: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool_id, self._engine = pool_id, engine
         self._clock = clock
-        self._breakers: dict[Endpoint, Breaker] = {}
+        self._breakers = [Breaker(settings) for _ in range(endpoints)]
+        self._unwell: set[int] = set()
+        """Those that are not closed."""
 
-    def of(self, pool: Pool, endpoint: Endpoint) -> Breaker:
-        breaker = self._breakers.get(endpoint)
-        if breaker is None:
-            breaker = self._breakers[endpoint] = Breaker(pool.options.breaker)
-        return breaker
+    @property
+    def all_closed(self) -> bool:
+        """Nothing is to be gone round, as nearly always."""
+        return not self._unwell
 
-    def shunned(self, pool: Pool) -> list[Endpoint]:
-        """Ready endpoints that are to be left alone, if any other can be had."""
-        if not self._breakers:
-            return []
-        now_s = self._clock()
-        return [e for e in pool.ready if not self.of(pool, e).allows(now_s)]
+    def shuns(self, index: int) -> bool:
+        """Whether it is to be left alone now, if any other can be had."""
+        return index in self._unwell and not self._breakers[index].allows(self._clock())
 
-    def open(self, pool: Pool) -> bool:
-        """Whether all that is ready there is to be left alone."""
-        shunned = self.shunned(pool)
-        return bool(shunned) and len(shunned) == len(pool.ready)
+    def given(self, index: int) -> bool:
+        """Work goes there. Whether it is the probe that tells if it is well again."""
+        return index in self._unwell and self._breakers[index].sent(self._clock())
 
-    def sent(self, pool: Pool, endpoint: Endpoint) -> None:
-        self.of(pool, endpoint).sent(self._clock())
-
-    def ended(self, pool: Pool, endpoint: Endpoint, error: GatewayError | None) -> None:
+    def ended(self, index: int, error: GatewayError | None, *, probe: bool) -> None:
         """An attempt there came to its end, well or with an error."""
-        breaker = self.of(pool, endpoint)
-        before = breaker.state(self._clock())
+        breaker = self._breakers[index]
         if error is None:
             breaker.succeeded()
+            if index in self._unwell:
+                self._unwell.discard(index)
+                self._tell(logging.INFO, "breaker_closed", index)
         elif not breaks(error):
-            breaker.abandoned()
-        elif breaker.failed(self._clock()):
-            self._tell(logging.WARNING, "breaker_opened", pool, endpoint, reason=error.code)
-        if before != "closed" and breaker.state(self._clock()) == "closed":
-            self._tell(logging.INFO, "breaker_closed", pool, endpoint)
+            breaker.abandoned(probe=probe)
+        elif breaker.failed(self._clock(), probe=probe):
+            self._opened(index, error.code)
 
-    def abandoned(self, pool: Pool, endpoint: Endpoint) -> None:
-        """An attempt there was given up by its client, or lost a race."""
-        self.of(pool, endpoint).abandoned()
+    def overtaken(self, index: int, *, probe: bool) -> None:
+        """An attempt there lost its race against one that began later."""
+        if self._breakers[index].overtaken(self._clock(), probe=probe):
+            self._opened(index, "overtaken")
 
-    def _tell(
-        self, level: int, what: str, pool: Pool, endpoint: Endpoint, **fields: object
-    ) -> None:
-        replica = f"{pool.id}/{endpoint.index + 1}"
-        logs.event(level, what, pool_id=pool.id, replica_id=replica, engine=pool.engine, **fields)
+    def abandoned(self, index: int, *, probe: bool) -> None:
+        """An attempt there was given up, and nothing is known by it."""
+        self._breakers[index].abandoned(probe=probe)
+
+    def _opened(self, index: int, reason: str) -> None:
+        self._unwell.add(index)
+        self._tell(logging.WARNING, "breaker_opened", index, reason=reason)
+
+    def _tell(self, level: int, what: str, index: int, **fields: object) -> None:
+        replica = f"{self._pool_id}/{index + 1}"
+        logs.event(
+            level,
+            what,
+            pool_id=self._pool_id,
+            replica_id=replica,
+            engine=self._engine,
+            **fields,
+        )

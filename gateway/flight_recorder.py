@@ -59,6 +59,8 @@ class FlightRecorder:
         ttl_s = facts.wait_s if facts.task else None
         self._start_by_s = None if ttl_s is None else accepted_s + ttl_s
         self._started = self._answering = False
+        self.accepted = False
+        """A task that a queue has let in or lets wait: it is told so, and finds room from then on."""
         self.flight = Flight(
             number,
             intent=decision.intent,
@@ -86,7 +88,7 @@ class FlightRecorder:
         """Ask for a place, with all that the queue orders by. Raises TaskExpired where a task's time to
         start has passed already."""
         flight = self.flight
-        return pool.enter(
+        entry = pool.enter(
             flight.priority,
             avoid,
             lane=target.upstream,
@@ -96,8 +98,12 @@ class FlightRecorder:
             deadline_s=None if self._answering else self._deadline_s,
             patient=self._task,
             timeout_s=self._patience_s(pool),
+            accepted=self.accepted,
             session=self._session,
         )
+        if self._task and not self.accepted:
+            self.accepted = not entry.slot.done() or entry.slot.exception() is None
+        return entry
 
     def _patience_s(self, pool: Pool) -> float | None:
         """How long it may wait in that queue; None: as long as the queue says. All places where a task waits
@@ -116,12 +122,21 @@ class FlightRecorder:
         return pool.queue.lane(target.upstream).prefill.predict(self.flight.prompt_tokens)
 
     def dispatched(self, target: Target, slot: Slot) -> None:
-        flight = self.flight
         self._started = True
+        self._at(target, slot)
+        lane = (target.pool, target.upstream)
+        self._loop.dispatched(self.flight, lane, slot.waited_s, self._clock())
+
+    def chosen(self, target: Target, slot: Slot, dispatched_s: float) -> None:
+        """Of two attempts that ran beside each other, this one counts from now on."""
+        self._at(target, slot)
+        self.flight.lane = (target.pool, target.upstream)
+        self.flight.dispatched_s = dispatched_s
+
+    def _at(self, target: Target, slot: Slot) -> None:
+        flight = self.flight
         flight.ticket = slot.ticket
         flight.input_usd, flight.output_usd = _prices(self._cards.get(target.model))
-        lane = (target.pool, target.upstream)
-        self._loop.dispatched(flight, lane, slot.waited_s, self._clock())
 
     def head(self, queue_s: float | None) -> None:
         """A good answer has begun; `queue_s` is what the backend says of its own queue."""
@@ -142,9 +157,14 @@ class FlightRecorder:
     def attempt_failed(self, error: GatewayError) -> None:
         """Nothing of it was sent on; another attempt may follow, and counts from nought."""
         if isinstance(error, UpstreamFault):
+            self.stream_broke(error)
+            self.flight.tokens = self.flight.reported_tokens = 0
+
+    def stream_broke(self, error: GatewayError) -> None:
+        """What its client has counts; another attempt may go on with it."""
+        if isinstance(error, UpstreamFault):
             signal = capacity_refusal(error.fault, error.code)
             self._loop.attempt_failed(self.flight, signal, self._clock())
-            self.flight.tokens = self.flight.reported_tokens = 0
 
     # -- its fate -----------------------------------------------------------------------
 

@@ -5,25 +5,18 @@ call that brought the winner's first content; hedges are a bounded share of a ro
 a slow backend is never answered with twice the load.
 """
 
-from typing import Protocol
-
 import msgspec
 
 from contracts.events import Event
 from contracts.inference import Target
-from gateway.attempt import Attempt, EventSink, Upstream, Watch
+from gateway.attempt import Attempt
 from gateway.pools import Slot
 from gateway.progress import AttemptRecord, Progress
+from gateway.sinks import AnswerSink, Recorder
 from policies.flight import Flight
 
 BURST = 5.0
 """So many hedges may come at once."""
-
-
-class Attached(EventSink, Protocol):
-    """Where the answer goes."""
-
-    def attach(self, attempt: Upstream, model: str) -> None: ...
 
 
 class HedgeBudget:
@@ -76,7 +69,7 @@ class Gate:
 class Race:
     """The attempts at one answer, in the order they began."""
 
-    def __init__(self, sink: Attached, recorder: Watch, progress: Progress) -> None:
+    def __init__(self, sink: AnswerSink, recorder: Recorder, progress: Progress) -> None:
         self.sink = sink
         self.recorder = recorder
         self.progress = progress
@@ -94,15 +87,22 @@ class Race:
     def won_by(self, gate: Gate) -> bool:
         """Whether this attempt is the one; the first that asks wins, and the others are cancelled."""
         if self.winner is None and gate.entrant is not None:
-            self.winner = gate.entrant
-            for entrant in self.entrants:
-                if entrant is not self.winner:
-                    entrant.record.fault = entrant.record.fault or "hedge_lost"
-                    entrant.attempt.cancel()
-            if len(self.entrants) > 1:  # the second is what the flight was told of last
-                flight, target = self.recorder.flight, self.winner.target
-                flight.ticket, flight.lane = self.winner.slot.ticket, (target.pool, target.upstream)
-                flight.dispatched_s = self.winner.attempt.times.dispatched_s
-                self.progress.target = target
-                self.sink.attach(self.winner.attempt, target.model)
+            for entrant in self.entrants[: self.entrants.index(gate.entrant)]:
+                entrant.slot.overtaken()
+            self.settle_on(gate.entrant)
+            if len(self.entrants) > 1:
+                self.sink.attach(gate.entrant.attempt, gate.entrant.target.model)
         return self.winner is gate.entrant
+
+    def settle_on(self, chosen: Entrant) -> None:
+        """It is the one, whether it answered or what it failed with is told: the others are cancelled, and
+        what is known of the request is of this one."""
+        self.winner = chosen
+        for entrant in self.entrants:
+            if entrant is not chosen:
+                entrant.record.fault = entrant.record.fault or "hedge_lost"
+                entrant.attempt.cancel()
+        if len(self.entrants) > 1:  # the second is what was told of last
+            self.progress.target = chosen.target
+            dispatched_s = chosen.attempt.times.dispatched_s
+            self.recorder.chosen(chosen.target, chosen.slot, dispatched_s)

@@ -13,7 +13,8 @@ from contracts.inference import InferRequest, Operation
 from gateway.answers import Identity
 from gateway.records.keeping_sink import KeepingSink
 from gateway.request_record import RequestRecord
-from gateway.runtime import Gateway, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway
 from gateway.sinks import AnswerSink
 
 _ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}

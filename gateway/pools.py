@@ -12,9 +12,12 @@ from collections.abc import Callable, Collection
 
 from adapters.dialect import Dialect, EndpointState
 from adapters.load_signals import UNKNOWN, LoadSignals, together
+from adapters.rate_limits import RateLimits
 from adapters.transport import Transport
 from contracts.errors import (
+    ConnectFailed,
     DeadlineUnreachable,
+    GatewayError,
     NobodyListens,
     NoReadyBackend,
     PoolDraining,
@@ -26,10 +29,12 @@ from contracts.errors import (
 from contracts.pool_answers import PoolState, SelfTestReport
 from contracts.snapshot import PoolSignals
 from gateway import logs
+from gateway.breakers import Breakers
 from gateway.settings import PoolOptions
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Place, Refuse
 from policies.affinity import Load, Session, Sessions, prefer
 from policies.lines import Ticket
+from policies.retry_budget import RetryBudget
 
 SLOTS_UNKNOWN = 64
 """Requests at once for an endpoint that does not tell how many it works on."""
@@ -55,6 +60,15 @@ class Endpoint:
         """What it said of itself when it was asked at `load_s`, on the pool's clock."""
         self.load_s: float | None = None
         self.self_test = SelfTestReport(outcome="off")
+        self._limits: tuple[RateLimits, float] | None = None
+
+    def told_limits(self, limits: RateLimits | None, at_s: float) -> None:
+        """What the head of an answer said of the provider's limits, on the pool's clock; None: forget it."""
+        self._limits = None if limits is None else (limits, at_s)
+
+    def limits_left(self, now_s: float) -> RateLimits | None:
+        """What of that still counts."""
+        return None if self._limits is None else self._limits[0].after(now_s - self._limits[1])
 
     @property
     def slots(self) -> int:
@@ -62,19 +76,49 @@ class Endpoint:
 
 
 class Slot:
-    """A place in the pool. `release` when the work has ended; more than once does no harm."""
+    """A place in the pool. Say what came of the work, if that tells something of its endpoint (`ended`,
+    `overtaken`; the first word counts), and then `release`; more than once does no harm."""
 
-    def __init__(self, pool: "Pool", request: int, waited_s: float, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        pool: "Pool",
+        request: int,
+        waited_s: float,
+        endpoint: Endpoint,
+        *,
+        shunned: bool = False,
+        probe: bool = False,
+    ) -> None:
         self._pool = pool
         self._request: int | None = request
+        self._probe = probe
+        self._told = False
         self.ticket = request
         """Its number in the pool's queue."""
         self.waited_s = waited_s
         self.endpoint = endpoint
+        self.shunned = shunned
+        """All that was ready is to be left alone, and so is this."""
+
+    def ended(self, error: GatewayError | None) -> None:
+        """The work came to its end, well or with an error."""
+        if not self._told:
+            self._told = True
+            self._pool.breakers.ended(self.endpoint.index, error, probe=self._probe)
+            if isinstance(error, ConnectFailed):
+                self._pool.lost(self.endpoint)
+
+    def overtaken(self) -> None:
+        """The work is given up for what began later elsewhere, and was quicker."""
+        if not self._told:
+            self._told = True
+            self._pool.breakers.overtaken(self.endpoint.index, probe=self._probe)
 
     def release(self) -> None:
         if self._request is not None:
             request, self._request = self._request, None
+            if not self._told:
+                self._pool.breakers.abandoned(self.endpoint.index, probe=self._probe)
             self.endpoint.inflight -= 1
             self._pool.free(request)
 
@@ -121,6 +165,14 @@ class Pool:
         self.dialect = dialect
         self.options = options
         self.endpoints = [Endpoint(pool_id, i, t) for i, t in enumerate(transports)]
+        self.breakers = Breakers(
+            options.breaker,
+            pool_id=pool_id,
+            engine=engine,
+            endpoints=len(transports),
+            clock=clock,
+        )
+        self.retry_budget = RetryBudget(options.retry_budget)
         self._clock = clock
         self._numbers = itertools.count(1)
         self._waiters: dict[int, asyncio.Future[Slot]] = {}
@@ -144,6 +196,18 @@ class Pool:
         if self._emptied is not None:
             return []
         return [endpoint for endpoint in self.endpoints if endpoint.state.ready]
+
+    @property
+    def failing(self) -> bool:
+        """Whether all that is ready is to be left alone: it failed lately."""
+        if self.breakers.all_closed:
+            return False
+        ready = self.ready
+        return bool(ready) and all(self.breakers.shuns(e.index) for e in ready)
+
+    def untried(self, tried: Collection[Endpoint]) -> bool:
+        """Whether a ready endpoint that is not to be left alone is none of those."""
+        return any(e not in tried and not self.breakers.shuns(e.index) for e in self.ready)
 
     @property
     def state(self) -> PoolState:
@@ -172,6 +236,10 @@ class Pool:
         if endpoint.load_s is None or endpoint.load_s < oldest_s:
             return UNKNOWN
         return endpoint.load
+
+    def rate_limits_of(self, endpoint: Endpoint) -> RateLimits | None:
+        """What its provider said is left of its limits, as far as it is known now."""
+        return endpoint.limits_left(self._clock())
 
     def load(self) -> LoadSignals:
         """What the ready endpoints say of themselves, together."""
@@ -254,6 +322,7 @@ class Pool:
         for endpoint in self.endpoints:
             endpoint.state = EndpointState(live=endpoint.state.live, why="not probed yet")
             endpoint.load_s = None
+            endpoint.told_limits(None, self._clock())
         self._follow_ready()
         logs.event(logging.INFO, "pool_restored", pool_id=self.id, engine=self.engine)
 
@@ -282,12 +351,15 @@ class Pool:
         deadline_s: float | None = None,
         patient: bool = False,
         timeout_s: float | None = None,
+        accepted: bool = False,
         session: tuple[str, str] | None = None,
     ) -> "Entry":
         """Ask for a place in the lane of a model; it may be there at once. `deadline_s`, on the pool's
         clock, is when the first token is due. A `patient` one waits in the room of tasks, for `timeout_s`;
-        None: as long as the queue says. Endpoints to `avoid` are taken only if no other is ready. One of a
-        `session` (caller, name) goes to the endpoint that served it last, if that has room.
+        None: as long as the queue says; one that was `accepted` before is never refused for want of room.
+        Endpoints to `avoid` are taken only if no other is ready, and those whose breakers are open when it
+        is let in only if there are none but such. One of a `session` (caller, name) goes to the endpoint that
+        served it last, if that has room.
 
         Raises NoReadyBackend when no endpoint is ready on arrival.
         """
@@ -310,6 +382,7 @@ class Pool:
             deadline_s=deadline_s,
             patient=patient,
             timeout_s=timeout_s,
+            accepted=accepted,
         )
         self._carry_out(self.queue.offer(ticket, self._clock()))
         return entry
@@ -362,11 +435,11 @@ class Pool:
     def _choose(self, avoid: tuple[Endpoint, ...], session: Session | None) -> Endpoint | None:
         """The session's endpoint if it is ready and has room, else the ready one with the smallest used
         share; the first of equals."""
-        ready = self.ready
-        liked = [endpoint for endpoint in ready if endpoint not in avoid] if avoid else ready
-        loads = [
-            Load(endpoint=e.index, inflight=e.inflight, slots=e.state.slots) for e in liked or ready
-        ]
+        liked = self.ready
+        if avoid or not self.breakers.all_closed:
+            well = [e for e in liked if not self.breakers.shuns(e.index)] or liked
+            liked = [e for e in well if e not in avoid] or well
+        loads = [Load(endpoint=e.index, inflight=e.inflight, slots=e.state.slots) for e in liked]
         now_s = self._clock()
         home = None if session is None else self._sessions.home(session, now_s)
         chosen = prefer(home, loads, told_slots=SLOTS_UNKNOWN)
@@ -405,7 +478,10 @@ class Pool:
             waiter.set_exception(self.not_ready())
             return self.queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
-        waiter.set_result(Slot(self, effect.request, effect.waited_s, endpoint))
+        shunned = self.breakers.shuns(endpoint.index)
+        probe = self.breakers.given(endpoint.index)
+        slot = Slot(self, effect.request, effect.waited_s, endpoint, shunned=shunned, probe=probe)
+        waiter.set_result(slot)
         return []
 
     def _refusal(self, effect: Refuse) -> Shed:

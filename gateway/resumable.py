@@ -6,6 +6,8 @@ read; a fault reaches it only when nobody is left to go on. `policies.resume` co
 goes on; this holds the fault back meanwhile.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from contracts.errors import GatewayError
@@ -15,6 +17,7 @@ from gateway.attempt import Upstream
 from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.sinks import AnswerSink
+from policies.flight import Flight
 from policies.resume import Diverged, Replay, Sent, continued
 
 
@@ -26,12 +29,15 @@ def may_resume(infer: InferRequest, plan: RoutingPlan, sink: AnswerSink) -> bool
 
 
 class Resumable:
-    """An AnswerSink in front of the client's own. `begin` before each attempt that is to go on."""
+    """An AnswerSink in front of the client's own. `begin` before each attempt that is to go on; what those say
+    that is new to the client is counted on `flight`."""
 
     keeps_back = False
 
-    def __init__(self, sink: AnswerSink) -> None:
+    def __init__(self, sink: AnswerSink, flight: Flight, clock: Callable[[], float]) -> None:
         self._sink = sink
+        self._flight = flight
+        self._clock = clock
         self.sent = Sent()
         self.fault: GatewayError | None = None
         """What broke the running stream, kept back."""
@@ -121,6 +127,8 @@ class Resumable:
             events = [self._counted(event) for event in events]
         if events:
             self.sent.note(events)
+            if self._replay is not None:
+                self._flight.tokens, self._flight.last_s = self.sent.deltas, self._clock()
             self._sink.events(events)
 
     def give_up(self, error: GatewayError) -> None:

@@ -61,6 +61,9 @@ class _Turn(Slot):
         self.__dict__.update(whole.__dict__)
         self.over = asyncio.Event()
 
+    def ended(self, error: GatewayError | None) -> None:
+        """What a test finds is in its report: no request is steered by it."""
+
     def release(self) -> None:
         self.over.set()
 

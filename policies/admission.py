@@ -5,7 +5,8 @@ is admitted while in-flight >= limit, the pool's or its lane's (both may drop be
 priority first, and yet no band starves for ever; between callers of one priority the smallest token
 counter first; inside a caller the earliest deadline first. That order knows nothing of rooms: whoever
 has nobody waiting on a connection (`patient`) waits in a room with a bound of its own, is bounded by its
-own timeout, and is never pushed out for a newcomer.
+own timeout, and is never pushed out for a newcomer. One that was accepted before is not refused for want
+of room.
 
 Regimes of deadlines: calm, nobody waits and nothing is refused. Into overload, a newcomer whose
 predicted wait does not fit its deadline is told at once (the measured drain says so); whoever waits
@@ -123,6 +124,11 @@ class AdmissionQueue:
     def settings(self) -> AdmissionSettings:
         return self._settings
 
+    @property
+    def turns_tasks_away(self) -> bool:
+        """Whoever would wait patiently finds neither a free place now nor room to wait."""
+        return self.inflight >= self._settings.limit and self._is_full(patient=True)
+
     def lane(self, name: str) -> Lane:
         """The lane of that name; it begins with the first look."""
         lane = self.lanes.get(name)
@@ -186,7 +192,7 @@ class AdmissionQueue:
         if self._cannot_be_met(ticket, lane, wait_s, now_s):
             effects.append(self._turn_away(ticket, "deadline", now_s))
             return effects
-        if self._is_full(patient=ticket.patient):
+        if not ticket.accepted and self._is_full(patient=ticket.patient):
             victim = None if ticket.patient else self._gives_way(ticket)
             if victim is None:
                 self.prediction.forget(ticket.request)

@@ -57,6 +57,8 @@ class Breaker:
         self._open_until_s: float | None = None
         self._cooldown_s = settings.cooldown_s
         self._probe_since_s: float | None = None
+        self._overtaken = 0
+        """In a row."""
 
     def state(self, now_s: float) -> State:
         if self._open_until_s is None:
@@ -74,20 +76,24 @@ class Breaker:
                 probing_s = self._probe_since_s
                 return probing_s is None or now_s - probing_s >= PROBE_PATIENCE_S
 
-    def sent(self, now_s: float) -> None:
-        """A request goes there; while half open it is the probe."""
-        if self.state(now_s) == "half_open":
-            self._probe_since_s = now_s
+    def sent(self, now_s: float) -> bool:
+        """A request goes there. Whether it is the probe: tell so what becomes of it."""
+        if self.state(now_s) != "half_open" or not self.allows(now_s):
+            return False
+        self._probe_since_s = now_s
+        return True
 
     def succeeded(self) -> None:
         """An answer came to its proper end. While it is open this is the news that it works again."""
+        self._overtaken = 0
         if self._open_until_s is not None:
             self._open_until_s = self._probe_since_s = None
             self._cooldown_s = self._settings.cooldown_s
             self._failed_s.clear()
 
-    def failed(self, now_s: float) -> bool:
+    def failed(self, now_s: float, *, probe: bool = False) -> bool:
         """An answer failed in a way that `breaks`. True where this opens it, for whoever logs that."""
+        self.abandoned(probe=probe)
         if self._open_until_s is not None:
             # While open, what fails was sent earlier or for want of anything else: no news.
             if now_s < self._open_until_s:
@@ -101,12 +107,23 @@ class Breaker:
             return False
         return self._open(now_s)
 
-    def abandoned(self) -> None:
+    def overtaken(self, now_s: float, *, probe: bool = False) -> bool:
+        """An attempt that began later, elsewhere, had content first. That may happen to anybody; as many in a
+        row as `failures`, without an answer between, are one that hangs. True where this opens it."""
+        self._overtaken += 1
+        if self._overtaken < self._settings.failures:
+            self.abandoned(probe=probe)
+            return False
+        if self._open_until_s is None:
+            return self._open(now_s)
+        return self.failed(now_s, probe=probe)
+
+    def abandoned(self, *, probe: bool) -> None:
         """What was sent there ended without saying anything about the engine: its client left, or the
         request was wrong. If it was the probe, the next request is."""
-        self._probe_since_s = None
+        if probe:
+            self._probe_since_s = None
 
     def _open(self, now_s: float) -> bool:
         self._open_until_s = now_s + self._cooldown_s
-        self._probe_since_s = None
         return True

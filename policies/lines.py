@@ -19,7 +19,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     `deadline_s` is when its first token is due, on the queue's clock; None: it may take its time.
     Those of a priority below 0 get no benefit of the doubt when their wait is predicted.
     A `patient` one has nobody that waits for it on a connection: it has a room of its own, and never gives
-    way to a newcomer. `timeout_s` bounds its wait; None: as long as the queue says.
+    way to a newcomer. `timeout_s` bounds its wait; None: as long as the queue says. One that was `accepted`
+    before, here or elsewhere, finds room in any queue: there are no more of them than were let in.
     """
 
     request: int
@@ -31,6 +32,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float | None = None
     patient: bool = False
     timeout_s: float | None = None
+    accepted: bool = False
 
 
 class Waiter(msgspec.Struct):

@@ -12,13 +12,25 @@ DIGITS = 12
 
 
 def cost_usd(card: ModelCard | None, usage: Usage | None) -> float | None:
-    """USD. Prompt tokens that the backend had in its cache cost `cached_input_price` where that is known, else as
-    much as any other; where the backend does not tell how many there were, none were."""
-    if card is None or card.input_price is None or card.output_price is None or usage is None:
+    """USD; None where the model has no price, and where nobody but the gateway has counted.
+
+    Prompt tokens that the backend had in its cache cost `cached_input_price`, and those it has put there
+    `cache_write_price`; where one of them is not known, as much as any other. Where the backend does not
+    tell how many there were, none were.
+    """
+    if card is None or card.input_price is None or card.output_price is None:
+        return None
+    if usage is None or usage.estimated:
         return None
     cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
-    price_cached = card.cached_input_price
-    if price_cached is None:
-        price_cached = card.input_price
-    prompt = (usage.prompt_tokens - cached) * card.input_price + cached * price_cached
+    written = min(usage.cache_write_tokens or 0, usage.prompt_tokens - cached)
+    prompt = (
+        (usage.prompt_tokens - cached - written) * card.input_price
+        + cached * _or(card.cached_input_price, card.input_price)
+        + written * _or(card.cache_write_price, card.input_price)
+    )
     return round((prompt + usage.completion_tokens * card.output_price) / 1e6, DIGITS)
+
+
+def _or(price: float | None, usual: float) -> float:
+    return usual if price is None else price

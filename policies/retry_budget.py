@@ -25,10 +25,14 @@ class RetryBudget:
         """A request comes, for the first time."""
         self._saved = min(self._saved + self._share, MAX_SAVED)
 
+    def allows(self, now_s: float) -> bool:
+        """Whether one could be repeated now. Nothing is counted."""
+        self._trickle(now_s)
+        return self._saved >= 1.0
+
     def take(self, now_s: float) -> bool:
         """Whether one may be repeated now; if so it is counted."""
-        self._trickle(now_s)
-        if self._saved < 1.0:
+        if not self.allows(now_s):
             return False
         self._saved -= 1.0
         return True

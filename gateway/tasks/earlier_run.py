@@ -18,7 +18,8 @@ from contracts.errors import (
 )
 from gateway import logs
 from gateway.inference import decided
-from gateway.runtime import Gateway, discretion, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway, discretion
 from gateway.tasks.idempotency import IdempotencyKeys
 from gateway.tasks.keeping import log_not_recorded
 from gateway.tasks.order import TaskOrder

@@ -14,7 +14,8 @@ from contracts.errors import Draining, GatewayError, QueueFull
 from gateway import logs
 from gateway.inference import carry_out, identity, refusal
 from gateway.request_record import RequestRecord
-from gateway.runtime import Gateway, discretion, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway, discretion
 from gateway.tasks.keeping import Keeping
 from gateway.tasks.log import TaskLog
 from gateway.tasks.order import TaskOrder
@@ -101,6 +102,7 @@ class TaskRunner:
         """Run one that the store has from an earlier run of the gateway, here and now."""
         self._keepings[task.id].known()
         task.stands.set_result(None)
+        task.record.recorder.accepted = True
         self._registry.add(task)
         runner: asyncio.Task[None] | None = asyncio.current_task()
         assert runner is not None
@@ -160,8 +162,11 @@ class TaskRunner:
         if (refused := refusal(record)) is not None:
             raise refused
         routing = plan(record.decision, record.catalog)
-        task.count = await count_prompt(record.infer, routing, record.catalog, gateway.pools)
-        check_context(task.count, record.infer, routing)
+        # A flood is not to keep tokenizers busy with what the queue refuses right after.
+        queues = [gateway.pools[target.pool].queue for target in routing.targets]
+        if not all(queue.turns_tasks_away for queue in queues):
+            task.count = await count_prompt(record.infer, routing, record.catalog, gateway.pools)
+            check_context(task.count, record.infer, routing)
         if gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
         await carry_out(gateway, record, task.sink)

@@ -41,3 +41,9 @@ class Remembering:
 
     def attempt_failed(self, error: GatewayError) -> None:
         self.told.append(f"failed: {error.code}")
+
+    def chosen(self, target: Target, slot: Slot, dispatched_s: float) -> None:
+        self.told.append(f"it is {slot.endpoint.where}")
+
+    def stream_broke(self, error: GatewayError) -> None:
+        self.told.append(f"broke: {error.code}")

@@ -14,6 +14,7 @@ from contracts.config import Engine
 from contracts.inference import Timeouts
 from gateway.pools import Pool
 from gateway.settings import PoolOptions
+from policies.breaker import BreakerSettings
 from tests.fakes.edge import Edge, start_edge
 from tests.fakes.scripted import ScriptedTransport
 from tests.fakes.scripted_engine import ScriptedEngine
@@ -37,6 +38,8 @@ def make_pool() -> MakePool:
         queue_timeout_s: float = 5.0,
         timeouts: Timeouts | None = None,
         retries: int = 1,
+        retry_budget: float = 0.2,
+        breaker: BreakerSettings | None = None,
     ) -> Pool:
         pool = Pool(
             pool_id,
@@ -50,6 +53,8 @@ def make_pool() -> MakePool:
                 queue_timeout_s=queue_timeout_s,
                 timeouts=timeouts or Timeouts(),
                 retries=retries,
+                retry_budget=retry_budget,
+                breaker=breaker or BreakerSettings(),
                 probe_interval_s=1.0,
             ),
             clock=asyncio.get_running_loop().time,

@@ -1,6 +1,7 @@
 """One attempt in virtual time: what reaches the sink, when it is over, and that it lets go of its slot."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.dialect import AttemptContext
+from contracts.config import Engine
 from contracts.errors import GatewayError, InvalidField, StreamBroken, UpstreamFault
 from contracts.events import Delta, End, Event, Fault, Finish, Opened, UsageReport
 from contracts.inference import InferRequest, Operation, Timeouts
@@ -65,11 +67,12 @@ class Scene:
         infer: InferRequest | None = None,
         timeouts: Timeouts | None = None,
         is_last: bool = True,
+        engine: Engine = "openai",
         on_events: Callable[[Attempt], None] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport = ScriptedTransport(script)
-        self.pool = make_pool("a", self.transport, slots=1)
+        self.pool = make_pool("a", self.transport, slots=1, engine=engine)
         self.slot = self.pool.enter(0).slot.result()
         self.seen: list[Event] = []
         self.cancelled = False
@@ -335,6 +338,53 @@ async def test_an_empty_answer_waits_no_longer_for_its_farewell_than_another(
     assert scene.kinds == [Finish, UsageReport, End]
     assert scene.loop.time() == pytest.approx(0.2 + LINGER_S)
     assert scene.free
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_finish_that_waits_for_its_usage_is_a_finish_though_nothing_follows(
+    make_pool: MakePool, cut: bool
+) -> None:
+    script = [head(0.1), data(0.1, chunk({"content": "Hel"})), data(0.2, chunk({}, finish="stop"))]
+    if cut:
+        script.append(broken(0.3, StreamBroken("cut", fault="stream_broken")))
+    infer = request(max_tokens=5)
+    scene = Scene(make_pool, script, infer=infer, engine="triton_openai")
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert scene.kinds == [Delta, Finish, UsageReport, End]
+    assert scene.loop.time() == pytest.approx(0.3 if cut else 0.2 + LINGER_S)
+
+
+@pytest.mark.parametrize("broken_usage", [True, False])
+async def test_a_farewell_that_fails_takes_nothing_away_from_an_answer_that_is_there(
+    make_pool: MakePool, broken_usage: bool
+) -> None:
+    last = b"data: {half\n\n" if broken_usage else b'data: {"error":{"message":"died"}}\n\n'
+    script = [
+        head(0.1),
+        data(0.1, chunk({"content": "Hel"}) + chunk({}, finish="stop")),
+        data(0.2, last + DONE),
+        end(0.3),
+    ]
+    scene = Scene(make_pool, script)
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert scene.kinds == [Delta, Finish, UsageReport, End]
+    assert scene.attempt.fault is None
+    assert scene.loop.time() == pytest.approx(0.2)
+
+
+async def test_a_fault_that_nobody_asks_for_is_no_complaint_of_the_event_loop(
+    make_pool: MakePool,
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    scene = Scene(make_pool, refusal(500))
+    scene.loop.set_exception_handler(lambda _, context: complaints.append(context))
+    scene.attempt.start()
+    await scene.attempt.finished
+    del scene
+    gc.collect()
+    assert complaints == []
 
 
 async def test_content_and_fault_that_come_together_are_both_sent_on(make_pool: MakePool) -> None:

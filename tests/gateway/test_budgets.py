@@ -22,6 +22,7 @@ from gateway.progress import Progress
 from gateway.secrets import SecretValue
 from gateway.settings import Caller
 from policies.answer_length import START_TOKENS
+from policies.price import cost_usd
 from tests.fakes.edge import Answer, Edge, chat_body, eventually, request
 from tests.fakes.fates import Fates
 from tests.fakes.scripted_engine import Call, ScriptedEngine, hangs_up, is_silent, refuses, says
@@ -286,6 +287,41 @@ def test_an_unknown_price_is_not_nothing(caplog: pytest.LogCaptureFixture) -> No
     told = [r for r in caplog.records if r.getMessage() == "budget_without_price"]
     assert [r.fields["model"] for r in told] == ["unpriced"]  # type: ignore[attr-defined]
     assert told[0].levelno == logging.WARNING
+
+
+def test_what_is_counted_by_an_estimate_is_told_apart() -> None:
+    scene = Scene(web=[entry("tokens", 1000), entry("cost", 1)], few=[entry("requests", 9)])
+    counted = answered(100, 100)
+    scene.held().close(200, None, counted, 0)
+    left = scene.budgets.left("web")
+    assert left is not None
+    assert "estimated_requests" not in left
+    guessed = answered(100, 100)
+    guessed.usage = Usage(prompt_tokens=100, completion_tokens=100, estimated=True)
+    scene.held().close(200, None, guessed, 0)
+    silent = answered()
+    silent.usage = None
+    scene.held(prompt_tokens=100).close(499, None, silent, 100)
+    left = scene.budgets.left("web")
+    assert left is not None
+    assert left["estimated_requests"] == 2
+    assert left["1000 tokens per 1m"]["remaining"] == 400
+    assert left["1 USD per 1m"]["remaining"] == pytest.approx(1 - 3 * 500e-6)
+    assert scene.budgets.headers("web")["x-setpoint-budget-estimated-requests"] == "2"
+    scene.held("few").close(200, None, guessed, 0)
+    assert "x-setpoint-budget-estimated-requests" not in scene.budgets.headers("few")
+
+
+def test_what_went_into_the_cache_has_its_own_price() -> None:
+    card = ModelCard(
+        name="m", pool="p", upstream="u", input_price=4.0, output_price=8.0, cache_write_price=5.0
+    )
+    written = Usage(
+        prompt_tokens=100, completion_tokens=10, cached_tokens=20, cache_write_tokens=30
+    )
+    found = module._cost(card, 100, 10, written)
+    assert found == (70 * 4 + 30 * 5 + 10 * 8) * 10**6
+    assert found == round((cost_usd(card, written) or 0) * 1e12)
 
 
 def test_what_answered_is_paid_and_not_what_was_asked_for() -> None:

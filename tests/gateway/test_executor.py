@@ -178,6 +178,39 @@ async def test_retry_after_is_honoured_when_it_is_short(make_pool: MakePool) -> 
     assert transport.started_s[1] - transport.started_s[0] >= 2.0
 
 
+async def test_a_refusal_without_retry_after_waits_for_the_reset_of_what_is_used_up(
+    make_pool: MakePool,
+) -> None:
+    told = {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "2s"}
+    transport = ScriptedTransport(refusal(429, b"{}", **told), answer())
+    await run(make_pool("a", transport, retries=1))
+    assert transport.started_s[1] - transport.started_s[0] >= 2.0
+    told = {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "6m0s"}
+    error = await failure(make_pool("b", ScriptedTransport(refusal(429, b"{}", **told))))
+    assert (error.status, error.retry_after_s) == (429, 360.0)
+    error = await failure(
+        make_pool("c", ScriptedTransport(refusal(429, b"{}", retry_after="60", **told)))
+    )
+    assert error.retry_after_s == 60.0
+
+
+async def test_no_reset_is_told_of_a_quota_that_is_used_up(make_pool: MakePool) -> None:
+    told = {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "2s"}
+    body = b'{"error":{"message":"no","code":"insufficient_quota"}}'
+    error = await failure(make_pool("a", ScriptedTransport(refusal(429, body, **told))))
+    assert error.retry_after_s is None
+
+
+async def test_a_date_to_retry_after_counts_also_where_the_answer_has_none(
+    make_pool: MakePool,
+) -> None:
+    past = "Sun, 06 Nov 1994 08:49:37 GMT"
+    error = await failure(
+        make_pool("a", ScriptedTransport(refusal(429, retry_after=past)), retries=0)
+    )
+    assert error.retry_after_s == 0.0
+
+
 async def test_a_long_retry_after_goes_to_the_next_target_or_the_client(
     make_pool: MakePool,
 ) -> None:
@@ -710,3 +743,32 @@ async def test_a_reader_who_pauses_does_not_make_an_engine_slow(make_pool: MakeP
             await asyncio.sleep(3)
     _, progress = running.result()
     assert [a.fault for a in progress.attempts] == [None]
+
+
+async def test_a_slow_first_token_is_waited_for_where_no_retry_may_follow(
+    make_pool: MakePool,
+) -> None:
+    """A budget that is used up makes an attempt the last one, as a missing endpoint does."""
+    slow, other = ScriptedTransport(answer(start_s=20.0)), ScriptedTransport(answer())
+    limits = Timeouts(first_token_s=5.0, idle_s=60.0)
+    sink, _ = await run(make_pool("a", slow, other, timeouts=limits, retry_budget=0.0))
+    assert sink.text == "Hello"
+    assert len(slow.requests) == 1
+
+
+async def test_how_long_it_may_take_is_decided_when_it_is_sent_and_not_when_it_comes(
+    make_pool: MakePool,
+) -> None:
+    slow = make_pool(
+        "a",
+        ScriptedTransport(answer(start_s=20.0)),
+        slots=1,
+        timeouts=Timeouts(first_token_s=5.0, idle_s=60.0),
+    )
+    other = make_pool("b", ScriptedTransport(answer()))
+    held = await slow.enter().slot
+    loop = asyncio.get_running_loop()
+    loop.call_later(1.0, lambda: other.lost(other.endpoints[0]))
+    loop.call_later(2.0, held.release)
+    sink, _ = await run(slow, other)
+    assert sink.text == "Hello", "its fallback has gone while it waited"

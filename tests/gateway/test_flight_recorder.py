@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from contracts.errors import StreamBroken
-from gateway import executor
+from gateway import dispatch
 from tests.fakes.edge import Edge, Line, chat_body, eventually, request
 from tests.fakes.fates import Fates
 from tests.fakes.scripted import broken
@@ -213,7 +213,7 @@ async def test_a_bug_of_ours_has_failed(
     def breaks(*given: object, **named: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(executor, "attempt_context", breaks)
+    monkeypatch.setattr(dispatch, "attempt_context", breaks)
     assert (await edge.chat()).status == 500
     assert (fates.told, fates.all_over) == (["failed"], True)
 

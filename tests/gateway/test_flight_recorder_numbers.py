@@ -11,6 +11,9 @@ import pytest
 from adapters.dialect import EndpointState
 from contracts.errors import ConnectFailed, StreamBroken
 from gateway import executor
+from gateway.flight_recorder import CLIENT_GONE
+from gateway.progress import Progress
+from gateway.routing_plan import plan
 from tests.fakes.fates import Fates
 from tests.fakes.scripted import (
     DONE,
@@ -27,6 +30,7 @@ from tests.fakes.scripted import (
     unreachable,
 )
 from tests.fakes.virtual_gateway import VirtualGateway
+from tests.gateway.test_executor import Listening, request
 
 pytestmark = [pytest.mark.looptime, pytest.mark.req("INT-4")]
 POLICIES = """
@@ -465,3 +469,77 @@ async def test_a_task_is_late_only_for_a_first_token_that_it_asked_for(
     told = await virtual.ask(headers=headers, facts={"task": True, "wait_s": 600.0})
     assert told.error is not None
     assert told.error.code == code
+
+
+HEDGED = """
+pools:
+  - {id: main, engine: openai, endpoint: 'http://127.0.0.1:1'}
+  - {id: other, engine: openai, endpoint: 'http://127.0.0.1:2'}
+models:
+  - {name: big, pool: main, upstream: real, price: {input: 1000000, output: 2000000}}
+  - {name: small, pool: other, upstream: real, price: {input: 100000, output: 200000}}
+routes: {big: {targets: [big, small], hedge: {after: 1s}}}
+policies: policies.yaml
+"""
+
+
+@pytest.mark.req("INT-5")
+async def test_a_hedge_that_the_first_wins_costs_what_the_first_costs(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = ScriptedTransport(pieces(30, start_s=3.0, usage=usage(5, 30)))
+    virtual = await scene(late, config=HEDGED)
+    (endpoint,) = virtual.gateway.pools["other"].endpoints
+    endpoint.transport = ScriptedTransport(pieces(30, start_s=9.0))
+    virtual.gateway.pools["other"].learn(endpoint, EndpointState(live=True, ready=True, why="ok"))
+    fates = Fates(virtual.gateway, monkeypatch)
+    asked = await virtual.ask("interactive")
+    assert [attempt.fault for attempt in asked.progress.attempts] == [None, "hedge_lost"]
+    (flight,) = fates.flights
+    assert flight.lane == ("main", "real")
+    assert flight.dispatched_s == pytest.approx(0.0)
+    assert flight.cost_usd == pytest.approx(1.0 * flight.prompt_tokens + 2.0 * 30)
+
+
+@pytest.mark.req("ADM-2")
+async def test_a_task_that_was_accepted_finds_room_for_its_next_attempt(scene: Scene) -> None:
+    lost = ConnectFailed("cannot connect", fault="unavailable")
+    full = "max_inflight: 1, queue: {timeout: 5s, max_tasks: 1}, retries: 1"
+    config = TWO_ENDPOINTS.replace("retries: 1", full)
+    virtual = await scene(
+        ScriptedTransport([broken(2.0, lost)]), ScriptedTransport(answer()), config=config
+    )
+    pool = virtual.gateway.pools["main"]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(virtual.ask(facts={"task": True, "wait_s": 60.0}))
+        await asyncio.sleep(1)
+        chat, other_task = pool.enter(9), pool.enter(patient=True, timeout_s=60.0)
+        await asyncio.sleep(2)
+        (await chat.slot).release()
+        (await other_task.slot).release()
+    assert task.result().error is None
+
+
+@pytest.mark.req("RUN-5")
+@pytest.mark.parametrize(("leaves_s", "had"), [(0.45, 10), (1.55, 15)])
+async def test_a_client_that_leaves_a_stream_that_was_gone_on_with_has_had_what_it_read(
+    scene: Scene, leaves_s: float, had: int
+) -> None:
+    """Ten pieces, then another attempt says them again, and more."""
+    dying = [*pieces(10)[:-2], broken(0.3, StreamBroken("cut", fault="stream_broken"))]
+    again = pieces(10)[:-2] + pieces(20, start_s=0.8, gap_s=0.1)[2:]
+    virtual = await scene(ScriptedTransport(dying), ScriptedTransport(again))
+    gateway, sink = virtual.gateway, Listening()
+    infer = request(model="big")
+    decision = gateway.decide(infer.facts, gateway.policy, gateway.catalog)
+    recorder = gateway.recorder(infer, decision, gateway.policy, gateway.catalog, virtual.now())
+    routing = msgspec.structs.replace(plan(decision, gateway.catalog), resume="replay")
+    progress = Progress(accepted_s=virtual.now())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(leaves_s):
+            await gateway.executor.infer(infer, routing, gateway.catalog, sink, progress, recorder)
+    assert sink.text == "x" * had
+    assert (recorder.flight.tokens, progress.usage) == (had, None)
+    recorder.close(CLIENT_GONE, None, progress)
+    tokens = gateway.loop.signals.lane(("main", "real")).tokens
+    assert tokens.sum(virtual.now(), 30) == had, "each is charged once"

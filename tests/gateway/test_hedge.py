@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from contracts.catalog import Catalog
-from contracts.errors import GatewayError
+from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Delta, End, Event
 from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.attempt import Upstream
@@ -16,6 +16,7 @@ from gateway.hedge import BURST, HedgeBudget
 from gateway.intake import read_request
 from gateway.pools import Entry, Pool
 from gateway.progress import Progress
+from policies.breaker import BreakerSettings
 from tests.fakes import anthropic_words
 from tests.fakes.answers import Answer
 from tests.fakes.recorder import Remembering
@@ -249,9 +250,8 @@ async def test_an_endpoint_that_failed_lately_is_no_place_for_a_hedge(make_pool:
     late, sick = slow("first"), ScriptedTransport(refusal(503))
     pool = make_pool("a", late, sick, retries=0)
     race = Race(pool)
-    breaker = race.executor.breakers.of(pool, pool.endpoints[1])
-    while not breaker.failed(asyncio.get_running_loop().time()):
-        pass
+    while pool.breakers.all_closed:
+        pool.breakers.ended(1, UpstreamFault("x", fault="unavailable"), probe=False)
     await race.run()
     assert (race.sink.text, sick.requests) == ("first", [])
 
@@ -280,3 +280,79 @@ async def test_what_was_dropped_is_told_of_the_attempt_that_answers(
     race.infer = request(seed=1)
     progress = await race.run()
     assert (race.sink.text, progress.dropped) == ("late" if dropped else "soon", dropped)
+
+
+async def test_a_final_refusal_ends_the_race(make_pool: MakePool) -> None:
+    """The other one would be refused too, or worse: would not, and answer what was refused."""
+    late = slow("first", 5.0)
+    wrong = ScriptedTransport(_shifted(refusal(400, b'{"error":{"message":"wrong"}}'), 0.5))
+    pool = make_pool("a", late, wrong)
+    race = Race(pool)
+    with pytest.raises(GatewayError, match="wrong"):
+        await race.run()
+    assert asyncio.get_running_loop().time() == pytest.approx(1.51)
+    assert late.exchanges[0].cancelled_at_s == pytest.approx(1.51)
+    assert race.recorder.told[-2:] == ["it is pool a, endpoint 2", "failed: invalid_request"]
+    await settled(pool)
+
+
+async def test_where_both_fail_the_first_ones_error_is_told(make_pool: MakePool) -> None:
+    said = [
+        ScriptedTransport(_shifted(refusal(503, b'{"error":{"message":"%b"}}' % text), at_s))
+        for text, at_s in ((b"one", 2.0), (b"two", 2.0))
+    ]
+    pool = make_pool("a", *said, retries=0)
+    race = Race(pool)
+    with pytest.raises(GatewayError, match="one"):
+        await race.run()
+    assert "it is pool a, endpoint 1" in race.recorder.told
+    await settled(pool)
+
+
+async def test_a_first_attempt_that_fails_is_known_before_the_other_ones_stream_ends(
+    make_pool: MakePool,
+) -> None:
+    sick = ScriptedTransport(_shifted(refusal(503), 2.0))
+    other = ScriptedTransport(answer(("word ",) * 20, start_s=2.0, gap_s=1.0))
+    pool = make_pool("a", sick, other, breaker=BreakerSettings(failures=1))
+    async with asyncio.TaskGroup() as group:
+        race = Race(pool)
+        group.create_task(race.run())
+        await asyncio.sleep(3.5)
+        await Race(pool).run()
+    assert race.sink.text == "word " * 20
+    assert (len(sick.requests), len(other.requests)) == (1, 2)
+
+
+async def test_an_endpoint_that_hangs_is_gone_round_though_every_race_is_won(
+    make_pool: MakePool,
+) -> None:
+    hung = ScriptedTransport([head(0.1)])
+    pool = make_pool("a", hung, quick(), breaker=BreakerSettings(failures=3))
+    race = Race(pool)
+    for _ in range(5):
+        await race.run()
+    assert len(hung.requests) == 3
+    await settled(pool)
+
+
+async def test_a_hedge_that_comes_too_late_says_nothing_about_its_endpoint(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool(
+        "a", slow("first", 2.0), slow("second", 9.0), breaker=BreakerSettings(failures=1)
+    )
+    race = Race(pool)
+    for _ in range(3):
+        await race.run()
+        await settled(pool)
+    assert pool.breakers.all_closed
+
+
+async def test_a_race_that_the_first_wins_is_told_of_as_the_firsts(make_pool: MakePool) -> None:
+    first, second = make_pool("a", slow("first", 2.0)), make_pool("b", slow("second", 9.0))
+    race = Race(first, second)
+    progress = await race.run()
+    assert race.recorder.told[-2:] == ["it is pool a, endpoint 1", "first token"]
+    assert progress.target is not None
+    assert progress.target.pool == "a"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.dialect import EndpointState
+from adapters.rate_limits import Allowance, RateLimits
 from contracts.errors import (
     DeadlineUnreachable,
     NobodyListens,
@@ -261,6 +262,29 @@ ANN, BOB = ("ann", "chat-1"), ("bob", "chat-1")
 
 
 @pytest.mark.req("ADM-7", "ENG-6")
+async def test_what_a_provider_tells_of_its_limits_is_known_until_their_reset(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("a", idle())
+    (endpoint,) = pool.endpoints
+    assert pool.rate_limits_of(endpoint) is None
+    told = RateLimits(tokens=Allowance(remaining=5, limit=9, reset_s=60.0))
+    endpoint.told_limits(told, pool.now_s())
+    await asyncio.sleep(20)
+    assert pool.rate_limits_of(endpoint) == told.after(20.0)
+    await asyncio.sleep(41)
+    assert pool.rate_limits_of(endpoint) is None
+
+
+async def test_another_backend_has_limits_of_its_own(make_pool: MakePool) -> None:
+    pool = make_pool("a", idle())
+    (endpoint,) = pool.endpoints
+    endpoint.told_limits(RateLimits(tokens=Allowance(remaining=5)), pool.now_s())
+    pool.drain()
+    pool.restore()
+    assert pool.rate_limits_of(endpoint) is None
+
+
 async def test_a_session_goes_back_to_its_endpoint_while_that_has_a_free_slot(
     make_pool: MakePool,
 ) -> None:

@@ -88,6 +88,20 @@ async def test_a_wait_in_the_queue_is_not_silent_either(
         assert b"[DONE]" in await waiting.until(b"[DONE]")
 
 
+@pytest.mark.req("RUN-2")
+async def test_a_head_that_goes_out_early_names_what_no_chat_can_say(
+    make_edge: MakeEdge, engine: ScriptedEngine
+) -> None:
+    engine.plays(is_silent)
+    edge = await make_edge(BEAT, pool="max_inflight: 1, retries: 0")
+    asked = chat_body(stream=True, max_tokens=5, speed="fast")
+    async with await edge.connect() as working, await edge.connect() as waiting:
+        working.send(request("POST", "/v1/chat/completions", chat_body()))
+        await asyncio.sleep(0.05)
+        waiting.send(request("POST", "/v1/messages", asked))
+        assert b"x-setpoint-dropped: speed\r\n" in await waiting.until(b"ping")
+
+
 async def test_a_whole_answer_waits_in_silence(make_edge: MakeEdge, engine: ScriptedEngine) -> None:
     engine.plays(streams(gap_s=0.15))
     edge = await make_edge(BEAT)

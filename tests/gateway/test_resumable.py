@@ -12,7 +12,8 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError, StreamBroken, UpstreamFault
 from contracts.events import End, Event, Fault, Finish, UsageReport
 from contracts.inference import InferRequest, Resume, RoutingPlan, Target, Timeouts
-from gateway.executor import MAX_RESUMES, Executor
+from gateway.executor import Executor
+from gateway.going_on import MAX_RESUMES
 from gateway.intake import read_request
 from gateway.pools import Pool
 from gateway.progress import Progress

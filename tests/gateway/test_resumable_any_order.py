@@ -15,7 +15,8 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError, StreamBroken
 from contracts.events import End, Fault
 from contracts.inference import Resume, RoutingPlan, Target, Timeouts
-from gateway.executor import MAX_RESUMES, Executor
+from gateway.executor import Executor
+from gateway.going_on import MAX_RESUMES
 from gateway.pools import Pool
 from gateway.progress import AttemptRecord, Progress
 from tests.fakes.recorder import Remembering

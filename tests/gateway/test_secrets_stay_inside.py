@@ -21,7 +21,7 @@ import pytest
 
 from contracts.config import Config
 from gateway.cli import REFUSED, main
-from gateway.configuration import KEYS
+from gateway.configuration.providers import KEYS
 from gateway.openapi import document
 from tests.support.planted import secret_fields, traces
 from tests.support.processes import eventually

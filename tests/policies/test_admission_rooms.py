@@ -23,7 +23,9 @@ def test_a_full_room_of_the_patient_turns_the_newcomer_away_whoever_it_is() -> N
     door = Door(max_waiting=10, max_tasks=2)
     door.offer(0)
     for request in (1, 2):
+        assert not door.queue.turns_tasks_away
         assert door.offer(request, caller="heavy", priority=-5, patient=True) == []
+    assert door.queue.turns_tasks_away
     assert door.offer(10, caller="heavy", priority=-9) == []
     for request, priority in ((3, 9), (4, 0), (5, -9)):
         effects = door.offer(request, caller="light", priority=priority, patient=True)
@@ -210,3 +212,12 @@ def test_of_one_lane_and_caller_the_positions_are_the_order_in_which_they_are_le
         order.append(running)
         assert all(position <= before[r] for r, position in positions().items())
     assert order == expected
+
+
+def test_who_was_accepted_before_is_not_refused_for_want_of_room() -> None:
+    door = Door(max_waiting=10, max_tasks=1)
+    door.offer(0)
+    assert door.offer(1, patient=True) == []
+    assert door.offer(2, patient=True, accepted=True) == []
+    assert refusals(door.offer(3, patient=True)) == [(3, "queue_full")]
+    assert door.queue.waiting_tasks == 2

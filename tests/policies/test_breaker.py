@@ -47,12 +47,41 @@ def test_failures_between_successes_count_all_the_same() -> None:
 
 def test_half_open_lets_one_through_at_a_time() -> None:
     breaker = opened()
-    breaker.sent(5)
+    assert breaker.sent(5), "it is the probe"
     assert not breaker.allows(6)
-    breaker.abandoned()
+    assert not breaker.sent(6), "nobody else is, whoever goes there for want of anything better"
+    breaker.abandoned(probe=True)
     assert breaker.allows(6)
-    breaker.sent(6)
+    assert breaker.sent(6)
     assert breaker.allows(6 + PROBE_PATIENCE_S), "a probe that is never heard of blocks nobody"
+
+
+def test_what_becomes_of_another_request_does_not_end_the_probe() -> None:
+    breaker = opened()
+    assert breaker.sent(5)
+    breaker.abandoned(probe=False)
+    assert not breaker.allows(6)
+    assert breaker.failed(6), "it fails still"
+    assert breaker.state(14) == "half_open"
+    assert not breaker.allows(14), "the probe is under way yet"
+
+
+def test_as_many_overtaken_in_a_row_as_failures_are_an_engine_that_hangs() -> None:
+    breaker = Breaker(SETTINGS)
+    assert [breaker.overtaken(at_s) for at_s in (0, 100, 200)] == [False, False, True]
+    assert breaker.sent(204)
+    assert breaker.overtaken(205, probe=True), "so does the probe"
+    assert not breaker.allows(208)
+    breaker.succeeded()
+    assert not breaker.overtaken(209)
+
+
+def test_an_answer_between_them_is_an_engine_that_is_slow_now_and_then() -> None:
+    breaker = Breaker(SETTINGS)
+    for at_s in range(50):
+        assert not breaker.overtaken(at_s)
+        assert not breaker.overtaken(at_s)
+        breaker.succeeded()
 
 
 def test_a_successful_probe_closes_it_and_it_begins_anew() -> None:
@@ -72,7 +101,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_bound() -> None:
         pauses.append(pause)
         now_s += pause
         breaker.sent(now_s)
-        assert breaker.failed(now_s)
+        assert breaker.failed(now_s, probe=True)
     assert pauses == [4, 8, 16, COOLDOWN_MAX_S, COOLDOWN_MAX_S, COOLDOWN_MAX_S]
 
 
@@ -81,7 +110,7 @@ def test_a_longer_pause_than_the_bound_is_its_own_bound() -> None:
     breaker.failed(0)
     probe_s = COOLDOWN_MAX_S + 5
     breaker.sent(probe_s)
-    breaker.failed(probe_s)
+    breaker.failed(probe_s, probe=True)
     assert not breaker.allows(probe_s + COOLDOWN_MAX_S + 4)
     assert breaker.allows(probe_s + COOLDOWN_MAX_S + 5)
 
@@ -94,15 +123,28 @@ def test_what_was_sent_before_it_opened_is_no_news() -> None:
 
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, 6), st.sampled_from(["failed", "succeeded", "sent", "abandoned"]))
+        st.tuples(
+            st.integers(0, 6),
+            st.sampled_from(["failed", "succeeded", "sent", "abandoned", "overtaken"]),
+            st.booleans(),
+        )
     )
 )
-def test_it_always_lets_somebody_through_again(steps: list[tuple[int, str]]) -> None:
+def test_it_always_lets_somebody_through_again(steps: list[tuple[int, str, bool]]) -> None:
     breaker, now_s = Breaker(SETTINGS), 0
-    for wait_s, step in steps:
+    for wait_s, step, probe in steps:
         now_s += wait_s
-        call = getattr(breaker, step)
-        call(now_s) if step in ("failed", "sent") else call()
+        match step:
+            case "failed":
+                breaker.failed(now_s, probe=probe)
+            case "overtaken":
+                breaker.overtaken(now_s, probe=probe)
+            case "sent":
+                breaker.sent(now_s)
+            case "abandoned":
+                breaker.abandoned(probe=probe)
+            case _:
+                breaker.succeeded()
     assert breaker.allows(now_s + COOLDOWN_MAX_S + PROBE_PATIENCE_S)
 
 

@@ -40,6 +40,23 @@ def test_what_was_not_counted_has_no_cost() -> None:
     assert cost_usd(priced, Usage(prompt_tokens=1000, completion_tokens=100)) == 0.0012
 
 
+def test_an_estimate_has_no_cost() -> None:
+    priced = card(input_price=1.0, output_price=2.0)
+    guessed = Usage(prompt_tokens=1000, completion_tokens=100, estimated=True)
+    assert cost_usd(priced, guessed) is None
+    assert cost_usd(card(input_price=0.0, output_price=0.0), guessed) is None
+
+
+@pytest.mark.parametrize(("price", "usd"), [(None, 0.0034), (5.0, 0.0036), (0.0, 0.0026)], ids=str)
+def test_what_goes_into_the_cache_has_its_price(price: float | None, usd: float) -> None:
+    prices = {} if price is None else {"cache_write_price": price}
+    found = card(input_price=4.0, output_price=8.0, cached_input_price=0.5, **prices)
+    used = Usage(
+        prompt_tokens=1000, completion_tokens=100, cached_tokens=400, cache_write_tokens=200
+    )
+    assert cost_usd(found, used) == usd
+
+
 @given(
     prompt=st.integers(0, 10**7),
     cached=st.integers(0, 10**8),

@@ -47,3 +47,12 @@ def test_a_share_of_nothing_is_no_retries() -> None:
     budget = RetryBudget(0.0)
     budget.request()
     assert not any(budget.take(at_s) for at_s in range(0, 1000, 100))
+
+
+def test_asking_whether_a_retry_is_allowed_counts_none() -> None:
+    budget, told = RetryBudget(0.2), []
+    for _ in range(20):
+        told.append(budget.allows(0))
+        assert budget.allows(0) == told[-1]
+        assert budget.take(0) == told[-1]
+    assert told.count(True) == RESERVE

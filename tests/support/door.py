@@ -35,6 +35,7 @@ class Door:
         deadline_s: float | None = None,
         patient: bool = False,
         timeout_s: float | None = None,
+        accepted: bool = False,
     ) -> list[Effect]:
         ticket = Ticket(
             request=request,
@@ -46,6 +47,7 @@ class Door:
             deadline_s=deadline_s,
             patient=patient,
             timeout_s=timeout_s,
+            accepted=accepted,
         )
         return self.queue.offer(ticket, now_s)
 

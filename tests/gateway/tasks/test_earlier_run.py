@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from adapters.dialect import EndpointState
-from contracts.errors import NoReadyBackend, RecordsUnavailable
+from contracts.errors import NoReadyBackend, QueueFull, RecordsUnavailable
 from contracts.tasks import ErrorEvent
 from gateway.auth import Caller
 from gateway.pools import Entry
@@ -83,6 +83,24 @@ async def test_no_token_is_shown_before_the_store_knows_that_it_runs(tmp_path: P
             await second
         await asyncio.sleep(1)
         assert waiting.log.next(1) == Token(2, "x")
+
+
+async def test_who_waited_finds_room_again_though_there_is_less_of_it(tmp_path: Path) -> None:
+    """All of them were told that they were taken."""
+    store = MemoryStore()
+    async with virtual_desk(tmp_path, store=store, max_tasks=3) as desk:
+        waiting = [(await desk.submit()).accepted.task_id for _ in range(4)][1:]
+        desk.gateway.draining = True
+        desk.desk.hand_back()
+        await asyncio.sleep(1)
+        left = {task_id: store.tasks[task_id] for task_id in waiting}
+    store.tasks = dict(left)
+    async with virtual_desk(tmp_path, store=store, max_tasks=1) as desk:
+        await asyncio.sleep(1)
+        assert [(await task_of(desk, task_id)).error for task_id in waiting] == [None] * 3
+        with pytest.raises(TaskRefused) as caught:
+            await desk.submit()
+        assert isinstance(caught.value.error, QueueFull)
 
 
 async def test_who_waits_comes_back_and_who_ran_does_not(tmp_path: Path) -> None:

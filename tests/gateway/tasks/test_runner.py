@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import ContextTooLong
+from contracts.errors import ContextTooLong, QueueFull
 from gateway.auth import Caller
 from gateway.tasks import runner
 from gateway.tasks.desk import TaskRefused
@@ -90,6 +90,25 @@ async def test_what_was_counted_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     async with virtual_desk(tmp_path) as desk:
         accepted = (await desk.submit()).accepted
         assert (accepted.prompt_tokens, accepted.prompt_tokens_estimated) == (12, False)
+
+
+async def test_a_prompt_that_finds_no_room_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    async def counted(*args: Any) -> PromptCount:
+        asked.append(args)
+        return PromptCount(tokens=12, estimated=False, context=4096)
+
+    monkeypatch.setattr(runner, "count_prompt", counted)
+    async with virtual_desk(tmp_path, max_tasks=1) as desk:
+        for _ in range(2):
+            await desk.submit()
+        with pytest.raises(TaskRefused) as caught:
+            await desk.submit()
+    assert isinstance(caught.value.error, QueueFull)
+    assert len(asked) == 2
 
 
 async def test_one_that_cannot_start_in_its_time_ends(tmp_path: Path) -> None:

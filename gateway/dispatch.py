@@ -1,0 +1,285 @@
+"""One attempt of a run, from its place in a queue to its last event; where the plan hedges, two.
+
+Who is asked, in which order and how often, is not decided here.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from contracts.catalog import Catalog
+from contracts.errors import GatewayError, NoReadyBackend, UpstreamFault
+from contracts.inference import InferRequest, RoutingPlan, Target
+from gateway.attempt import Attempt, EventSink, Watch
+from gateway.attempt_context import attempt_context, continuing
+from gateway.hedge import Entrant, HedgeBudget, Race
+from gateway.patience import any_of, patiently
+from gateway.pools import Endpoint, Pool, Slot
+from gateway.progress import AttemptRecord, Progress
+from gateway.resumable import Resumable
+from gateway.sinks import AnswerSink, Recorder
+from policies.retry import is_final
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference: what all its attempts share."""
+
+    infer: InferRequest
+    plan: RoutingPlan
+    catalog: Catalog
+    sink: AnswerSink
+    progress: Progress
+    recorder: Recorder
+    resumable: Resumable | None
+    """The sink, where a broken stream may be gone on with."""
+
+    @property
+    def going_on(self) -> bool:
+        """The client has had content, of an attempt that broke."""
+        return self.resumable is not None and self.resumable.sent.deltas > 0
+
+
+class Dispatch:
+    """`new_id` makes ids for tool calls without one."""
+
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        *,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._pools = pools
+        self._new_id = new_id
+        self._clock = clock
+        self._hedges: dict[str, HedgeBudget] = {}
+        """By route; those that are not configured share one."""
+
+    def hedge_budget(self, plan: RoutingPlan) -> HedgeBudget:
+        budget = self._hedges.get(plan.route)
+        if budget is None:
+            budget = self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
+        return budget
+
+    async def slot(self, run: Run, target: Target, tried: list[Endpoint]) -> Slot:
+        """A place for an attempt: `attempt` it, or release it. Raises Shed where there is none."""
+        entry = run.recorder.enter(self._pools[target.pool], target, tried)
+        run.sink.entered(entry)
+        asked_s = self._clock()
+        try:
+            slot = await patiently(entry.slot, run.sink, run.progress)
+        except BaseException:  # also what the sink raises when its client has gone
+            entry.leave()
+            run.progress.queue_s += self._clock() - asked_s
+            raise
+        run.progress.queue_s += slot.waited_s
+        return slot
+
+    async def attempt(self, run: Run, position: int, slot: Slot, *, is_last: bool) -> Entrant:
+        """To the last event of whoever has content first. Raises GatewayError where nobody has."""
+        try:
+            return await self._attempt(run, position, slot, is_last)
+        except BaseException:
+            slot.release()  # an attempt does so when it ends; this is for one that never began
+            raise
+
+    async def _attempt(self, run: Run, position: int, slot: Slot, is_last: bool) -> Entrant:
+        target = run.plan.targets[position]
+        hedged = run.plan.hedge_after_s is not None and not run.going_on
+        race = Race(run.sink, run.recorder, run.progress) if hedged else None
+        first = winner = self._enter(run, race, target, slot, is_last)
+        entrants = [first] if race is None else race.entrants
+        try:
+            first.attempt.start()
+            run.progress.dropped = first.attempt.dropped
+            run.sink.attach(first.attempt, target.model)
+            if race is None:
+                await patiently(first.attempt.committed, run.sink, run.progress)
+            else:
+                await self._run_race(run, race, first, position)
+                winner = race.winner or first
+            await self._to_the_end(run, winner)
+        except GatewayError as exc:
+            if race is not None:
+                winner = race.winner or first
+            winner.record.fault = winner.record.fault or exc.code
+            if run.going_on:
+                run.recorder.stream_broke(exc)
+            else:
+                run.recorder.attempt_failed(exc)
+            raise
+        finally:
+            for entrant in entrants:
+                self._close(entrant)
+            self._sum_up(run.progress, winner)
+        return winner
+
+    # -- two beside each other ----------------------------------------------------------
+
+    async def _run_race(self, run: Run, race: Race, first: Entrant, position: int) -> None:
+        """Until some attempt has content. Raises a final refusal at once, else, where all have failed, the
+        first one's error."""
+        running = [first]
+        only = (first.attempt.committed,)
+        if not await any_of(only, run.sink, run.progress, run.plan.hedge_after_s):
+            second = self._second(run, race, position, first.slot)
+            if second is not None:
+                running.append(second)
+        while running:
+            futures = {entrant.attempt.committed: entrant for entrant in running}
+            for future in await any_of(futures, run.sink, run.progress):
+                if race.winner is not None:
+                    return
+                error, entrant = futures[future].attempt.fault, futures[future]
+                running.remove(entrant)  # the other one still runs: no end of the request
+                if error is not None and is_final(error):
+                    race.settle_on(entrant)
+                    raise error
+        race.settle_on(first)
+        raise first.attempt.fault or NoReadyBackend("both attempts were given up")
+
+    def _second(self, run: Run, race: Race, position: int, first: Slot) -> Entrant | None:
+        """The hedge, under way; None where it may not be, has no place, or cannot be said there."""
+        if not self.hedge_budget(run.plan).allowed():
+            return None
+        place = self._spare_place(run, position, first)
+        if place is None:
+            return None
+        second = self._enter(run, race, *place, is_last=True)
+        try:
+            second.attempt.start()
+        except GatewayError as exc:
+            second.record.fault = exc.code
+            return None
+        self.hedge_budget(run.plan).spend()
+        return second
+
+    def _spare_place(self, run: Run, position: int, first: Slot) -> tuple[Target, Slot] | None:
+        """A free place elsewhere, now: another endpoint of the pool, or the next target's pool. Nobody
+        waits for a hedge."""
+        avoid = [first.endpoint]
+        for target in run.plan.targets[position : position + 2]:
+            pool = self._pools[target.pool]
+            if not pool.untried(avoid):
+                continue
+            entry = run.recorder.enter(pool, target, avoid)
+            if entry.slot.done() and entry.slot.exception() is None:
+                place = entry.slot.result()
+                if place.endpoint is not first.endpoint and not place.shunned:
+                    return target, place
+            entry.leave()
+        return None
+
+    # -- what all attempts have in common -----------------------------------------------
+
+    def _enter(
+        self, run: Run, race: Race | None, target: Target, slot: Slot, is_last: bool
+    ) -> Entrant:
+        record = _record(target, self._pools[target.pool], slot.endpoint)
+        progress = run.progress
+        if progress.trace is not None:
+            record.trace = progress.trace.child()
+        progress.target = target
+        progress.attempts.append(record)
+        progress.ended_s = None
+        if not run.going_on:
+            progress.first_token_s = progress.usage = None
+            progress.finish_reasons = []
+        run.recorder.dispatched(target, slot)
+        if race is None:
+            watch = None if run.going_on else run.recorder
+            attempt = self._new_attempt(run, record, slot, run.sink, watch, is_last)
+            entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
+        else:
+            gate = race.gate()
+            attempt = self._new_attempt(run, record, slot, gate, gate, is_last)
+            entrant = race.enter(
+                gate, Entrant(attempt=attempt, target=target, slot=slot, record=record)
+            )
+        if not run.going_on:
+            progress.dispatched_s = attempt.times.dispatched_s
+        return entrant
+
+    def _new_attempt(
+        self,
+        run: Run,
+        record: AttemptRecord,
+        slot: Slot,
+        sink: EventSink,
+        watch: Watch | None,
+        is_last: bool,
+    ) -> Attempt:
+        target = record.target
+        pool = self._pools[target.pool]
+        context = attempt_context(
+            run.plan,
+            target,
+            pool,
+            slot.endpoint,
+            run.catalog,
+            self._clock() - run.progress.accepted_s,
+            run.recorder.prefill_s(pool, target),
+        )
+        infer = run.infer
+        if run.resumable is not None and run.resumable.continued is not None:
+            infer = run.resumable.continued
+            context = continuing(context, run.infer, run.resumable.sent)
+        return Attempt(
+            infer,
+            context,
+            dialect=pool.dialect,
+            slot=slot,
+            sink=sink,
+            timeouts=pool.options.timeouts,
+            is_last=is_last,
+            new_id=self._new_id,
+            clock=self._clock,
+            watch=watch,
+            may_be_slow=is_last or not (run.resumable is not None or run.sink.keeps_back),
+            headers=record.trace.headers() if record.trace else (),
+        )
+
+    async def _to_the_end(self, run: Run, winner: Entrant) -> None:
+        """From the first content on."""
+        progress, attempt = run.progress, winner.attempt
+        if progress.first_token_s is None:
+            progress.target = winner.target
+            progress.dropped = attempt.dropped
+            progress.dispatched_s = attempt.times.dispatched_s
+            progress.first_token_s = attempt.times.first_token_s
+        await run.sink.open(progress)
+        await attempt.finished
+        if attempt.fault is not None:
+            if run.sink.keeps_back:
+                raise attempt.fault
+            progress.fault = attempt.fault
+
+    def _close(self, entrant: Entrant) -> None:
+        """Write down one attempt. What its endpoint is to be thought of was told when it ended."""
+        attempt, record = entrant.attempt, entrant.record
+        if attempt.times.ended_s is None:
+            attempt.cancel()  # the client is gone, by whichever exception that came
+        times, fault = attempt.times, attempt.fault
+        record.dispatched_s, record.first_token_s = times.dispatched_s, times.first_token_s
+        record.ended_s, record.usage = times.ended_s or self._clock(), attempt.usage
+        record.quiet_s = attempt.quiet_s
+        if fault is not None:
+            record.fault = fault.code
+            record.status = fault.upstream_status if isinstance(fault, UpstreamFault) else None
+
+    def _sum_up(self, progress: Progress, winner: Entrant) -> None:
+        attempt = winner.attempt
+        progress.usage = attempt.usage
+        progress.finish_reasons = attempt.finish_reasons
+        progress.ended_s = attempt.times.ended_s or self._clock()
+        progress.engine_s += progress.ended_s - attempt.times.dispatched_s
+
+
+def _record(target: Target, pool: Pool, endpoint: Endpoint) -> AttemptRecord:
+    return AttemptRecord(
+        target=target,
+        engine=pool.engine,
+        replica=f"{pool.id}/{endpoint.index + 1}",
+        version=endpoint.state.version,
+        model_digest=endpoint.state.model_digest,
+    )

@@ -1,0 +1,81 @@
+"""One attempt: its place, its record, and that it lets go of both however it ends. Virtual time."""
+
+import asyncio
+
+import pytest
+
+from contracts.catalog import Catalog
+from contracts.errors import GatewayError, QueueTimeout
+from contracts.inference import RoutingPlan
+from gateway.dispatch import Dispatch, Run
+from gateway.pools import Pool
+from gateway.progress import Progress
+from tests.fakes.recorder import Remembering
+from tests.fakes.scripted import ScriptedTransport, answer, refusal
+from tests.gateway.conftest import MakePool
+from tests.gateway.test_executor import Listening, plan, request
+
+pytestmark = [pytest.mark.looptime, pytest.mark.req("RUN-5", "RUN-7")]
+
+
+class Scene:
+    """A run that nobody has attempted yet."""
+
+    def __init__(self, *pools: Pool) -> None:
+        loop = asyncio.get_running_loop()
+        self.dispatch = Dispatch({p.id: p for p in pools}, new_id=str, clock=loop.time)
+        self.sink, self.recorder = Listening(), Remembering()
+        self.run = Run(
+            infer=request(),
+            plan=plan(*pools),
+            catalog=Catalog(),
+            sink=self.sink,
+            progress=Progress(accepted_s=loop.time()),
+            recorder=self.recorder,
+            resumable=None,
+        )
+
+    async def attempt(self) -> None:
+        slot = await self.dispatch.slot(self.run, self.run.plan.targets[0], [])
+        await self.dispatch.attempt(self.run, 0, slot, is_last=True)
+
+
+async def test_an_attempt_is_written_down_with_its_times(make_pool: MakePool) -> None:
+    scene = Scene(make_pool("a", ScriptedTransport(answer(start_s=0.5))))
+    await scene.attempt()
+    (record,) = scene.run.progress.attempts
+    assert (record.replica, record.fault, record.status) == ("a/1", None, None)
+    assert (record.dispatched_s, record.first_token_s) == (0.0, pytest.approx(0.5))
+    assert record.ended_s == pytest.approx(0.7)
+    assert scene.run.progress.usage is not None
+    assert not scene.run.going_on
+
+
+async def test_one_that_fails_is_written_down_with_its_error(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(refusal(503)))
+    scene = Scene(pool)
+    with pytest.raises(GatewayError):
+        await scene.attempt()
+    (record,) = scene.run.progress.attempts
+    assert (record.fault, record.status) == ("upstream_unavailable", 503)
+    assert scene.recorder.told[-1] == "failed: upstream_unavailable"
+    assert pool.signals().inflight == 0
+
+
+async def test_a_place_waited_for_in_vain_is_left(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(answer()), slots=1, queue_timeout_s=2.0)
+    await pool.enter().slot
+    scene = Scene(pool)
+    with pytest.raises(QueueTimeout):
+        await scene.attempt()
+    assert scene.run.progress.queue_s == pytest.approx(2.0)
+    assert (scene.run.progress.attempts, pool.signals().queued) == ([], 0)
+
+
+async def test_each_route_has_one_budget_for_its_hedges(make_pool: MakePool) -> None:
+    dispatch = Scene(make_pool("a", ScriptedTransport(answer()))).dispatch
+    first = RoutingPlan(targets=(), route="r", hedge_budget=0.5)
+    second = RoutingPlan(targets=(), route="s", hedge_budget=0.0)
+    assert dispatch.hedge_budget(first) is dispatch.hedge_budget(first)
+    assert dispatch.hedge_budget(first).allowed()
+    assert not dispatch.hedge_budget(second).allowed()
