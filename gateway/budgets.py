@@ -16,6 +16,7 @@ from contracts.catalog import Catalog, ModelCard
 from contracts.config import BudgetEntry
 from contracts.decision import Decision
 from contracts.errors import RETRY_AFTER_MAX_S, BudgetExceeded, GatewayError
+from contracts.events import Usage
 from contracts.inference import InferRequest
 from gateway import logs
 from gateway.attempt import expected_choices
@@ -43,15 +44,18 @@ OTHER = "other"
 class _Account:
     """One caller's."""
 
-    __slots__ = ("budget", "counts_cost", "label", "length", "unpriced")
+    __slots__ = ("budget", "counts_cost", "counts_use", "estimated", "label", "length", "unpriced")
 
     def __init__(self, limits: tuple[BudgetLimit, ...], label: str) -> None:
         self.budget = Budget(limits)
         self.counts_cost = any(limit.kind == "cost" for limit in limits)
+        self.counts_use = any(limit.kind != "requests" for limit in limits)
         self.length = AnswerLength()
         self.label = label
         self.unpriced = 0
         """Requests that a limit of money could not count."""
+        self.estimated = 0
+        """Requests that limits of tokens or money count by an estimate."""
 
 
 class BudgetHold:
@@ -92,10 +96,11 @@ class BudgetHold:
         tokens = usage.completion_tokens if usage else generated_tokens if answered else 0
         target = progress.target
         card = self._catalog.models.get(target.model) if target else None
-        cached = usage.cached_tokens or 0 if usage else 0
-        cost = _cost(card, prompt_tokens, tokens, cached)
+        cost = _cost(card, prompt_tokens, tokens, usage)
         if account.counts_cost and cost is None:
             account.unpriced += 1
+        if account.counts_use and (usage is None or usage.estimated):
+            account.estimated += 1
         if error is None and status != CLIENT_GONE and facts.operation != "embedding":
             account.length.learn(tokens, expected_choices(self._infer))
         account.budget.settle(self._reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
@@ -156,7 +161,8 @@ class Budgets:
         59, "reset_s": 12.0}}`, money in USD. None: there is no budget.
 
         `unpriced_requests` is there where money is limited and some requests had no price: what those
-        cost is unknown, and not in the figures.
+        cost is unknown, and not in the figures. `estimated_requests` is there where some are in the figures
+        by the gateway's own estimate: their engines did not count, or their clients left before.
         """
         account = self._known(caller)
         if account is None:
@@ -171,6 +177,8 @@ class Budgets:
             }
         if account.unpriced:
             told["unpriced_requests"] = account.unpriced
+        if account.estimated:
+            told["estimated_requests"] = account.estimated
         return told
 
     def headers(self, caller: str) -> dict[str, str]:
@@ -181,6 +189,8 @@ class Budgets:
         headers = ratelimit_headers(account.budget.standings(self.now()))
         if account.unpriced:
             headers["x-setpoint-budget-unpriced-requests"] = str(account.unpriced)
+        if account.estimated:
+            headers["x-setpoint-budget-estimated-requests"] = str(account.estimated)
         return headers
 
     # -- accounts -----------------------------------------------------------------------
@@ -252,18 +262,26 @@ def claim_of(
 
 
 def _cost(
-    card: ModelCard | None, prompt_tokens: int, answer_tokens: int, cached_tokens: int = 0
+    card: ModelCard | None, prompt_tokens: int, answer_tokens: int, usage: Usage | None = None
 ) -> int | None:
-    """Picodollars; None where nobody knows the price. As `policies.price`, in whole numbers."""
+    """Picodollars; None where nobody knows the price. As `policies.price`, in whole numbers, and by an estimate
+    too: what an engine does not count would be free else. `usage` tells what its cache did."""
     if card is None or card.input_price is None or card.output_price is None:
         return None
     # A price is for a million tokens, and a picodollar a millionth of a microdollar.
     per_prompt, per_answer = round(card.input_price * 1e6), round(card.output_price * 1e6)
-    cached = min(cached_tokens, prompt_tokens)
-    price = card.cached_input_price
-    per_cached = per_prompt if price is None else round(price * 1e6)
-    fresh = prompt_tokens - cached
-    return fresh * per_prompt + cached * per_cached + answer_tokens * per_answer
+    cached = min((usage and usage.cached_tokens) or 0, prompt_tokens)
+    written = min((usage and usage.cache_write_tokens) or 0, prompt_tokens - cached)
+    return (
+        (prompt_tokens - cached - written) * per_prompt
+        + cached * _per_token(card.cached_input_price, per_prompt)
+        + written * _per_token(card.cache_write_price, per_prompt)
+        + answer_tokens * per_answer
+    )
+
+
+def _per_token(price: float | None, usual: int) -> int:
+    return usual if price is None else round(price * 1e6)
 
 
 def _limits(entries: Sequence[BudgetEntry]) -> tuple[BudgetLimit, ...]:

@@ -327,6 +327,7 @@ def _usage(usage: Usage | None) -> dict[str, Value | None]:
         "gen_ai.usage.input_tokens": _int64(usage.prompt_tokens),
         "gen_ai.usage.output_tokens": _int64(usage.completion_tokens),
         "gen_ai.usage.cache_read.input_tokens": _int64(usage.cached_tokens),
+        "gen_ai.usage.cache_creation.input_tokens": _int64(usage.cache_write_tokens),
         "gen_ai.usage.reasoning.output_tokens": _int64(usage.reasoning_tokens),
         "setpoint.usage.estimated": usage.estimated or None,
     }

@@ -5,6 +5,7 @@ Reads only. Does not import SQLAlchemy until it runs.
 
 import argparse
 import asyncio
+import contextlib
 import datetime
 import os
 import time
@@ -138,7 +139,11 @@ async def _show(arguments: argparse.Namespace, store: "ExecutionStore", out: Tex
     row = await store.find(arguments.id)
     if row is None:
         raise Undone(f"there is no execution and no request {arguments.id!r} in the records")
-    out.write(msgspec.json.format(_line(row), indent=2).decode() + "\n")
+    line = _line(row)
+    # a request that only its client could read stays in one line
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        line = msgspec.json.format(line, indent=2)
+    out.write(line.decode() + "\n")
 
 
 async def _export(arguments: argparse.Namespace, store: "ExecutionStore", out: TextIO) -> None:

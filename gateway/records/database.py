@@ -1,7 +1,8 @@
 """The engine behind the records: connections, transactions, and the schema before the first of them.
 
-Must stay true: whatever goes wrong leaves as RecordsDown, RowRefused or SchemaMismatch, within `ANSWER_S`,
-and no message holds a statement's values or a password. What is in the tables is not known here.
+Must stay true: whatever goes wrong leaves as RecordsDown, RowRefused or SchemaMismatch, within `ANSWER_S`, also
+while a migration takes longer; and no message holds a statement's values or a password. What is in the tables
+is not known here.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import msgspec
@@ -20,12 +22,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gateway import logs
 from gateway.records.database_url import DatabaseUrl
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
-from gateway.records.migrate import check, migrate
+from gateway.records.migrate import check, is_behind, migrate
 
 ANSWER_S = 10.0
 """A transaction that takes longer has met a database that is down, or hangs."""
+MIGRATION_S = 6 * 3600.0
+"""A migration is not cut before that: it makes what later transactions need to be quick."""
 CONNECT_S = 5.0
 BUSY_S = 5.0
 """How long SQLite waits for another writer."""
@@ -43,29 +48,66 @@ class Database:
         self.url = url
         self._migrates = migrates
         self.is_sqlite = url.file is not None
-        self._engine = _sqlite(url.file) if url.file is not None else _postgresql(url)
+        if url.file is None:
+            self._engine = _postgresql(url)
+        else:
+            self._engine = _sqlite(url.file, still=not migrates and _lies_still(url.file))
         self._ready = False
-        self._preparing = asyncio.Lock()
+        self._preparing: asyncio.Task[None] | None = None
+        self._began_s = 0.0
+        """When `_preparing` did, on the event loop's clock."""
+        self._migrating = self._told = False
 
     async def prepare(self) -> None:
         """Connect, and bring the schema up to date. Does nothing if that has been done.
 
-        Raises RecordsDown, SchemaMismatch.
+        Raises SchemaMismatch, and RecordsDown: also while a migration takes longer than `ANSWER_S`. It goes
+        on then, and whoever comes later finds it done, or is told the same at once.
         """
         if self._ready:
             return
-        async with self._preparing:
-            if self._ready:
-                return
-            if self.url.file is not None:
-                if self._migrates:
-                    _make_private(self.url.file)
-                    await asyncio.to_thread(_make_ready_for_many, self.url.file)
-                elif not self.url.file.exists():
-                    raise RecordsDown(f"{self.url.file}: there are no records yet")
-            async with self._translated():
-                await (migrate if self._migrates else check)(self._engine)
-            self._ready = True
+        loop = asyncio.get_running_loop()
+        if self._preparing is None or self._preparing.done():
+            # Not a TaskGroup's: it outlives whoever began it; `_heard` looks at its error.
+            self._preparing, self._began_s = loop.create_task(self._prepare()), loop.time()
+            self._preparing.add_done_callback(_heard)
+        try:
+            async with asyncio.timeout_at(self._began_s + ANSWER_S):
+                await asyncio.shield(self._preparing)
+        except TimeoutError:
+            migrating = "its schema is being brought up to date"
+            silent = f"no answer within {ANSWER_S:g} s"
+            raise RecordsDown(migrating if self._migrating else silent) from None
+
+    async def _prepare(self) -> None:
+        file = self.url.file
+        if file is not None and self._migrates:
+            _make_private(file)
+            await asyncio.to_thread(_make_ready_for_many, file)
+        elif file is not None and not file.exists():
+            raise RecordsDown(f"{file}: there are no records yet")
+        async with self._translated(), self._snapshot() as connection:
+            missing = await connection.run_sync(is_behind if self._migrates else check)
+        if missing:
+            await self._migrate()
+        self._ready = True
+
+    async def _migrate(self) -> None:
+        began_s = asyncio.get_running_loop().time()
+        if not self._told:  # once, however often it has to begin anew
+            logs.event(logging.INFO, "records_migrating", database=self.url.shown)
+        self._told = self._migrating = True
+        # An index of a large table takes its time, so no command of it may be cut.
+        engine = self._engine if self.is_sqlite else _postgresql(self.url, MIGRATION_S)
+        try:
+            async with self._translated(MIGRATION_S):
+                await migrate(engine)
+        finally:
+            self._migrating = False
+            if engine is not self._engine:
+                await _dispose(engine)
+        took_s = round(asyncio.get_running_loop().time() - began_s, 3)
+        logs.event(logging.INFO, "records_migrated", database=self.url.shown, took_s=took_s)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -81,51 +123,97 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that does not hold up writers. Raises RecordsDown, SchemaMismatch."""
         await self.prepare()
-        async with self._translated(), self._engine.connect() as connection:
+        async with self._translated(), self._snapshot() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
             yield await connection.execution_options(sqlite_begin=_READS)
 
     async def aclose(self) -> None:
-        """Close all connections, whether the database answers or not."""
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await self._engine.dispose()
-        except (TimeoutError, OSError, SQLAlchemyError):
-            pass  # nothing is left to be saved: what was committed is on disk
+        """Close all connections, whether the database answers or not. A migration that runs is undone."""
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing], timeout=CONNECT_S)
+        await _dispose(self._engine)
 
     @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _translated(self, most_s: float | None = None) -> AsyncIterator[None]:
+        most_s = ANSWER_S if most_s is None else most_s
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(most_s):
                 yield
         except SchemaMismatch:
             raise
-        except (IntegrityError, DataError) as exc:
-            raise RowRefused(_reason(exc)) from exc
         except DBAPIError as exc:
-            raise RecordsDown(_reason(exc)) from exc
-        except StatementError as exc:  # a value that does not fit its column's type
-            raise RowRefused(_reason(exc)) from exc
+            if _is_of_the_row(exc):
+                raise RowRefused(_reason(exc)) from exc
+            raise RecordsDown(self._named(exc)) from exc
+        # What SQLAlchemy says of a value that does not fit its column's type, and what sqlite3 does.
+        except (StatementError, OverflowError, UnicodeError) as exc:
+            why = type(getattr(exc, "orig", None) or exc).__name__
+            raise RowRefused(f"a value does not fit its column ({why})") from exc
         except TimeoutError as exc:
-            raise RecordsDown(f"no answer within {ANSWER_S:g} s") from exc
+            raise RecordsDown(f"no answer within {most_s:g} s") from exc
         except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
             raise RecordsDown(_reason(exc)) from exc
 
+    def _named(self, exc: BaseException) -> str:
+        """SQLite's words do not say which file they are about."""
+        return _reason(exc) if self.url.file is None else f"{self.url.file}: {_reason(exc)}"
+
+
+async def _dispose(engine: AsyncEngine) -> None:
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await engine.dispose()
+    except (TimeoutError, OSError, SQLAlchemyError):
+        pass  # nothing is left to be saved: what was committed is on disk
+
+
+def _heard(preparing: "asyncio.Task[None]") -> None:
+    """Nobody may wait for it any more; whoever comes next begins it again, and is told."""
+    if not preparing.cancelled():
+        preparing.exception()
+
+
+_ROW_STATES = ("22", "23", "54")
+"""Classes of PostgreSQL's error codes: data exception, integrity violation, program limit exceeded (a text that
+is too long for an index, JSON that is nested too deep)."""
+_ASYNCPG_ARGUMENT = "invalid input for query argument"
+
+
+def _is_of_the_row(exc: DBAPIError) -> bool:
+    """Whether it is a value that was not taken, so that others may be. SQLAlchemy does not say so of asyncpg's
+    errors, nor of a value that sqlite3 cannot bind."""
+    if isinstance(exc, IntegrityError | DataError):
+        return True
+    inner = exc.orig
+    if isinstance(inner, sqlite3.Error):
+        return "binding parameter" in str(inner)
+    return (getattr(inner, "sqlstate", None) or "").startswith(_ROW_STATES)
+
 
 def _reason(exc: BaseException) -> str:
-    """The driver's own words, which name no values."""
+    """The driver's own words, without values."""
     inner = getattr(exc, "orig", None) or exc
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
-    return str(inner).partition("\n")[0] or type(inner).__name__
+    said = str(inner).partition("\n")[0]
+    if said.startswith(_ASYNCPG_ARGUMENT):  # `... $7: 'the value' (why)`
+        said = said.partition(":")[0]
+    return said or type(inner).__name__
 
 
 # -- PostgreSQL -----------------------------------------------------------------------------
 
 
-def _postgresql(url: DatabaseUrl) -> AsyncEngine:
+def _postgresql(url: DatabaseUrl, answer_s: float | None = None) -> AsyncEngine:
     async def connect() -> Any:
         # The URL goes to the driver as it is: it knows sslmode, service files and several hosts.
-        return await asyncpg.connect(url.url.reveal(), timeout=CONNECT_S, command_timeout=ANSWER_S)
+        limit_s = ANSWER_S if answer_s is None else answer_s
+        return await asyncpg.connect(url.url.reveal(), timeout=CONNECT_S, command_timeout=limit_s)
 
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -143,8 +231,14 @@ def _postgresql(url: DatabaseUrl) -> AsyncEngine:
 
 def _make_private(file: Path) -> None:
     """What was asked and answered is nobody else's business. The files beside it get its permissions."""
+    folder = file.parent
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as exc:
+        raise RecordsDown(f"{file}: {folder} is not a folder") from exc
+    except OSError as exc:
+        raise RecordsDown(f"{file}: {folder} cannot be made: {exc.strerror}") from exc
+    try:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as exc:
         raise RecordsDown(f"{file}: {exc.strerror}") from exc
@@ -165,14 +259,20 @@ def _make_ready_for_many(file: Path) -> None:
             return
         except sqlite3.Error as exc:
             if not isinstance(exc, sqlite3.OperationalError) or time.monotonic() > until_s:
-                raise RecordsDown(str(exc)) from exc
+                raise RecordsDown(f"{file}: {exc}") from exc
         time.sleep(LOCKED_AGAIN_S)
 
 
-def _sqlite(file: Path) -> AsyncEngine:
+def _lies_still(file: Path) -> bool:
+    """A copy in a folder that cannot be written to, as on a read-only mount: nobody writes to it, and there is no
+    place for the files that WAL mode wants beside it (https://sqlite.org/wal.html#readonly)."""
+    return not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
+
+
+def _sqlite(file: Path, *, still: bool) -> AsyncEngine:
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below it, two lines a call and no news
     engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(file)),
+        _sqlite_url(file, still),
         connect_args={"timeout": BUSY_S},
         pool_size=CONNECTIONS,
         max_overflow=0,
@@ -182,6 +282,13 @@ def _sqlite(file: Path) -> AsyncEngine:
     sa.event.listen(engine.sync_engine, "connect", _prepare_connection)
     sa.event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+def _sqlite_url(file: Path, still: bool) -> sa.URL:
+    if not still:
+        return sa.URL.create("sqlite+aiosqlite", database=str(file))
+    options = {"uri": "true", "immutable": "1"}
+    return sa.URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query=options)
 
 
 def _prepare_connection(connection: Any, _: object) -> None:

@@ -135,17 +135,21 @@ class Records:
         while True:
             await self._unless_down(self.tasks.settle())
             if self._clock() >= clean_at_s:
-                await self._unless_down(self._clean())
+                await self._clean()
                 clean_at_s = self._clock() + CLEAN_S
             await asyncio.sleep(SETTLE_S)
 
     async def _clean(self) -> None:
-        executions, tasks = await remove_old(
-            self._database,
-            keep_s=self._spec.keep_s,
-            max_bytes=self._spec.max_bytes,
-            now_s=time.time(),
-        )
+        try:
+            executions, tasks = await remove_old(
+                self._database,
+                keep_s=self._spec.keep_s,
+                max_bytes=self._spec.max_bytes,
+                now_s=time.time(),
+            )
+        except (RecordsDown, SchemaMismatch, RowRefused) as exc:
+            logs.event(logging.WARNING, "records_not_removed", reason=str(exc))
+            return
         if executions or tasks:
             logs.event(logging.INFO, "records_removed", executions=executions, tasks=tasks)
 

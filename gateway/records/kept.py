@@ -5,7 +5,7 @@ once. A piece of an answer costs a few string writes; nothing is encoded here. L
 """
 
 from collections.abc import Iterable
-from io import StringIO
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +20,9 @@ _CALL_CHARS = 200
 """What a tool call counts beside its arguments."""
 
 Members = dict[str, msgspec.Raw]
+Missing = Literal["too_large", "no_room", "unreadable"]
+"""Why a request is not in its record: it was more than `REQUEST_BYTES`, too many others were waiting, or it
+cannot be read again to look for secrets in it (JSON that is nested too deep, a number beyond all numbers)."""
 
 
 class AnsweredCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,40 +64,43 @@ class Room:
         self._left += size
 
 
+# Texts are kept as UTF-8: as a str, one wide character would make all others as wide.
+
+
 class _Call:
     def __init__(self) -> None:
         self.id = self.name = ""
-        self.arguments = StringIO()
+        self.arguments = bytearray()
 
 
 class _Choice:
     def __init__(self) -> None:
-        self.content, self.reasoning, self.refusal = StringIO(), StringIO(), StringIO()
+        self.content, self.reasoning, self.refusal = bytearray(), bytearray(), bytearray()
         self.calls: dict[int, _Call] = {}
         self.reason: str | None = None
 
     def add(self, event: Delta) -> None:
-        self.content.write(event.content)
+        self.content += _utf8(event.content)
         if event.reasoning:
-            self.reasoning.write(event.reasoning)
+            self.reasoning += _utf8(event.reasoning)
         if event.refusal:
-            self.refusal.write(event.refusal)
+            self.refusal += _utf8(event.refusal)
         for piece in event.tool_calls:
             call = self.calls.get(piece.index)
             if call is None:
                 call = self.calls[piece.index] = _Call()
             call.id = piece.id or call.id
             call.name = piece.name or call.name
-            call.arguments.write(piece.arguments)
+            call.arguments += _utf8(piece.arguments)
 
     def told(self, index: int) -> AnsweredChoice:
         return AnsweredChoice(
             index=index,
-            content=self.content.getvalue(),
-            reasoning=self.reasoning.getvalue(),
-            refusal=self.refusal.getvalue(),
+            content=_text(self.content),
+            reasoning=_text(self.reasoning),
+            refusal=_text(self.refusal),
             tool_calls=tuple(
-                AnsweredCall(id=call.id, name=call.name, arguments=call.arguments.getvalue())
+                AnsweredCall(id=call.id, name=call.name, arguments=_text(call.arguments))
                 for _, call in sorted(self.calls.items())
             ),
             finish_reason=self.reason,
@@ -109,12 +115,13 @@ class KeptAnswer:
         self._most = most
         self._choices: dict[int, _Choice] = {}
         self._chars = 0
+        self._bytes = 0
         self._truncated = False
 
     @property
-    def chars(self) -> int:
-        """About how long it is so far."""
-        return self._chars
+    def size(self) -> int:
+        """About how many bytes it is so far."""
+        return self._bytes
 
     def begin(self) -> None:
         """Another attempt answers: what was said before counts no more."""
@@ -125,8 +132,7 @@ class KeptAnswer:
         """Keep what was said, as far as there is room. Never raises."""
         for event in events:
             if isinstance(event, Delta):
-                size = _chars(event)
-                if self._truncated or not self._fits(size):
+                if self._truncated or not self._fits(event):
                     self._truncated = True
                     continue
                 self._choice(event.choice).add(event)
@@ -142,8 +148,8 @@ class KeptAnswer:
 
     def free(self) -> None:
         """Forget all of it. More than once is as good as once."""
-        self._room.give(self._chars)
-        self._chars = 0
+        self._room.give(self._bytes)
+        self._chars = self._bytes = 0
         self._choices = {}
 
     def _choice(self, index: int) -> _Choice:
@@ -152,10 +158,12 @@ class KeptAnswer:
             choice = self._choices[index] = _Choice()
         return choice
 
-    def _fits(self, size: int) -> bool:
-        if self._chars + size > self._most or not self._room.take(size):
+    def _fits(self, event: Delta) -> bool:
+        chars, size = _sizes(event)
+        if self._chars + chars > self._most or not self._room.take(size):
             return False
-        self._chars += size
+        self._chars += chars
+        self._bytes += size
         return True
 
 
@@ -168,15 +176,20 @@ class Kept:
         """As everything behind the edge speaks; None: too large, or there was no room."""
         self.native = infer.native
         """The same as the client wrote it, where it speaks another language. By engine."""
+        self.missing: Missing | None = None
         self._bytes = _member_bytes(infer.members) + sum(map(_member_bytes, infer.native.values()))
-        if self._bytes > REQUEST_BYTES or not room.take(self._bytes):
+        if self._bytes > REQUEST_BYTES:
+            self.missing = "too_large"
+        elif not room.take(self._bytes):
+            self.missing = "no_room"
+        if self.missing is not None:
             self.members, self.native, self._bytes = None, {}, 0
         self.answer = KeptAnswer(room)
 
     @property
     def size(self) -> int:
         """About how many bytes a row will be made of."""
-        return self._bytes + self.answer.chars
+        return self._bytes + self.answer.size
 
     def free(self) -> None:
         self._room.give(self._bytes)
@@ -185,13 +198,28 @@ class Kept:
         self.answer.free()
 
 
-def _chars(event: Delta) -> int:
-    size = len(event.content) + len(event.reasoning) + len(event.refusal)
-    if not event.tool_calls:
-        return size
-    for call in event.tool_calls:
-        size += _CALL_CHARS + len(call.arguments)
-    return size
+def _sizes(event: Delta) -> tuple[int, int]:
+    """In characters, and in bytes of UTF-8."""
+    chars, size = len(event.content), _utf8_bytes(event.content)
+    if event.reasoning or event.refusal or event.tool_calls:
+        for text in (event.reasoning, event.refusal, *(c.arguments for c in event.tool_calls)):
+            chars += len(text)
+            size += _utf8_bytes(text)
+        chars += _CALL_CHARS * len(event.tool_calls)
+        size += _CALL_CHARS * len(event.tool_calls)
+    return chars, size
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(_utf8(text))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(utf8: bytearray) -> str:
+    return utf8.decode("utf-8", "surrogatepass")
 
 
 def _member_bytes(members: Members) -> int:

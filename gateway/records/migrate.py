@@ -20,27 +20,28 @@ _ADVISORY_LOCK = 0x5E7_9017
 """Any number, the same in all versions."""
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Run what migrations are missing, all of them or none. Raises SchemaMismatch, and the driver's errors."""
-    async with engine.begin() as connection:  # SQLite: BEGIN IMMEDIATE, so one process at a time
-        if connection.dialect.name == "postgresql":
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        await connection.run_sync(_upgrade)
+def is_behind(connection: sa.Connection) -> bool:
+    """Whether migrations are missing. Raises SchemaMismatch, and the driver's errors."""
+    return _state(connection)[1]
 
 
-async def check(engine: AsyncEngine) -> None:
-    """For whoever only reads: look, and change nothing. Raises SchemaMismatch, and the driver's errors."""
-    async with engine.connect() as connection:
-        await connection.run_sync(_compare)
-
-
-def _compare(connection: sa.Connection) -> None:
-    _, missing = _state(connection)
-    if missing:
+def check(connection: sa.Connection) -> None:
+    """For whoever only reads. Raises SchemaMismatch, and the driver's errors."""
+    if is_behind(connection):
         raise SchemaMismatch(
             "the records database is empty, or older than this version of Setpoint: "
             "`setpoint serve` with this configuration brings it up to date"
         )
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Run what migrations are missing, all of them or none. Raises SchemaMismatch, and the driver's errors."""
+    async with engine.begin() as connection:  # SQLite: BEGIN IMMEDIATE, so one process at a time
+        if connection.dialect.name == "postgresql":
+            # A limit that the role has by default is for queries.
+            await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        await connection.run_sync(_upgrade)
 
 
 def _upgrade(connection: sa.Connection) -> None:

@@ -7,6 +7,7 @@ does the work later.
 import itertools
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from contracts.decision import Decision
 from contracts.errors import Cancelled, ClientFault, GatewayError, NoReadyBackend, Shed
 from contracts.inference import RequestFacts, RoutingPlan
 from gateway.progress import AttemptRecord, Progress
-from gateway.records.kept import Kept
+from gateway.records.kept import Answer, Kept, Missing
 from gateway.records.rows import AttemptRow, ExecutionRow, Outcome, Recorded
 from gateway.records.storable import Redact, storable_json, storable_text
 from policies.price import cost_usd
@@ -24,6 +25,8 @@ ROW_OVERHEAD_BYTES = 400
 """A row's fixed columns and index entries, as a rule."""
 _CODE_CHARS = 200
 _encode = msgspec.json.Encoder().encode
+_UNREADABLE = b""
+_NO_ANSWER = _encode(Answer(choices=(), truncated=True))
 
 
 COUNT_MAX = 2**31 - 1
@@ -81,7 +84,7 @@ class Recorder:
         facts_json = storable_json(facts, redact)
         decision_json = storable_json(decision, redact)
         plan_json = self._plan_json(closed)
-        body, native, answer = self._bodies(closed.kept)
+        body, native, answer, missing = self._bodies(closed.kept)
         attempts = tuple(
             self._attempt(execution_id, number, attempt, progress.accepted_s)
             for number, attempt in enumerate(progress.attempts, 1)
@@ -113,6 +116,7 @@ class Recorder:
             body=body,
             native=native,
             answer=answer,
+            body_missing=missing,
             row_bytes=ROW_OVERHEAD_BYTES * (1 + len(attempts))
             + len(facts_json)
             + len(decision_json)
@@ -121,15 +125,31 @@ class Recorder:
         )
         return Recorded(execution, attempts)
 
-    def _bodies(self, kept: Kept | None) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """What was asked, the same as its client wrote it where that is something else, and the answer."""
+    def _bodies(
+        self, kept: Kept | None
+    ) -> tuple[bytes | None, bytes | None, bytes | None, Missing | None]:
+        """What was asked, the same as its client wrote it where that is something else, the answer, and why the
+        first two are not there."""
         if kept is None:
-            return None, None, None
-        told = (kept.members, kept.native or None, kept.answer.told())
-        body, native, answer = (
-            None if value is None else storable_json(value, self._redact).encode() for value in told
+            return None, None, None, None
+        body, native, missing = (
+            self._said(kept.members),
+            self._said(kept.native or None),
+            kept.missing,
         )
-        return body, native, answer
+        if _UNREADABLE in (body, native):
+            body, native, missing = None, None, "unreadable"
+        answer = self._said(kept.answer.told())
+        return body, native, _NO_ANSWER if answer is _UNREADABLE else answer, missing
+
+    def _said(self, value: Any) -> bytes | None:
+        """As JSON; `_UNREADABLE` where there is none: what others wrote costs a record its words at most."""
+        if value is None:
+            return None
+        try:
+            return storable_json(value, self._redact).encode()
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+            return _UNREADABLE
 
     def _plan_json(self, closed: Closed) -> str | None:
         """None where a rule refused the request, or nothing is left to serve it."""

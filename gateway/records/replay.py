@@ -24,7 +24,8 @@ from gateway.records.recording import outcome
 from gateway.records.restored import Restored
 from gateway.records.storable import Redact, storable_json
 from gateway.replies import FoldReply
-from gateway.runtime import Gateway, plan
+from gateway.routing_plan import plan
+from gateway.runtime import Gateway
 from gateway.settings import LoadedConfig
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from contracts.decision import Decision
 from contracts.inference import InferRequest, Operation, RequestFacts, RoutingPlan
-from gateway.records.kept import Answer, Members
+from gateway.records.kept import REQUEST_BYTES, Answer, Members
 from gateway.secrets import MASK
 
 T = TypeVar("T")
@@ -17,6 +17,14 @@ _encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(Members).decode
 _native = msgspec.json.Decoder(dict[str, Members]).decode
 _answer = msgspec.json.Decoder(Answer).decode
+
+
+_WHY_MISSING: dict[str | None, str] = {
+    None: "records.bodies was not true at the time",
+    "too_large": f"it was more than {REQUEST_BYTES // 2**20} MiB",
+    "no_room": "too many were waiting to be recorded",
+    "unreadable": "it could not be read again, to look for secrets in it",
+}
 
 
 class Unreplayable(Exception):
@@ -40,10 +48,13 @@ def restored(row: dict[str, Any], request_id: str) -> Restored:
     if operation == "embedding":
         raise Unreplayable("it is an embedding: its answer is no text, and is not recorded")
     if row["body"] is None:
-        raise Unreplayable(
-            "its request was not recorded: records.bodies was not true at the time, or the request was too "
-            "large, or too many were waiting"
-        )
+        why = row["body_missing"]
+        raise Unreplayable(f"its request was not recorded: {_WHY_MISSING.get(why, why)}")
+    try:
+        members = _members(row["body"])
+        native = {} if row["native"] is None else _native(row["native"])
+    except RecursionError:
+        raise Unreplayable("its request is nested too deep to be read again") from None
     answer = None if row["answer"] is None else _answer(row["answer"])
     if answer is None and row["completion_tokens"]:
         raise Unreplayable("its request was recorded, but not its answer")
@@ -52,9 +63,9 @@ def restored(row: dict[str, Any], request_id: str) -> Restored:
         infer=InferRequest(
             request_id=request_id,
             operation=operation,
-            members=_members(row["body"]),
+            members=members,
             facts=_value(row["facts"], RequestFacts),
-            native={} if row["native"] is None else _native(row["native"]),
+            native=native,
         ),
         decision=_value(row["decision"], Decision),
         plan=None if plan is None else _value(plan, RoutingPlan),

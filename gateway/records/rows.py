@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from gateway.records.kept import Missing
+
 Outcome = Literal["completed", "failed", "refused", "invalid", "cancelled"]
 """`refused`: the gateway declined. `invalid`: the request was at fault. `cancelled`: its client left, or
 somebody cancelled it. `failed`: the engine did not do it, or the gateway has a bug."""
@@ -47,6 +49,8 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     """The same by engine, as its client wrote it, where that is another language."""
     answer: bytes | None = None
     """A `kept.Answer`."""
+    body_missing: Missing | None = None
+    """Why there is no `body`, or no `native`, where bodies are recorded."""
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):

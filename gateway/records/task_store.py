@@ -7,6 +7,7 @@ One gateway a database: `unfinished` takes what it finds for its own.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from contracts.errors import RecordsUnavailable
 from contracts.tasks import TaskState
+from gateway import logs
 from gateway.records.database import Database
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
 from gateway.records.schema import tasks
@@ -124,13 +126,18 @@ class TaskRecords:
         )
 
     async def settle(self) -> None:
-        """Write what could not be written when it happened. Raises RecordsDown, SchemaMismatch."""
+        """Write what could not be written when it happened; what the database will never take is given up, and
+        said. Raises RecordsDown, SchemaMismatch."""
         for task_id in list(self._doubtful):
             async with self._database.writing() as connection:
                 await connection.execute(tasks.delete().where(tasks.c.task_id == task_id))
             self._doubtful.pop(task_id, None)
         for task_id, late in list(self._late.items()):
-            await self._write_end(task_id, late)
+            try:
+                await self._write_end(task_id, late)
+            except RowRefused as exc:
+                fields = {"job_id": task_id, "what": "ended", "reason": str(exc)}
+                logs.event(logging.ERROR, "task_not_recorded", **fields)
             self._late_bytes -= len(self._late.pop(task_id).view)
 
     async def _write_end(self, task_id: str, late: _Late) -> None:

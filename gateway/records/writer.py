@@ -7,6 +7,7 @@ newer one. Only when neither takes them are new ones dropped.
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
@@ -26,14 +27,16 @@ WAITING = 10_000
 SPILL_AT = WAITING // 2
 """As many wait only if the database is slower than the traffic: the file is faster."""
 BATCH = 500
-READ_BYTES = 16 * 1024 * 1024
-"""Of the file, at once."""
+HAND_BYTES = 16 * 1024 * 1024
+"""In the hand a row more is taken up to that; of the file, as much is read at once."""
 SLICE = 32
 """Rows that are made at a stretch: about a millisecond."""
-LARGE_BYTES = 16 * 1024
-"""A request and an answer that are longer are searched for secrets in a thread."""
+SLICE_BYTES = 256 * 1024
+"""Of requests and answers, in such a stretch: that of a thread."""
 GATHER_S = 0.25
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 15.0
+LOOK_S = 600.0
+"""Between two looks for files of other gateways that have ended."""
 FINISH_S = 5.0
 
 DropReason = Literal["buffer_full", "refused", "unreadable", "stopped"]
@@ -82,6 +85,7 @@ class RecordWriter:
         """Read from the file, and not yet in the database."""
         self._back_to = 0
         self._wake = asyncio.Event()
+        self._look_at_s = clock()
         self._retry_at_s = 0.0
         self._retry_s = 0.0
         """0: the database is well."""
@@ -119,10 +123,6 @@ class RecordWriter:
 
     async def run(self) -> None:
         """Write until cancelled."""
-        try:
-            await asyncio.to_thread(self._spill.open_existing)
-        except OSError as exc:
-            self._spill_trouble(exc)
         while True:
             if await self.step():
                 continue
@@ -136,6 +136,8 @@ class RecordWriter:
     async def step(self) -> bool:
         """One batch forward. Whether there is more to do at once."""
         self._wake.clear()
+        if self._clock() >= self._look_at_s:
+            await self._look_for_left_ones()
         if not self._hand:
             await self._take()
         if self._clock() >= self._retry_at_s:
@@ -168,35 +170,52 @@ class RecordWriter:
         self._waiting.clear()
         self._hand.clear()
         self._log_drops()
-        self._spill.close()
+        try:
+            self._spill.close()
+        except OSError as exc:
+            self._spill_trouble(exc)
 
-    def _pause_s(self) -> float | None:
-        if self.up:
-            return None
-        return max(0.0, self._retry_at_s - self._clock())
+    def _pause_s(self) -> float:
+        until_s = self._look_at_s if self.up else min(self._look_at_s, self._retry_at_s)
+        return max(0.0, until_s - self._clock())
 
     async def _take(self) -> None:
         """Fill the hand, making rows in slices so that requests are not held up."""
-        while self._waiting and len(self._hand) < BATCH:
-            for _ in range(min(SLICE, len(self._waiting), BATCH - len(self._hand))):
-                closed = self._waiting[0]
-                large = closed.kept is not None and closed.kept.size > LARGE_BYTES
-                try:
-                    row = (
-                        await asyncio.to_thread(self._rows, closed) if large else self._rows(closed)
-                    )
-                except (
-                    Exception
-                ) as exc:  # this record only: all the others still have to be written
-                    self._begun(closed)
-                    self._dropped("refused", 1)
-                    logs.failure("record_refused", exc, request_id=closed.request_id)
-                    continue
+        held_bytes = sum(row.execution.row_bytes for row in self._hand)
+        while self._waiting and len(self._hand) < BATCH and held_bytes < HAND_BYTES:
+            part = self._next_slice(BATCH - len(self._hand))
+            spoken = any(closed.kept is not None for closed in part)
+            made = await asyncio.to_thread(self._make, part) if spoken else self._make(part)
+            for closed, row in zip(part, made, strict=True):
                 self._begun(closed)
-                self._hand.append(row)
-                if large:
-                    break
+                if isinstance(row, Recorded):
+                    self._hand.append(row)
+                    held_bytes += row.execution.row_bytes
+                else:
+                    self._dropped("refused", 1)
+                    logs.failure("record_refused", row, request_id=closed.request_id)
             await asyncio.sleep(0)
+
+    def _next_slice(self, most: int) -> list[Closed]:
+        """Of those that wait, the first ones."""
+        part: list[Closed] = []
+        size = 0
+        for closed in itertools.islice(self._waiting, min(SLICE, most)):
+            part.append(closed)
+            size += closed.kept.size if closed.kept is not None else 0
+            if size >= SLICE_BYTES:
+                break
+        return part
+
+    def _make(self, part: list[Closed]) -> list[Recorded | Exception]:
+        """Their rows, or why there is none: all the others still have to be written."""
+        made: list[Recorded | Exception] = []
+        for closed in part:
+            try:
+                made.append(self._rows(closed))
+            except Exception as exc:
+                made.append(exc)
+        return made
 
     def _begun(self, closed: Closed) -> None:
         """Its row has been made: not before, since whoever is cancelled meanwhile makes it again."""
@@ -205,6 +224,14 @@ class RecordWriter:
             closed.kept.free()
 
     # -- to the database ----------------------------------------------------------------
+
+    async def _look_for_left_ones(self) -> None:
+        """Of gateways that ended without a successor."""
+        self._look_at_s = self._clock() + LOOK_S
+        try:
+            await asyncio.to_thread(self._spill.take_up)
+        except OSError as exc:
+            self._spill_trouble(exc)
 
     async def _to_database(self) -> None:
         try:
@@ -232,7 +259,9 @@ class RecordWriter:
             part = rows[:size]
             try:
                 await self._store.insert(part)
-            except RowRefused as exc:
+            except (RecordsDown, SchemaMismatch):
+                raise
+            except Exception as exc:  # RowRefused, or a bug of ours that some row has found
                 size = len(part) // 2
                 if size == 0:
                     self._refused(part[0], exc)
@@ -245,24 +274,32 @@ class RecordWriter:
 
     async def _write_back(self) -> None:
         if not self._back:
-            lines, self._back_to = await asyncio.to_thread(self._spill.read, BATCH, READ_BYTES)
-            for line in lines:
-                try:
-                    self._back.append(decode_line(line))
-                except msgspec.DecodeError:
-                    self._dropped("unreadable", 1)
+            self._back, broken, self._back_to = await asyncio.to_thread(self._read_back)
+            self._dropped("unreadable", broken)
         await self._write(self._back)
         await asyncio.to_thread(self._spill.forget, self._back_to)
 
-    def _refused(self, row: Recorded, exc: RowRefused) -> None:
+    def _read_back(self) -> tuple[list[Recorded], int, int]:
+        """Rows of the file, how many lines were broken, and what `forget` is to be told."""
+        lines, read_to = self._spill.read(BATCH, HAND_BYTES)
+        rows: list[Recorded] = []
+        for line in lines:
+            try:
+                rows.append(decode_line(line))
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                continue
+        return rows, len(lines) - len(rows), read_to
+
+    def _refused(self, row: Recorded, exc: Exception) -> None:
         self._dropped("refused", 1)
-        logs.event(
-            logging.ERROR,
-            "record_refused",
-            request_id=row.execution.request_id,
-            execution_id=row.execution.execution_id,
-            reason=str(exc),
-        )
+        ids = {
+            "request_id": row.execution.request_id,
+            "execution_id": row.execution.execution_id,
+        }
+        if isinstance(exc, RowRefused):
+            logs.event(logging.ERROR, "record_refused", **ids, reason=str(exc))
+        else:
+            logs.failure("record_refused", exc, **ids)
 
     def _down(self, exc: Exception) -> None:
         if self.up:
@@ -281,9 +318,8 @@ class RecordWriter:
         """What is in the hand, as far as the file takes it; the rest stays. Whether all of it went."""
         if not self._hand:
             return True
-        lines = [encode_line(row) for row in self._hand]
         try:
-            kept = await asyncio.to_thread(self._spill.append, lines)
+            kept = await asyncio.to_thread(self._append, tuple(self._hand))
         except OSError as exc:
             self._spill_trouble(exc)
             return False
@@ -294,6 +330,9 @@ class RecordWriter:
             self._spill_failed = True
             logs.event(logging.WARNING, "records_spill_full", bytes=self._spill.waiting_bytes)
         return not self._hand
+
+    def _append(self, rows: Sequence[Recorded]) -> int:
+        return self._spill.append([encode_line(row) for row in rows])
 
     def _spill_trouble(self, exc: OSError) -> None:
         if not self._spill_failed:

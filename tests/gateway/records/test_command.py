@@ -98,6 +98,26 @@ def test_show_tells_all_of_one(filled: str, capsys: pytest.CaptureFixture[str]) 
     assert again == told
 
 
+@pytest.mark.req("RUN-8")
+def test_show_tells_of_a_request_that_only_its_client_could_read(
+    tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = (b'"\\ud800"', b"[" * 3000 + b"]" * 3000)
+    make = Recorder(resolved, str).rows
+    rows = [make(closed(n, kept=kept({"a": msgspec.Raw(one)}))) for n, one in enumerate(odd)]
+
+    async def fill() -> None:
+        database = Database(parse("sqlite:///records.db", tmp_path))
+        await ExecutionStore(database).insert(rows)
+        await database.aclose()
+
+    asyncio.run(fill())
+    for number, text in enumerate(odd):
+        shown = run(capsys, "show", "--config", config, f"req_{number}")
+        assert f'"body":{{"a":{text.decode()}}}' in shown
+    assert len(run(capsys, "export", "--config", config).splitlines()) == len(odd)
+
+
 def test_export_writes_json_lines_oldest_first(
     filled: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,15 +4,19 @@ import asyncio
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from gateway.records import database as module
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.faults import RecordsDown, RowRefused
-from gateway.records.schema import tasks
+from gateway.records.recording import Recorder
+from gateway.records.schema import executions, tasks
+from tests.fakes.closed import closed, resolved
 from tests.support.postgres import PASSWORD, Postgres
 
 ROW = {"task_id": "t1", "caller": "", "operator": False, "body_digest": "", "accepted_s": 1.0} | {
@@ -75,6 +79,48 @@ async def test_a_row_that_is_wrong_is_told_from_a_database_that_is_down(
     await insert(database, task_id="t3")
 
 
+@pytest.mark.req("RUN-8")
+async def test_a_value_that_the_driver_does_not_take_is_the_rows_fault(database: Database) -> None:
+    for wrong in (
+        {"row_bytes": 2**70},
+        {"caller": "a \udcff of nobody's"},
+        {"caller": object()},
+        {"body": "a text"},
+    ):
+        with pytest.raises(RowRefused) as caught:
+            await insert(database, **wrong)
+        assert not any(value in str(caught.value) for value in ("nobody", "a text", "object at"))
+    await insert(database)
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_value_that_postgresql_does_not_take_is_the_rows_fault(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    name = postgres.new_database()
+    database = Database(parse(postgres.url(name), tmp_path))
+    made = asdict(Recorder(resolved, str).rows(closed()).execution)
+    wrong: list[tuple[sa.Column[Any], object]] = [
+        (tasks.c.caller, "a NUL: \0"),
+        (tasks.c.task_id, "".join(map(chr, range(0x4E00, 0x9000)))),
+        (executions.c.facts, '{"a": "\\u0000"}'),
+        (executions.c.facts, '{"a": "\\ud800"}'),
+        (executions.c.facts, "no JSON"),
+        (executions.c.facts, "[" * 100_000 + "]" * 100_000),
+        (executions.c.facts, '{"a": ' + "9" * 200_000 + "}"),
+        (executions.c.prompt_tokens, 2**40),
+    ]
+    for column, value in wrong:
+        row: dict[str, object] = ROW if column.table is tasks else made
+        with pytest.raises(RowRefused) as caught:
+            async with database.writing() as connection:
+                await connection.execute(column.table.insert(), row | {column.name: value})
+        assert len(str(caught.value)) < 100
+    await insert(database)
+    await database.aclose()
+    postgres.drop(name)
+
+
 async def test_no_message_holds_a_value(database: Database) -> None:
     await insert(database)
     with pytest.raises(RowRefused) as caught:
@@ -116,7 +162,7 @@ async def test_a_file_that_is_no_database_is_down(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_made_is_down(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(parse("sqlite:///file/a.db", tmp_path))
-    with pytest.raises(RecordsDown, match=r"a\.db"):
+    with pytest.raises(RecordsDown, match=r"a\.db: .*/file is not a folder"):
         await insert(database)
     await database.aclose()
 

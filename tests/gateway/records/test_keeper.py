@@ -14,7 +14,7 @@ from gateway.records import keeper as module
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore, Filter
-from gateway.records.faults import SchemaMismatch
+from gateway.records.faults import RecordsDown, SchemaMismatch
 from gateway.records.keeper import Records
 from gateway.secrets import Redactor
 from gateway.settings import RecordsSpec
@@ -176,6 +176,19 @@ async def test_old_records_are_removed_while_it_runs(make: Make, tmp_path: Path)
             await asyncio.sleep(0.05)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_old_records_that_cannot_be_removed_are_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: Any, **__: Any) -> tuple[int, int]:
+        raise RecordsDown("the disk is full")
+
+    records = make()
+    monkeypatch.setattr(module, "remove_old", fails)
+    await records._clean()
+    (told,) = [r for r in caplog.records if r.getMessage() == "records_not_removed"]
+    assert (told.levelname, told.fields) == ("WARNING", {"reason": "the disk is full"})
 
 
 @pytest.mark.req("OPS-6")

@@ -1,7 +1,7 @@
 """What a request and its answer leave for their record."""
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.events import Delta, End, Event, Finish, Opened, ToolCallDelta
@@ -29,6 +29,7 @@ def test_of_an_answer_the_beginning_is_kept_and_it_says_so(pieces: list[str], mo
 
 
 @given(st.lists(PIECES, max_size=6), st.integers(0, 60))
+@example([["a"], ["\N{GRINNING FACE}"]], 4)
 def test_all_answers_together_hold_no_more_than_there_is_room(
     answers: list[list[str]], most: int
 ) -> None:
@@ -36,7 +37,8 @@ def test_all_answers_together_hold_no_more_than_there_is_room(
     made = [KeptAnswer(room) for _ in answers]
     for answer, pieces in zip(made, answers, strict=True):
         answer.add([Delta(content=piece) for piece in pieces])
-    assert sum(len(content(answer)) for answer in made) <= most
+    texts = (content(answer).encode("utf-8", "surrogatepass") for answer in made)
+    assert sum(map(len, texts)) <= most
     for answer in made:
         answer.free()
         answer.free()
@@ -97,6 +99,7 @@ def test_a_request_that_is_too_large_is_not_kept_and_takes_no_room() -> None:
     large = {"prompt": msgspec.Raw(b'"' + b"a" * module.REQUEST_BYTES + b'"')}
     kept = Kept(msgspec.structs.replace(INFER, members=large, native={"anthropic": large}), room)
     assert (kept.members, kept.native, kept.size) == (None, {}, 0)
+    assert kept.missing == "too_large"
     small = Kept(INFER, room)
     assert small.members == INFER.members
     small.free()

@@ -1,20 +1,26 @@
 """The schema: from nothing, again, at the same time, and of another version."""
 
 import asyncio
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.records.database import Database
+from gateway.records import database as module
+from gateway.records.database import Database, _postgresql
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore
-from gateway.records.faults import SchemaMismatch
+from gateway.records.faults import RecordsDown, SchemaMismatch
+from gateway.records.migrate import _ADVISORY_LOCK
 from gateway.records.recording import Recorder
 from gateway.records.schema import metadata
 from tests.fakes.closed import closed, kept, resolved
+from tests.support.postgres import Postgres
 
 TABLES = {"alembic_version", "attempts", "executions", "tasks"}
 
@@ -47,7 +53,7 @@ async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) 
     database = Database(url)
     await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed(kept=kept()))])
     async with database.writing() as connection:
-        for name in ("native", "answer"):
+        for name in ("native", "answer", "body_missing"):
             await connection.execute(sa.text(f"ALTER TABLE executions DROP COLUMN {name}"))
         await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     await database.aclose()
@@ -55,7 +61,7 @@ async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) 
     found = await ExecutionStore(database).find("req_0")
     assert found is not None
     assert found["body"] == b'{"model":"assistant","messages":[{"role":"user"}]}'
-    assert found["answer"] is None
+    assert (found["answer"], found["body_missing"]) == (None, None)
     await database.aclose()
 
 
@@ -65,6 +71,101 @@ async def test_processes_that_start_at_once_do_not_collide(url: DatabaseUrl) -> 
     assert await tables(databases[0]) == TABLES
     for database in databases:
         await database.aclose()
+
+
+class Slow:
+    """Migrations that wait until they may go on."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self._migrate = module.migrate
+        patch.setattr(module, "migrate", self._wait)
+
+    async def _wait(self, engine: AsyncEngine) -> None:
+        self.begun.set()
+        await self.may_go_on.wait()
+        await self._migrate(engine)
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_migration_may_take_longer_than_any_answer(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    database, slow = Database(url), Slow(monkeypatch)
+    with caplog.at_level("INFO"):
+        first = asyncio.gather(database.prepare())
+        await slow.begun.wait()
+        database._began_s -= module.ANSWER_S
+        with pytest.raises(RecordsDown, match="being brought up to date"):
+            await database.prepare()
+        slow.may_go_on.set()
+        await first
+    assert await tables(database) == TABLES
+    told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("records_")]
+    assert told == ["records_migrating", "records_migrated"]
+    await database.aclose()
+
+
+async def test_a_gateway_that_stops_does_not_wait_for_its_migration(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, slow = Database(url), Slow(monkeypatch)
+    first = asyncio.gather(database.prepare(), return_exceptions=True)
+    await slow.begun.wait()
+    await database.aclose()
+    await first
+    slow.may_go_on.set()
+    database = Database(url)
+    assert await tables(database) == TABLES
+    await database.aclose()
+
+
+async def test_postgresql_takes_one_migration_at_a_time(postgres: Postgres, tmp_path: Path) -> None:
+    name = postgres.new_database()
+    url = parse(postgres.url(name), tmp_path)
+    first, second = _postgresql(url), Database(url)
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with first.begin() as holding:
+        await holding.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        preparing = asyncio.gather(second.prepare())
+        while not (await holding.execute(waiting)).scalar_one():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+        assert not await holding.run_sync(lambda c: sa.inspect(c).get_table_names())
+    await preparing
+    assert await tables(second) == TABLES
+    await first.dispose()
+    await second.aclose()
+    postgres.drop(name)
+
+
+async def test_who_only_reads_needs_no_right_to_write(tmp_path: Path) -> None:
+    url = parse("sqlite:///a.db", tmp_path)
+    database = Database(url)
+    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed())])
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as a long transaction of the gateway's
+    reader = Database(url, migrates=False)
+    assert await ExecutionStore(reader).find("req_0") is not None
+    other.close()
+    await reader.aclose()
+    await database.aclose()
+
+
+async def test_a_copy_on_a_read_only_mount_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = parse("sqlite:///a%b c.db", tmp_path)
+    database = Database(url)
+    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed())])
+    await database.aclose()
+    before = os.listdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
+    reader = Database(url, migrates=False)
+    async with reader.reading() as connection:
+        await connection.execute(sa.text("SELECT count(*) FROM executions"))
+        assert os.listdir(tmp_path) == before  # no files of WAL mode
+    assert await ExecutionStore(reader).find("req_0") is not None
+    await reader.aclose()
 
 
 async def test_a_newer_schema_is_left_alone(url: DatabaseUrl) -> None:

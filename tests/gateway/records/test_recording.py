@@ -17,11 +17,23 @@ from contracts.errors import (
 )
 from contracts.events import Delta, Event, Finish, ToolCallDelta, Usage
 from contracts.inference import RoutingPlan
+from gateway.records.kept import Kept, Room
 from gateway.records.recording import COUNT_MAX, Closed, Recorder, outcome
 from gateway.records.rows import Recorded
 from gateway.secrets import Redactor, SecretValue
-from tests.fakes.closed import CATALOG, DECISION, FACTS, attempt, closed, kept, progress, resolved
+from tests.fakes.closed import (
+    CATALOG,
+    DECISION,
+    FACTS,
+    INFER,
+    attempt,
+    closed,
+    kept,
+    progress,
+    resolved,
+)
 
+GUESSED = Usage(prompt_tokens=90, completion_tokens=120, estimated=True)
 REDACT = Redactor([SecretValue("hunter22")]).redact
 
 
@@ -75,6 +87,7 @@ def test_an_unknown_cost_is_not_zero() -> None:
         closed(catalog=Catalog(models={"assistant": unpriced})),
         closed(progress=progress(usage=None, attempts=[attempt(usage=None)])),
         closed(progress=progress(attempts=[attempt(usage=None), attempt()])),
+        closed(progress=progress(attempts=[attempt(usage=GUESSED), attempt()])),
         closed(progress=progress(attempts=[])),
     ):
         execution = rows(unknown).execution
@@ -125,6 +138,40 @@ def test_bodies_are_there_only_if_they_were_taken() -> None:
     assert rows(closed()).execution.body is None
     body = rows(closed(kept=kept())).execution.body
     assert body == b'{"model":"assistant","messages":[{"role":"user"}]}'
+
+
+@pytest.mark.req("RUN-8")
+@pytest.mark.parametrize(
+    "odd",
+    [b'"\\ud800"', b"1e999", b"-1e999", b'"\xff"', b"[" * 100_000 + b"]" * 100_000],
+    ids=["surrogate", "inf", "minus_inf", "no_utf8", "deep"],
+)
+@pytest.mark.parametrize("beside", [b"", b'"\\u0041",'], ids=["alone", "to_be_cleaned"])
+def test_a_body_that_cannot_be_kept_costs_the_body_at_most(odd: bytes, beside: bytes) -> None:
+    members = {"prompt": msgspec.Raw(b"[" + beside + odd + b"]")}
+    execution = rows(closed(kept=kept(members, [Delta(content="Hi")]))).execution
+    assert execution.status == 200
+    assert json.loads(execution.answer or b"")["choices"][0]["content"] == "Hi"
+    if execution.body is None:
+        assert execution.body_missing == "unreadable"
+    else:
+        assert execution.body == b'{"prompt":[' + odd + b"]}"
+
+
+@pytest.mark.req("RUN-8")
+def test_an_answer_that_cannot_be_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = kept(events=[Delta(content="Hi")])
+    monkeypatch.setattr(left.answer, "told", lambda: object())
+    execution = rows(closed(kept=left)).execution
+    assert json.loads(execution.answer or b"") == {"choices": [], "truncated": True}
+    assert execution.body is not None
+
+
+def test_a_record_says_why_a_body_is_not_there() -> None:
+    full = Kept(INFER, Room(0))
+    assert rows(closed(kept=full)).execution.body_missing == "no_room"
+    assert rows(closed(kept=kept())).execution.body_missing is None
+    assert rows(closed()).execution.body_missing is None
 
 
 def test_an_answer_is_there_as_far_as_it_came() -> None:

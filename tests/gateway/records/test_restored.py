@@ -55,6 +55,11 @@ def test_one_that_was_refused_has_no_plan_and_one_that_failed_no_answer() -> Non
     ("changes", "message"),
     [
         ({"body": None}, r"records\.bodies was not true at the time"),
+        ({"body": None, "body_missing": "too_large"}, "more than 4 MiB"),
+        ({"body": None, "body_missing": "no_room"}, "too many were waiting"),
+        ({"body": None, "body_missing": "unreadable"}, "could not be read again"),
+        ({"body": None, "body_missing": "of_a_newer_version"}, "of_a_newer_version"),
+        ({"body": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"}, "nested too deep"),
         ({"operation": "embedding"}, "it is an embedding"),
         ({"answer": None}, "but not its answer"),
         ({"decision": {}}, "of another version of Setpoint: Object missing required field"),

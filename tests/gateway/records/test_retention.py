@@ -84,6 +84,33 @@ async def test_what_is_too_much_goes_oldest_first(
     )
 
 
+@pytest.mark.req("RUN-8")
+async def test_the_size_is_asked_once_and_nothing_scans_the_rows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    each = await fill(database, 20)
+    await task(database, "old", ended_s=START_S - 1)
+    said: list[str] = []
+
+    def listen(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        said.append(statement)
+
+    engine = database._engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", listen)
+    await remove_old(database, keep_s=1e9, max_bytes=each * 10, now_s=START_S + 30.0)
+    sa.event.remove(engine, "before_cursor_execute", listen)
+    assert sum("sum(" in statement for statement in said) == 1
+    if database.is_sqlite:  # PostgreSQL decides by what there is, and here is next to nothing
+        async with database.reading() as connection:
+            for statement in dict.fromkeys(s for s in said if s.startswith(("SELECT", "DELETE"))):
+                values = (9,) * statement.count("?")
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                tables = ("SCAN executions", "SCAN tasks", "SCAN attempts")
+                read = [row.detail for row in plan if row.detail.startswith(tables)]
+                assert all("COVERING INDEX" in one for one in read), read
+
+
 async def test_tasks_that_have_not_ended_stay_whatever_the_bound(database: Database) -> None:
     await task(database, "waiting", ended_s=None)
     assert await remove_old(database, keep_s=0.0, max_bytes=0, now_s=START_S) == (0, 0)

@@ -1,6 +1,10 @@
 """Records in a file: bounded, in order, there until they are written."""
 
+import fcntl
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +59,7 @@ def test_the_file_is_for_its_owner_only_and_goes_when_it_is_empty(tmp_path: Path
     spill = Spill(file)
     spill.append([b"one"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    spill.forget(4)
+    spill.forget(spill.read(ALL, ALL)[1])
     spill.close()
     assert not file.exists()
     spill.close()
@@ -64,18 +68,18 @@ def test_the_file_is_for_its_owner_only_and_goes_when_it_is_empty(tmp_path: Path
 def test_the_next_process_takes_up_what_was_left(tmp_path: Path) -> None:
     one = Spill(tmp_path / "s")
     one.append([b"one", b"two"])
-    one.forget(4)
+    one.forget(one.read(1, ALL)[1])
     one.close()
     two = Spill(tmp_path / "s")
     assert two.waiting_bytes == 0
-    two.open_existing()
+    two.take_up()
     assert lines(two) == [b"one", b"two"]  # again, rather than not at all
     two.close()
 
 
 def test_nothing_is_made_where_nothing_was_left(tmp_path: Path) -> None:
     spill = Spill(tmp_path / "s")
-    spill.open_existing()
+    spill.take_up()
     spill.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -103,6 +107,104 @@ def test_each_process_has_a_file_of_its_own(
     assert lines(three) == [b"one", b"three"]
     two.close()
     three.close()
+
+
+def crash(spill: Spill) -> None:
+    """What the kernel does for a process that is gone."""
+    for held in spill._all():
+        os.close(held.file)
+
+
+@pytest.mark.req("RUN-8")
+def test_what_a_crashed_process_left_is_taken_up_by_exactly_one(tmp_path: Path) -> None:
+    one, two, three = (Spill(tmp_path / "s") for _ in range(3))
+    one.append([b"one"])
+    two.append([b"two"])
+    three.append([b"three"])
+    crash(two)
+    crash(three)
+    one.take_up()
+    other = Spill(tmp_path / "s")
+    other.take_up()
+    assert other.waiting_bytes == 0
+    found = []
+    while one.waiting_bytes:
+        read, read_to = one.read(ALL, ALL)
+        one.take_up()  # which changes nothing about what was read
+        found.append(read)
+        one.forget(read_to)
+    assert found == [[b"two"], [b"three"], [b"one"]]
+    one.close()
+    other.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_starts_alone_finds_what_each_of_several_left(tmp_path: Path) -> None:
+    one, two = Spill(tmp_path / "s"), Spill(tmp_path / "s")
+    one.append([b"one"])
+    two.append([b"two"])
+    one.forget(one.read(ALL, ALL)[1])
+    one.close()
+    crash(two)  # and so there is `s.1`, and no `s`
+    alone = Spill(tmp_path / "s")
+    alone.take_up()
+    alone.append([b"three"])
+    assert lines(alone) == [b"two", b"three"]
+    alone.close()
+
+
+def test_a_file_that_its_owner_removes_meanwhile_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = Spill(tmp_path / "s"), Spill(tmp_path / "s")
+    owner.append([b"one"])
+    owner.forget(owner.read(ALL, ALL)[1])
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        owner.close()  # between the other's opening and its locking
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert other.append([b"two"]) == 1
+    monkeypatch.undo()
+    crash(other)
+    third = Spill(tmp_path / "s")
+    third.take_up()
+    assert lines(third) == [b"two"]
+    third.close()
+
+
+def test_an_empty_file_that_was_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "s.3").touch()
+    spill = Spill(tmp_path / "s")
+    spill.take_up()
+    assert list(tmp_path.iterdir()) == []
+    spill.close()
+
+
+@pytest.mark.req("RUN-8")
+def test_processes_that_come_and_go_lose_nothing_and_read_nothing_twice(tmp_path: Path) -> None:
+    """Real ones: locks are the kernel's business."""
+    code = (
+        "import sys; from pathlib import Path; from gateway.records.spill import Spill\n"
+        "path, name = Path(sys.argv[1]), sys.argv[2]\n"
+        "for turn in range(40):\n"
+        "    spill = Spill(path / 's'); spill.take_up()\n"
+        "    spill.append([f'{name}{turn}'.encode()])\n"
+        "    while spill.waiting_bytes:\n"
+        "        lines, at = spill.read(9, 10**9)\n"
+        "        sys.stdout.write(''.join(line.decode() + chr(10) for line in lines))\n"
+        "        spill.forget(at)\n"
+        "    spill.close()\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path, name], stdout=subprocess.PIPE)
+        for name in "abc"
+    ]
+    told = b"".join(process.communicate(timeout=60)[0] for process in running).split()
+    assert sorted(told) == sorted(f"{name}{turn}".encode() for name in "abc" for turn in range(40))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_write_that_fails_leaves_no_half_line(
@@ -164,7 +266,7 @@ def test_nothing_that_was_kept_is_lost_and_order_holds(
             case _:
                 spill.close()
                 spill = Spill(file, max_bytes=40)
-                spill.open_existing()
+                spill.take_up()
                 taken = kept[:first]  # what is in the file is read again
         assert taken == kept[: len(taken)]
         assert not file.exists() or file.stat().st_size <= 40

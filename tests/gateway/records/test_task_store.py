@@ -14,7 +14,7 @@ from contracts.errors import RecordsUnavailable
 from gateway.records import task_store as module
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
-from gateway.records.faults import RecordsDown
+from gateway.records.faults import RecordsDown, RowRefused
 from gateway.records.task_store import TaskRecords
 from gateway.tasks.store import EndedTask, StoredTask, TaskStore
 from tests.support.postgres import Postgres
@@ -237,6 +237,33 @@ async def test_a_task_that_comes_twice_is_refused_and_the_first_one_stays(
         await store.accept(task(caller="app"))
     await store.settle()
     assert await TaskRecords(database).unfinished() == [task()]
+
+
+async def test_an_end_that_is_refused_does_not_hold_up_those_behind_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = TaskRecords(database)
+    for name in ("t1", "t2"):
+        await store.accept(task(name, idempotency_key=None))
+    write = store._write_end
+
+    async def down(*_: object) -> None:
+        raise RecordsDown("down")
+
+    async def refuses(task_id: str, late: module._Late) -> None:
+        if task_id == "t1":
+            raise RowRefused("too large")
+        await write(task_id, late)
+
+    monkeypatch.setattr(store, "_write_end", down)
+    for name in ("t1", "t2"):
+        await store.ended(name, "succeeded", b"{}")
+    monkeypatch.setattr(store, "_write_end", refuses)
+    await store.settle()
+    assert (store._late, store._late_bytes) == ({}, 0)
+    (told,) = [r for r in caplog.records if r.getMessage() == "task_not_recorded"]
+    assert told.fields["job_id"] == "t1"
+    assert [t.task_id for t in await TaskRecords(database).unfinished()] == ["t1"]
 
 
 async def test_doubts_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import itertools
+import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +20,12 @@ from gateway.records.database import Database
 from gateway.records.database_url import parse
 from gateway.records.execution_store import ExecutionStore, Filter
 from gateway.records.faults import RecordsDown, RowRefused
+from gateway.records.kept import Kept, Room
 from gateway.records.recording import Closed, Recorder
-from gateway.records.rows import Recorded
+from gateway.records.rows import Recorded, encode_line
 from gateway.records.spill import Spill
 from gateway.records.writer import RecordWriter
-from tests.fakes.closed import closed, resolved
+from tests.fakes.closed import INFER, closed, resolved
 from tests.support.postgres import Postgres
 
 HOUR_S = 3600.0
@@ -106,7 +109,6 @@ class Scene:
 
     def build(self) -> None:
         self.spill = BrokenSpill(self.file, max_bytes=self.spill_bytes)
-        self.spill.open_existing()
         rows = Recorder(resolved, str).rows
         self.writer = RecordWriter(
             self.store, self.spill, rows, self.counts, clock=lambda: self.now_s
@@ -185,6 +187,74 @@ async def test_one_record_that_is_refused_takes_none_of_its_neighbours_with_it(
     await scene.until_written()
     assert len(scene.store.rows) == 496
     assert scene.counts.drops == {"refused": 4}
+
+
+@pytest.mark.req("RUN-8")
+async def test_one_record_at_which_the_store_itself_fails_takes_none_of_its_neighbours_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Buggy(Memory):
+        async def insert(self, rows: Sequence[Recorded]) -> None:
+            if any(number(row) == 3 for row in rows):
+                raise TypeError("a bug")
+            await super().insert(rows)
+
+    scene = Scene(tmp_path, Buggy())
+    scene.add(7)
+    with caplog.at_level("ERROR"):
+        await scene.until_written()
+    assert [number(row) for row in scene.store.rows.values()] == [0, 1, 2, 4, 5, 6]
+    assert scene.counts.drops == {"refused": 1}
+    assert [r.fields["request_id"] for r in caplog.records] == ["req_3"]
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("down", [False, True])
+async def test_bodies_in_the_writers_hands_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, down: bool
+) -> None:
+    monkeypatch.setattr(module, "HAND_BYTES", 30_000)
+    monkeypatch.setattr(module, "SLICE_BYTES", 1)
+    scene = Scene(tmp_path, Memory(), spill_bytes=0)
+    room = Room(200_000)
+    large = {"prompt": msgspec.Raw(b'"' + b"a" * 10_000 + b'"')}
+    infer = msgspec.structs.replace(INFER, members=large)
+    for turn in range(19):
+        scene.writer.add(closed(turn, kept=Kept(infer, room)))
+    scene.added = 19
+    if down:
+        scene.store.moods.extend(["down"])
+        await scene.step()
+    else:
+        await scene.writer._take()
+    assert sum(row.execution.row_bytes for row in scene.writer._hand) < 30_000 + 15_000
+    assert not room.take(60_000)  # those that wait hold it
+    await scene.until_written()
+    assert [number(row) for row in scene.store.rows.values()] == list(range(19))
+    assert room.take(200_000)
+
+
+async def test_bodies_are_encoded_off_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, Memory())
+    threads: list[tuple[str, int]] = []
+
+    def seen(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def spied(*arguments: Any) -> Any:
+            threads.append((name, threading.get_ident()))
+            return real(*arguments)
+
+        return spied
+
+    scene.writer._rows = seen("make", scene.writer._rows)
+    monkeypatch.setattr(module, "encode_line", seen("encode", module.encode_line))
+    monkeypatch.setattr(module, "decode_line", seen("decode", module.decode_line))
+    scene.store.moods.append("down")
+    scene.writer.add(closed(0, kept=Kept(INFER, Room(1000))))
+    await scene.until_written()
+    assert [name for name, _ in threads] == ["make", "encode", "decode"]
+    assert threading.get_ident() not in {thread for _, thread in threads}
 
 
 async def test_without_room_anywhere_new_ones_are_dropped_and_counted(
@@ -280,6 +350,40 @@ async def test_a_record_that_cannot_be_made_is_counted_and_does_not_stop_the_res
     assert len(scene.store.rows) == 2
     assert scene.counts.drops == {"refused": 1}
     assert [r.fields["request_id"] for r in caplog.records] == ["req_1"]
+
+
+async def test_a_file_that_cannot_be_removed_does_not_keep_a_gateway_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(tmp_path, Memory())
+
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(scene.spill, "close", refused)
+    scene.add(1)
+    await scene.writer.finish()
+    assert len(scene.store.rows) == 1
+    assert "records_spill_failed" in [r.getMessage() for r in caplog.records]
+
+
+@pytest.mark.req("RUN-8")
+@pytest.mark.looptime
+async def test_what_another_gateway_left_is_written_while_nothing_else_happens(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, Memory())
+    loop = asyncio.get_running_loop()
+    scene.writer._clock = loop.time
+    running = loop.create_task(scene.writer.run())
+    await asyncio.sleep(1)
+    other = Spill(scene.file)
+    other.append([encode_line(Recorder(resolved, str).rows(closed(7)))])
+    other.close()
+    await asyncio.sleep(module.LOOK_S + 1)
+    running.cancel()
+    assert [number(row) for row in scene.store.rows.values()] == [7]
+    assert not scene.file.exists() or scene.file.stat().st_size == 0
 
 
 @pytest.mark.looptime
