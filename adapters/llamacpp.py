@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
-from adapters.chat_request import Members, tool_choice_of, tools_of
+from adapters.amending_decoder import AmendingDecoder
 from adapters.dialect import (
     AttemptContext,
     Counting,
@@ -22,12 +21,13 @@ from adapters.dialect import (
     WireHead,
     WireRequest,
 )
+from adapters.llamacpp_request import fit_chat
 from adapters.load_signals import LoadMetrics
 from adapters.openai import OpenAIDialect, models_of
-from adapters.openai_wire import NULL, ErrorPiece, is_present
+from adapters.openai_wire import ErrorPiece
 from adapters.token_counting import by_llamacpp, countable
 from adapters.unsupported import Cannot
-from adapters.wire_json import read_answer, read_piece
+from adapters.wire_json import read_answer
 from contracts.errors import FaultClass
 from contracts.events import Event, UsageReport
 from contracts.inference import InferRequest, Operation
@@ -48,18 +48,6 @@ _CLIENT_TEXTS = (
 """What the deterministic 500s say: the request is wrong, another attempt will fail as well."""
 
 
-_FITTED = frozenset({"tools", "tool_choice", "response_format"})
-_ANY_OBJECT = Raw(b'{"type":"json_object","schema":{"type":"object"}}')
-
-
-class _Format(msgspec.Struct):
-    type: str
-    schema: Raw = NULL
-
-
-_decode_format = msgspec.json.Decoder(_Format | None).decode
-
-
 class LlamaCppDialect(OpenAIDialect):
     engine = "llamacpp"
     limit_names = (
@@ -70,9 +58,8 @@ class LlamaCppDialect(OpenAIDialect):
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         cannot = Cannot(self.engine, attempt.unsupported)
         members = {**infer.members, **attempt.overrides}
-        if infer.operation == "chat" and not _FITTED.isdisjoint(members):
-            _fit_tools(members, attempt, cannot)
-            _fit_format(members)
+        if infer.operation == "chat":
+            fit_chat(members, cannot, tools=attempt.tools)
         wire = super().request(
             msgspec.structs.replace(infer, members=members),
             msgspec.structs.replace(attempt, overrides={}),
@@ -82,7 +69,7 @@ class LlamaCppDialect(OpenAIDialect):
     def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
         inner = super().decoder(infer, attempt, head)
         one = infer.operation == "embedding" or (infer.operation == "chat" and infer.facts.n == 1)
-        return inner if one else _Summed(inner)
+        return inner if one else AmendingDecoder(inner, _Summed())
 
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"
@@ -149,50 +136,18 @@ class LlamaCppDialect(OpenAIDialect):
         )
 
 
-def _fit_tools(members: dict[str, Raw], attempt: AttemptContext, cannot: Cannot) -> None:
-    """Take out tools that nobody may call (it would write calls into its text), or that its model's template has
-    no place for: it passes over them, whatever `tool_choice` says. Raises InvalidField, UnsupportedParameter."""
-    known = Members(members, {})
-    tools = tools_of(known)
-    choice = tool_choice_of(known, tools)
-    if not tools:
-        return
-    unwanted = choice is not None and choice.mode == "none"
-    if not unwanted and attempt.tools is False:
-        cannot.parameter("tools", "its model's template has no place for them")
-    if unwanted or attempt.tools is False:
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            members.pop(name, None)
-
-
-def _fit_format(members: dict[str, Raw]) -> None:
-    """Any JSON is asked for with a schema: without one it gives prose."""
-    asked = read_piece(_decode_format, members.get("response_format", NULL))
-    if asked is not None and asked.type == "json_object" and not is_present(asked.schema):
-        members["response_format"] = _ANY_OBJECT
-
-
 class _Summed:
-    """A decoder that adds up usages, of which the server tells one a choice."""
+    """Amends usages, of which the server tells one a choice, to what came to there."""
 
-    def __init__(self, inner: Decoder) -> None:
-        self._inner = inner
+    def __init__(self) -> None:
         self._completion_tokens = 0
 
-    def feed(self, data: bytes) -> list[Event]:
-        return self._summed(self._inner.feed(data))
-
-    def close(self) -> list[Event]:
-        return self._summed(self._inner.close())
-
-    def _summed(self, events: list[Event]) -> list[Event]:
-        for event in events:
-            if isinstance(event, UsageReport):
-                self._completion_tokens += event.usage.completion_tokens
-                event.usage = msgspec.structs.replace(
-                    event.usage, completion_tokens=self._completion_tokens
-                )
-        return events
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, UsageReport):
+            self._completion_tokens += event.usage.completion_tokens
+            event.usage = msgspec.structs.replace(
+                event.usage, completion_tokens=self._completion_tokens
+            )
 
 
 def _file_name(model: str) -> str:

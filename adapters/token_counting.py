@@ -11,7 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from adapters import openai_body
+from adapters.chat_request import NULL
 from adapters.dialect import AttemptContext, Counting, TokenCount, WireRequest
+from adapters.llamacpp_request import TOOL_MEMBERS
 from contracts.inference import InferRequest
 
 T = TypeVar("T")
@@ -51,9 +53,11 @@ def by_llamacpp(infer: InferRequest, attempt: AttemptContext) -> Counting:
     headers = _headers(infer, attempt)
     if infer.operation == "completion":
         return (yield from _llamacpp_text(_one_prompt(infer) or "", headers))
-    members = {n: v for n, v in infer.members.items() if n not in _OF_THE_ANSWER}
-    replace = attempt.overrides | {"model": msgspec.Raw(_encode(attempt.upstream_model))}
-    body = openai_body.compose(members, replace)
+    members = {**infer.members, **attempt.overrides}
+    members = {n: v for n, v in members.items() if n not in _OF_THE_ANSWER}
+    if bytes(members.get("tool_choice", NULL)) == b'"none"':
+        members = {n: v for n, v in members.items() if n not in TOOL_MEMBERS}
+    body = openai_body.compose(members, {"model": _encode(attempt.upstream_model)})
     head, answer = yield _post("/v1/chat/completions/input_tokens", body, headers)
     if head.status == 200:
         told = _read(answer, _InputTokens)

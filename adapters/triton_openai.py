@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Raw
 
+from adapters.amending_decoder import AmendingDecoder
 from adapters.chat_request import Members, token_limit_of, tool_choice_of, tools_of
 from adapters.dialect import AttemptContext, Decoder, EndpointState, WireHead
 from adapters.openai import models_of
@@ -81,7 +82,14 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
             return inner
         sent = Members({**infer.members, **attempt.overrides}, {})
         limit = token_limit_of(sent, attempt.max_tokens)
-        return inner if limit is None else _Limited(inner, limit)
+        if limit is None:
+            return inner
+
+        def amend(event: Event) -> None:
+            if isinstance(event, Finish):
+                event.limit = limit
+
+        return AmendingDecoder(inner, amend)
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:
         told = class_of_triton(found, status)
@@ -99,23 +107,3 @@ class TritonOpenAIDialect(OpenAISubsetDialect):
             return EndpointState(live=True, why="its models are not ready")
         models = models_of(answers.get(MODELS))
         return EndpointState(live=True, ready=True, why="ok", models=models)
-
-
-class _Limited:
-    """A decoder whose finishes are judged by the limit that was sent."""
-
-    def __init__(self, inner: Decoder, limit: int) -> None:
-        self._inner = inner
-        self._limit = limit
-
-    def feed(self, data: bytes) -> list[Event]:
-        return self._limited(self._inner.feed(data))
-
-    def close(self) -> list[Event]:
-        return self._limited(self._inner.close())
-
-    def _limited(self, events: list[Event]) -> list[Event]:
-        for event in events:
-            if isinstance(event, Finish):
-                event.limit = self._limit
-        return events

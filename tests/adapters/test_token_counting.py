@@ -65,6 +65,11 @@ def test_llamacpp_counts_a_chat_as_it_would_answer_it_but_is_not_asked_to_answer
     assert told(counting, {"input_tokens": 32}) == TokenCount(tokens=32)
 
 
+def test_tools_that_llamacpp_will_not_be_told_of_do_not_count() -> None:
+    request = next(asking("llamacpp", chat(tools=[TOOL], tool_choice="none")))
+    assert body_of(request) == {"model": "up", "messages": [USER]}
+
+
 def test_an_older_llamacpp_is_asked_for_its_template_and_then_for_the_tokens() -> None:
     counting = asking("llamacpp", chat())
     next(counting)
