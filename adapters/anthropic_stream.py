@@ -246,5 +246,6 @@ def usage_of(piece: UsagePiece) -> Usage:
         prompt_tokens=(piece.input_tokens or 0) + (cached or 0) + (written or 0),
         completion_tokens=piece.output_tokens or 0,
         cached_tokens=cached,
+        cache_write_tokens=written,
         reasoning_tokens=details.thinking_tokens if details else None,
     )

@@ -246,5 +246,6 @@ def usage_of(piece: UsagePiece) -> Usage:
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cached_tokens=prompt.cached_tokens if prompt else None,
+        cache_write_tokens=prompt.cache_write_tokens if prompt else None,
         reasoning_tokens=reasoning,
     )

@@ -58,6 +58,7 @@ class ChoicePiece(msgspec.Struct):
 
 class PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class CompletionDetails(msgspec.Struct):

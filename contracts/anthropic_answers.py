@@ -22,6 +22,7 @@ class MessageUsage(msgspec.Struct, kw_only=True):
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int | UnsetType = UNSET
+    cache_creation_input_tokens: int | UnsetType = UNSET
     output_tokens_details: ThinkingTokens | UnsetType = UNSET
     estimated: bool | UnsetType = UNSET
 

@@ -12,7 +12,10 @@ from msgspec import UNSET, UnsetType
 
 
 class PromptTokensDetails(msgspec.Struct, kw_only=True):
+    """`cache_write_tokens` were put into the backend's cache, where it tells so."""
+
     cached_tokens: int
+    cache_write_tokens: int | UnsetType = UNSET
 
 
 class CompletionTokensDetails(msgspec.Struct, kw_only=True):

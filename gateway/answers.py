@@ -52,8 +52,12 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
-    if usage.cached_tokens is not None:
-        shown["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    if cached is not None or written is not None:
+        details = {"cached_tokens": cached or 0}
+        if written is not None:
+            details["cache_write_tokens"] = written
+        shown["prompt_tokens_details"] = details
     if usage.reasoning_tokens is not None:
         shown["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     if usage.estimated:

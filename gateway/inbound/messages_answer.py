@@ -106,13 +106,15 @@ class Story:
 
 def usage_object(usage: Usage) -> dict[str, Any]:
     """Anthropic's `usage`; what the backend did not tell is not there."""
-    cached = usage.cached_tokens
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
     shown: dict[str, Any] = {
-        "input_tokens": max(0, usage.prompt_tokens - (cached or 0)),
+        "input_tokens": max(0, usage.prompt_tokens - (cached or 0) - (written or 0)),
         "output_tokens": usage.completion_tokens,
     }
     if cached is not None:
         shown["cache_read_input_tokens"] = cached
+    if written is not None:
+        shown["cache_creation_input_tokens"] = written
     if usage.reasoning_tokens is not None:
         shown["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     if usage.estimated:

@@ -95,7 +95,13 @@ def test_counts_are_cumulative_and_what_concerns_the_cache_is_of_the_prompt(even
     }
     said = events(start, ending("end_turn", usage=usage), STOP)
     assert said[0] == Opened(service_tier="default")
-    counted = Usage(prompt_tokens=762, completion_tokens=30, cached_tokens=700, reasoning_tokens=20)
+    counted = Usage(
+        prompt_tokens=762,
+        completion_tokens=30,
+        cached_tokens=700,
+        cache_write_tokens=50,
+        reasoning_tokens=20,
+    )
     assert UsageReport(usage=counted) in said
 
 

@@ -607,3 +607,16 @@ def test_an_engine_that_ends_with_usage_reports_it_once(decode, normalise):
     stream = sse(chunk("x"), chunk(None, "stop", usage=usage), {"choices": [], "usage": usage})
     reports = [e for e in normalise(decode(OPENAI, [stream])) if isinstance(e, UsageReport)]
     assert reports == [UsageReport(usage=Usage(prompt_tokens=3, completion_tokens=1))]
+
+
+def test_tokens_that_were_put_into_a_cache_are_counted(decode):
+    chunk = {
+        "choices": [],
+        "usage": {
+            "prompt_tokens": 9,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 7},
+        },
+    }
+    (report,) = decode(OPENAI, [b"data: %b\n\n" % json.dumps(chunk).encode()])[-2:-1] or [None]
+    assert report.usage.cache_write_tokens == 7

@@ -21,7 +21,15 @@ from contracts.events import (
     Usage,
     UsageReport,
 )
-from gateway.answers import HEARTBEAT, Fold, Identity, StreamWriter, error_frame, joined
+from gateway.answers import (
+    HEARTBEAT,
+    Fold,
+    Identity,
+    StreamWriter,
+    error_frame,
+    joined,
+    usage_object,
+)
 
 pytestmark = pytest.mark.req("RUN-1", "RUN-3")
 
@@ -492,3 +500,11 @@ def test_a_stream_and_the_folded_answer_say_the_same(operation, data, step):
     finishes = [c["index"] for f in found for c in f["choices"] if c["finish_reason"] is not None]
     assert sorted(finishes) == sorted(set(finishes)) == [c["index"] for c in whole["choices"]]
     assert sum(frame.get("usage") is not None for frame in found) == 1
+
+
+def test_what_was_put_into_a_cache_is_told_where_the_backend_tells_it() -> None:
+    usage = Usage(prompt_tokens=9, completion_tokens=2, cache_write_tokens=7)
+    assert usage_object(usage)["prompt_tokens_details"] == {
+        "cached_tokens": 0,
+        "cache_write_tokens": 7,
+    }

@@ -142,8 +142,12 @@ def _read_calls(said: Told) -> list[tuple[str, str, Any]]:
 
 def _without_zeros(said: Told) -> Told:
     """Some backends say 0 where others say nothing."""
-    if said.usage is not None and said.usage.cached_tokens == 0:
-        said.usage = msgspec.structs.replace(said.usage, cached_tokens=None)
+    if said.usage is not None:
+        said.usage = msgspec.structs.replace(
+            said.usage,
+            cached_tokens=said.usage.cached_tokens or None,
+            cache_write_tokens=said.usage.cache_write_tokens or None,
+        )
     return said
 
 

@@ -155,6 +155,13 @@ def test_counts_leave_the_cache_out_and_what_is_not_known() -> None:
         "cache_read_input_tokens": 6,
         "output_tokens_details": {"thinking_tokens": 2},
     }
+    written = Usage(prompt_tokens=10, completion_tokens=4, cached_tokens=6, cache_write_tokens=3)
+    assert usage_object(written) == {
+        "input_tokens": 1,
+        "output_tokens": 4,
+        "cache_read_input_tokens": 6,
+        "cache_creation_input_tokens": 3,
+    }
     plain = Usage(prompt_tokens=1, completion_tokens=2, estimated=True)
     assert usage_object(plain) == {"input_tokens": 1, "output_tokens": 2, "estimated": True}
 
