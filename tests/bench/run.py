@@ -1,270 +1,140 @@
-"""`make bench`: what one request, and one streamed token, costs in CPU time. Linux only.
+"""`make bench`: what Setpoint costs beside other proxies, in CPU time, memory and latency. Linux only.
 
-Three contenders take the same load from the same generator in front of the same upstream: nobody (the
-upstream itself, asked directly), a minimal aiohttp proxy, and Setpoint with its policies on. What is
-compared is the contender's own CPU time, read from its process's CPU clock: other work on the machine
-makes a run longer, but hardly dearer. Rounds alternate between the contenders, so that a slow minute
-hits them all. Everything is bounded, listens on loopback only, and is stopped at the end.
+All of them take the same load from the same generator in front of the same upstream, and every answer is
+checked: one wrong answer, and its contender has no figure. CPU time is read from the kernel's books of the
+contender's processes: other work on the machine makes a run longer, but hardly dearer. Rounds alternate.
+Everything is bounded, listens on loopback only, and is stopped at the end.
+
+    make bench                                          all measurements, some ten minutes
+    make bench ARGS="--only requests,tokens --rounds 2"
+    make bench ARGS="--all"                             LiteLLM and Portkey too, which `make peers` installs
+    make bench ARGS="--write --json bench.json"         the tables into docs/bench.md, the figures into a file
 """
 
 import argparse
-import contextlib
 import datetime
-import os
-import platform
-import re
-import select
 import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 
 import msgspec
-from load import Run
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-START_S, STOP_S, RUN_S = 20.0, 10.0, 60.0
-WARM_UP_REQUESTS = 200
-REQUEST_TOKENS = 16
-CONFIG = """\
-bind_addr: 127.0.0.1:0
-pools: [{id: bench, engine: openai, endpoint: UPSTREAM, max_inflight: 4096}]
-models:
-  - {name: instant, pool: bench, quality: 0.9}
-  - {name: paced, pool: bench, quality: 0.9}
-  - {name: assistant-small, pool: bench, upstream: instant, quality: 0.7}
-logging: {level: info, format: json}
-"""
-"""Without `policies` those that ship are in force: two intents, three rules. Every request is logged."""
+from tests.bench.arena import Arena, arena
+from tests.bench.machine import allow_files, described, load_average
+from tests.bench.measures import (
+    idle_streams,
+    imports,
+    latency,
+    many_streams,
+    requests,
+    starts,
+    tokens,
+    variants,
+    workers,
+)
+from tests.bench.peers.aiohttp_minimal import AIOHTTP
+from tests.bench.peers.litellm import LITELLM
+from tests.bench.peers.nginx import NGINX
+from tests.bench.peers.peer import Peer
+from tests.bench.peers.portkey import PORTKEY
+from tests.bench.peers.setpoint import SETPOINT
+from tests.bench.peers.vllm_router import VLLM_ROUTER
+from tests.bench.processes import ROOT, BenchError
+from tests.bench.report import Run, faults, text, written
+from tests.bench.result import Result
+from tests.bench.sizes import Sizes
 
-
-class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round asks of each contender."""
-
-    requests: int
-    concurrency: int
-    streams: int
-    stream_tokens: int
-    pace: float
-
-
-class Contender(msgspec.Struct, kw_only=True):
-    """A process under load. Samples in microseconds of CPU, one a round; latencies in seconds."""
-
-    name: str
-    url: str
-    pid: int
-    request_us: list[float] = []
-    token_us: list[float] = []
-    whole_s: list[float] = []
-    first_s: list[float] = []
-
-
-class BenchError(Exception):
-    """A process did not start, or an answer was wrong; the text says which."""
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds, user and system, of all threads of a process so far.
-
-    The kernel's clock of another process counts in nanoseconds, where /proc/PID/stat counts in
-    hundredths of a second. Its id is made as in clock_getcpuclockid(3).
-    """
-    return time.clock_gettime((~pid << 3) | 2)
+DOCUMENT = ROOT / "docs" / "bench.md"
+MEASURES: dict[str, Callable[[Arena, Sizes, Sequence[Peer]], Result]] = {
+    "requests": requests.measure,
+    "tokens": tokens.measure,
+    "latency": latency.measure,
+    "first-token": latency.measure_first_token,
+    "many-streams": many_streams.measure,
+    "idle-streams": idle_streams.measure,
+    "rules": variants.measure_rules,
+    "callers": variants.measure_callers,
+    "starts": starts.measure,
+    "imports": imports.measure,
+    "workers": workers.measure,
+}
+USUAL: tuple[Peer, ...] = (SETPOINT, VLLM_ROUTER, NGINX, AIOHTTP)
+FURTHER: tuple[Peer, ...] = (PORTKEY, LITELLM)
 
 
-# -- processes ----------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def running(name: str, command: list[str], cpus: set[int], log: Path) -> Iterator[tuple[str, int]]:
-    """Start a server; gives its base URL and process id, and stops it at the end, come what may."""
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT)
-    try:
-        os.sched_setaffinity(process.pid, cpus)
-        yield _url(name, process, log), process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def _url(name: str, process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The URL that a server prints once it listens."""
-    assert process.stdout is not None
-    said = b""
-    deadline_s = time.monotonic() + START_S
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        readable, _, _ = select.select([process.stdout], [], [], left_s)
-        more = os.read(process.stdout.fileno(), 65536) if readable else b""
-        said += more
-        if found := re.search(rb"http://127\.0\.0\.1:\d+(?=\s)", said):
-            return found[0].decode()
-        if readable and not more:
-            break
-    words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise BenchError(f"{name} does not listen:\n{words}")
-
-
-def _generate(
-    contender: Contender, cpus: set[int], mode: str, requests: int, concurrency: int, tokens: int
-) -> Run:
-    command = [sys.executable, str(HERE / "load.py"), "--url", contender.url, "--mode", mode]
-    command += ["--requests", str(requests), "--concurrency", str(concurrency)]
-    command += ["--tokens", str(tokens), "--limit", str(RUN_S)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        os.sched_setaffinity(process.pid, cpus)
-        out, _ = process.communicate(timeout=RUN_S + START_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if process.returncode != 0:
-        raise BenchError("the load generator failed")
-    run = msgspec.json.decode(out, type=Run)
-    if run.errors:
-        raise BenchError(f"{contender.name}: {run.errors} of {requests} answers were wrong")
-    return run
-
-
-# -- measuring ----------------------------------------------------------------------------
-
-
-def measure(contender: Contender, load: Load, cpus: set[int]) -> None:
-    """One round: non-streamed requests as fast as they come back, then paced streams side by side."""
-    before_s = cpu_s(contender.pid)
-    run = _generate(contender, cpus, "whole", load.requests, load.concurrency, REQUEST_TOKENS)
-    contender.request_us.append((cpu_s(contender.pid) - before_s) * 1e6 / run.done)
-    contender.whole_s.append(median(run.whole_s))
-
-    before_s = cpu_s(contender.pid)
-    run = _generate(contender, cpus, "stream", load.streams, load.streams, load.stream_tokens)
-    contender.token_us.append((cpu_s(contender.pid) - before_s) * 1e6 / run.tokens_seen)
-    contender.first_s.append(median(run.first_s))
-
-
-def bench(load: Load, rounds: int, folder: Path) -> list[Contender]:
-    """Start everything, measure, stop everything. Raises BenchError, OSError."""
-    cores = sorted(os.sched_getaffinity(0))
-    own, others = {cores[0]}, set(cores[1:]) or {cores[0]}
-    python = sys.executable
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str, command: list[str], cpus: set[int]) -> Contender:
-            log = folder / f"{name.replace(' ', '_')}.log"
-            url, pid = stack.enter_context(running(name, command, cpus, log))
-            return Contender(name=name, url=url, pid=pid)
-
-        upstream = start(
-            "upstream, directly",
-            [python, str(HERE / "upstream.py"), "--pace", str(load.pace)],
-            others,
+def bench(names: Sequence[str], sizes: Sizes, peers: Sequence[Peer], folder: Path) -> Run:
+    """Carry out the measurements of these names. Raises BenchError, OSError."""
+    allow_files()
+    results: dict[str, Result] = {}
+    now = datetime.datetime.now(datetime.UTC)
+    load = load_average()
+    with arena(folder) as ground:
+        for name in names:
+            print(f"{name} ", end="", file=sys.stderr, flush=True)
+            results[name] = MEASURES[name](ground, sizes, peers)
+            print(file=sys.stderr)
+        return Run(
+            date=now.date().isoformat(),
+            machine=f"{described()}, load average {load:.1f} before",
+            missing=ground.missing,
+            results=results,
         )
-        proxy = start(
-            "aiohttp proxy",
-            [python, str(HERE / "aiohttp_proxy.py"), "--upstream", upstream.url],
-            own,
-        )
-        config = folder / "setpoint.yaml"
-        config.write_text(CONFIG.replace("UPSTREAM", upstream.url), encoding="utf-8")
-        setpoint = start(
-            "Setpoint", [python, "-m", "gateway.cli", "serve", "--config", str(config)], own
-        )
-        contenders = [upstream, proxy, setpoint]
-        for contender in contenders:
-            _generate(
-                contender, others, "whole", WARM_UP_REQUESTS, load.concurrency, REQUEST_TOKENS
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", metavar="NAMES", help=f"of these, with commas: {', '.join(MEASURES)}"
+    )
+    parser.add_argument("--all", action="store_true", help="LiteLLM and Portkey too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/bench.md")
+    for field in msgspec.structs.fields(Sizes):
+        option = "--" + field.name.replace("_", "-")
+        parser.add_argument(option, type=int, default=field.default, metavar="N")
+    return parser.parse_args()
+
+
+def _names(only: str | None) -> list[str]:
+    names = only.split(",") if only else list(MEASURES)
+    for name in names:
+        if name not in MEASURES:
+            raise SystemExit(
+                f"--only {name}: there is no such measurement, but {', '.join(MEASURES)}"
             )
-        for number in range(rounds):
-            # Each round begins with another one, so that nobody is always first.
-            turn = number % len(contenders)
-            for contender in contenders[turn:] + contenders[:turn]:
-                measure(contender, load, others)
-                print(".", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-    return contenders
-
-
-# -- showing ------------------------------------------------------------------------------
-
-
-def report(contenders: list[Contender], load: Load, rounds: int) -> str:
-    """A Markdown table, with all that is needed to read it a year later."""
-    _, proxy, _ = contenders
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    lines = [
-        f"{today}, {_machine()}, Python {platform.python_version()}.",
-        f"Medians of {rounds} alternating rounds (least to most). A round: {load.requests} requests of "
-        f"{REQUEST_TOKENS} tokens, {load.concurrency} at once; {load.streams} streams of "
-        f"{load.stream_tokens} tokens at {load.pace:g} tokens/s.",
-        "",
-        "| | CPU us a request | x aiohttp | CPU us a streamed token | x aiohttp | p50 ms a request "
-        "| p50 ms to the first token |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for contender in contenders:
-        cells = [
-            contender.name,
-            _spread(contender.request_us),
-            f"{median(contender.request_us) / median(proxy.request_us):.2f}",
-            _spread(contender.token_us),
-            f"{median(contender.token_us) / median(proxy.token_us):.2f}",
-            f"{median(contender.whole_s) * 1000:.2f}",
-            f"{median(contender.first_s) * 1000:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _spread(samples: list[float]) -> str:
-    return f"{median(samples):.1f} ({min(samples):.1f} to {max(samples):.1f})"
-
-
-def _machine() -> str:
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)
-    model = found[1].strip() if found else platform.machine()
-    kernel = ".".join(platform.release().split(".")[:2])
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, Linux {kernel}"
+    if "workers" in names and not workers.can():
+        print("workers: left out, `setpoint serve` has no --workers", file=sys.stderr)
+        names.remove("workers")
+    return names
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=2000, help="non-streamed, a round")
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--streams", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=250, help="of each stream")
-    parser.add_argument("--pace", type=float, default=50.0, help="tokens a second of each stream")
-    arguments = parser.parse_args()
-    load = Load(
-        requests=arguments.requests,
-        concurrency=arguments.concurrency,
-        streams=arguments.streams,
-        stream_tokens=arguments.tokens,
-        pace=arguments.pace,
-    )
+    arguments = _arguments()
+    sizes = msgspec.convert(vars(arguments), Sizes)
+    names = _names(arguments.only)
+    peers = USUAL + FURTHER if arguments.all else USUAL
     # Being told to stop must end the servers too: an exception runs their `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="setpoint-bench-") as folder:
         try:
-            contenders = bench(load, arguments.rounds, Path(folder))
+            run = bench(names, sizes, peers, Path(folder))
         except BenchError as exc:
             print(exc, file=sys.stderr)
             return 1
-    print(report(contenders, load, arguments.rounds))
-    return 0
+    print(text(run), end="")
+    if arguments.json:
+        encoded = msgspec.json.format(msgspec.json.encode(run), indent=1)
+        arguments.json.write_bytes(encoded + b"\n")
+    wrong = faults(run.results)
+    for line in wrong:
+        print(line, file=sys.stderr)
+    if arguments.write:
+        DOCUMENT.write_text(written(DOCUMENT.read_text("utf-8"), run), "utf-8")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,24 +1,40 @@
 """The benchmark itself runs: a small round against real processes, and nothing is left behind."""
 
-import re
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-NUMBER = r"(\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.req("OPS-4")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the CPU clocks of other processes")
-def test_a_small_round_measures_every_contender() -> None:
-    command = [sys.executable, str(HERE / "run.py"), "--rounds", "1", "--requests", "40"]
-    command += ["--concurrency", "4", "--streams", "3", "--tokens", "5"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+def test_a_small_round_measures_every_contender_that_is_installed(tmp_path: Path) -> None:
+    figures = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "tests.bench.run", "--only", "requests"]
+    command += ["--rounds", "1", "--requests", "40", "--concurrency", "4"]
+    command += ["--json", str(figures)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=100, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
-    rows = re.findall(rf"^\| (.+?) \| {NUMBER} \| \S+ \| {NUMBER} \|", done.stdout, re.MULTILINE)
-    assert [row[0] for row in rows] == ["upstream, directly", "aiohttp proxy", "Setpoint"]
-    for _, *samples in rows:
-        assert all(float(sample) > 0 for sample in samples)
+    run = json.loads(figures.read_text())
+    outcomes = run["results"]["requests"]["outcomes"]
+    assert {*outcomes, *run["missing"]} == {"Setpoint", "vLLM Router", "nginx", "aiohttp proxy"}
+    assert {"Setpoint", "aiohttp proxy"} <= {*outcomes}
+    for outcome in outcomes.values():
+        assert not outcome["fault"]
+        assert all(outcome["figures"]["cpu_s"]["values"])
+    assert "| Setpoint | " in done.stdout
+
+
+def test_a_measurement_that_does_not_exist_is_named() -> None:
+    command = [sys.executable, "-m", "tests.bench.run", "--only", "request"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "--only request: there is no such measurement, but requests, tokens" in done.stderr
