@@ -7,10 +7,10 @@ a library's exception). Nothing here reads files.
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote
+
+from gateway.known_texts import KnownTexts
 
 MASK = "***"
 SHORTEST_REDACTED = 4
@@ -92,19 +92,11 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[SecretValue] = ()) -> None:
         texts = {secret.reveal() for secret in secrets}
-        texts = {text for text in texts if len(text) >= SHORTEST_REDACTED}
-        # Longest first, so that a secret which begins another one does not leave its rest behind.
-        ordered = sorted(texts, key=lambda text: (-len(text), text))
-        self._known = re.compile("|".join(map(_any_spelling, ordered)))
-        self._anchors = tuple({_anchor(text) for text in ordered})
+        self._known = KnownTexts(text for text in texts if len(text) >= SHORTEST_REDACTED)
 
     def redact(self, text: str) -> str:
         """`text` with every secret replaced by `***`. Never raises; takes linear time."""
-        # Looking for plain text first: a long alternation costs more than all the rest.
-        for anchor in self._anchors:
-            if anchor in text:
-                text = self._known.sub(MASK, text)
-                break
+        text = self._known.replaced(text, MASK)
         lower = text.lower()
         for marks, pattern, replacement in _PATTERNS:
             if not any(mark in lower for mark in marks):
@@ -112,36 +104,3 @@ class Redactor:
             if pattern.search(text):  # `sub` reads its template even when there is nothing to do
                 text = pattern.sub(replacement, text)
         return text
-
-
-_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+")
-
-
-def _anchor(secret: str) -> str:
-    """The longest part of `secret` that is spelled the same everywhere. May be empty."""
-    return max(_UNRESERVED.findall(secret), key=len, default="")
-
-
-def _any_spelling(secret: str) -> str:
-    """A pattern of `secret` as it stands in plain text, in JSON, in JSON in JSON, and in a URL."""
-    parts = re.findall(r"(\\*)([^\\]?)", secret)
-    in_url = re.escape(quote(secret, safe="", errors="replace"))
-    return f"{''.join(_in_json(len(run), char) for run, char in parts)}|{in_url}"
-
-
-def _in_json(backslashes: int, char: str) -> str:
-    """A pattern of some backslashes before another character, however often they were escaped.
-
-    It takes the whole run of backslashes or nothing (`++`), and begins only where the run does: else a
-    text of backslashes would be read again from each of them.
-    """
-    escape = json.dumps(char)[2:-1] if char and not " " <= char <= "~" else ""
-    # What follows the first backslash: `n`, `u00e9`, or a pair of such.
-    escape = rf"(?i:{escape.replace(chr(92), chr(92) * 2 + '++')})" if escape else ""
-    plain = re.escape(char)
-    if backslashes:
-        run = rf"(?<!\\)\\{{{backslashes},}}+"
-        return run + (f"(?:{plain}|{escape})" if escape else plain)
-    if char == '"':
-        return r'(?:(?<!\\)\\++)?"'
-    return rf"(?:{plain}|(?<!\\)\\++{escape})" if escape else plain
