@@ -12,8 +12,10 @@ that is normal. `error = ln(theta * objective / measured)`, and the limit moves 
 
 An upstream whose own queue delays the first token shrinks it too. Without a TPOT objective the limit
 grows while more at once means more tokens per second, and goes back to where that ended (failsafe-go
-and Uber's Cinnamon stop alike). No fresh sample: hold. An objective that one request at a time cannot
-meet either holds nothing: the limit opens for a while, and says so; only refusals still cut it.
+and Uber's Cinnamon stop alike). No fresh sample: hold; only at the start it grows by a tenth a second
+while it holds requests back, since an engine that thinks for a minute before it says a word shows none.
+An objective that one request at a time cannot meet either holds nothing: the limit opens for a while,
+and says so; only refusals still cut it.
 Must stay true: a looser TPOT objective never gives a smaller next limit, unless the tighter one has been
 given up as unattainable.
 Why it is stable: TPOT is about a + b * limit, whose elasticity is below 1, so a log-integral step with
@@ -118,7 +120,7 @@ def step(
     if seen.tpot_objective_s is None:
         return _by_throughput(state, seen, bounds, now_s)
     if seen.tpot_s is None or not 0.0 < seen.tpot_s < math.inf:
-        return _at(state, state.limit, bounds), "no_data"
+        return _unseen(state, seen, bounds, now_s)
     ratio = seen.theta * seen.tpot_objective_s / seen.tpot_s
     error = math.log(ratio) if ratio > 0.0 else -math.inf
     if error < 0.0:
@@ -136,6 +138,17 @@ def step(
         factor = math.exp(min(math.log(2.0), error / SLOW_START_ELASTICITY))
         return _at(state, state.limit * factor, bounds), "slow_start"
     return _at(state, state.limit * math.exp(min(GROW_MAX, GROW_GAIN * error)), bounds), "grow"
+
+
+def _unseen(
+    state: LimitState, seen: LimitReading, bounds: LimitBounds, now_s: float
+) -> tuple[LimitState, Reason]:
+    """Nothing streams: what a larger limit would do cannot be told."""
+    looking = state.starting and seen.binding and not seen.upstream_late
+    if not looking or now_s - state.doubled_s < SLOW_START_S:
+        return _at(state, state.limit, bounds), "no_data"
+    state = msgspec.structs.replace(state, doubled_s=now_s)
+    return _at(state, state.limit * PROBE_FACTOR, bounds), "probe"
 
 
 def refused(

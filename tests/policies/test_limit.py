@@ -155,9 +155,26 @@ def test_the_same_state_and_reading_give_the_same_step(seen: LimitReading, later
 @pytest.mark.parametrize("tpot_s", [None, 0.0, math.inf, math.nan])
 @pytest.mark.parametrize("late", [False, True])
 def test_no_data_means_hold(tpot_s: float | None, late: bool) -> None:
-    for state in (STARTED, LimitState(limit=50.0)):
-        held, reason = step(state, reading(tpot_s, upstream_late=late), BOUNDS, 9.0)
-        assert (held.limit, reason) == (50, "no_data")
+    held, reason = step(STARTED, reading(tpot_s, upstream_late=late), BOUNDS, 9.0)
+    assert (held.limit, reason) == (50, "no_data")
+
+
+@pytest.mark.parametrize(("late", "binding"), [(True, True), (False, False)])
+def test_no_data_at_the_start_means_hold_where_the_limit_is_not_why_they_wait(
+    late: bool, binding: bool
+) -> None:
+    start = LimitState(limit=50.0)
+    held, reason = step(start, reading(None, upstream_late=late, binding=binding), BOUNDS, 9.0)
+    assert (held.limit, reason) == (50, "no_data")
+
+
+def test_engines_that_think_before_they_speak_are_not_kept_at_the_first_limit() -> None:
+    state = LimitState(limit=50.0)
+    for tick in range(40):
+        state, _ = step(state, reading(None), BOUNDS, 9.0 + tick * TICK_S)
+    assert state.limit == pytest.approx(50 * 1.1**10)
+    seen, _ = step(state, reading(0.01), BOUNDS, 60.0)
+    assert seen.limit > 1.5 * state.limit, "and from the first sample on it doubles as ever"
 
 
 @pytest.mark.parametrize("state", [STARTED, LimitState(limit=50.0)])
