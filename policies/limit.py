@@ -12,8 +12,8 @@ that is normal. `error = ln(theta * objective / measured)`, and the limit moves 
 
 An upstream whose own queue delays the first token shrinks it too. Without a TPOT objective the limit
 grows while more at once means more tokens per second, and goes back to where that ended (failsafe-go
-and Uber's Cinnamon stop alike). No fresh sample: hold; only at the start it grows by a tenth a second
-while it holds requests back, since an engine that thinks for a minute before it says a word shows none.
+and Uber's Cinnamon stop alike). No fresh sample: hold; only before the first one it grows by a tenth a
+second while it holds requests back, since an engine that thinks for a minute before it speaks shows none.
 An objective that one request at a time cannot meet either holds nothing: the limit opens for a while,
 and says so; only refusals still cut it.
 Must stay true: a looser TPOT objective never gives a smaller next limit, unless the tighter one has been
@@ -99,6 +99,8 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: float
     starting: bool = True
+    seen: bool = False
+    """There has been a sample."""
     doubled_s: float = -math.inf
     folds: tuple[tuple[float, float], ...] = ()
     """(in-flight, tokens per second), one a second, newest last."""
@@ -121,6 +123,8 @@ def step(
         return _by_throughput(state, seen, bounds, now_s)
     if seen.tpot_s is None or not 0.0 < seen.tpot_s < math.inf:
         return _unseen(state, seen, bounds, now_s)
+    if not state.seen:
+        state = msgspec.structs.replace(state, seen=True)
     ratio = seen.theta * seen.tpot_objective_s / seen.tpot_s
     error = math.log(ratio) if ratio > 0.0 else -math.inf
     if error < 0.0:
@@ -144,7 +148,7 @@ def _unseen(
     state: LimitState, seen: LimitReading, bounds: LimitBounds, now_s: float
 ) -> tuple[LimitState, Reason]:
     """Nothing streams: what a larger limit would do cannot be told."""
-    looking = state.starting and seen.binding and not seen.upstream_late
+    looking = not state.seen and state.starting and seen.binding and not seen.upstream_late
     if not looking or now_s - state.doubled_s < SLOW_START_S:
         return _at(state, state.limit, bounds), "no_data"
     state = msgspec.structs.replace(state, doubled_s=now_s)
