@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from adapters.dialect import AttemptContext
-from adapters.openai_body import capped, compose
+from adapters.openai_body import Value, capped, compose
 
 SAME_NAMES = frozenset({"temperature", "top_p", "top_k"})
 """Parameters that a policy may set and that mean the same in both languages."""
@@ -21,7 +21,6 @@ BETA_HEADER = "anthropic-beta"
 """Names what the body uses beyond the published API: without it such a body is refused."""
 _AN_ID = re.compile(r"[a-zA-Z0-9_-]+")
 """Of a call: Anthropic refuses others."""
-_encode = msgspec.json.Encoder().encode
 
 
 class _Thinking(msgspec.Struct):
@@ -57,14 +56,14 @@ def verbatim_body(native: Mapping[str, Raw], attempt: AttemptContext) -> bytes |
         return None
     if not _readable(native.get("messages")):
         return None
-    replace: dict[str, Raw | bytes] = dict(attempt.overrides)
+    replace: dict[str, Value] = {**attempt.overrides}
     if attempt.max_tokens is not None:
         limits = capped(native, attempt.max_tokens, "max_tokens", ("max_tokens",))
         if limits and _budget(native.get("thinking")) >= attempt.max_tokens:
             return None  # Anthropic refuses to think for longer than it may answer
         replace |= limits
-    replace["model"] = _encode(attempt.upstream_model)
-    replace["stream"] = b"true"
+    replace["model"] = attempt.upstream_model
+    replace["stream"] = True
     return compose(native, replace)
 
 

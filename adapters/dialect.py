@@ -68,6 +68,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a parameter that the backend cannot do."""
     template: PromptTemplate | None = None
     """How a chat is written as a text, where the backend cannot do that and the configuration says it."""
+    joins: bool = False
+    """Nobody sees the answer before its end: pieces of it that arrive together may come as one `Delta`."""
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,8 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     model_digest: str | None = None
     models: tuple[str, ...] = ()
+    unlisted: bool = False
+    """It has no list of its models: which it has, only the configuration can say."""
     slots: int | None = None
     """Requests it works on at once."""
     advised_slots: int | None = None
@@ -110,7 +114,8 @@ last character; or continued, and the answer begins with that message once more.
 
 
 class Decoder(Protocol):
-    """One answer's bytes to events. Cutting the bytes differently never changes the events."""
+    """One answer's bytes to events. Cutting the bytes differently never changes the events, except for which
+    pieces come as one where the attempt `joins` them."""
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that `data` completes. After a `Fault` or `End` the rest is ignored."""

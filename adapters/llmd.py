@@ -60,13 +60,13 @@ class VllmDialect(OpenAIDialect):
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"
 
-    def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
-        own: dict[str, bytes] = {}
+    def own_members(self, attempt: AttemptContext) -> dict[str, int]:
+        own: dict[str, int] = {}
         priority = -attempt.constraints.priority
         if attempt.priority_scheduling and priority:
-            own["priority"] = b"%d" % max(-_INT64_MAX, min(priority, _INT64_MAX))
+            own["priority"] = max(-_INT64_MAX, min(priority, _INT64_MAX))
         if attempt.continues:  # else it closes the last message and begins another one
-            own |= {"add_generation_prompt": b"false", "continue_final_message": b"true"}
+            own |= {"add_generation_prompt": False, "continue_final_message": True}
         return own
 
     def classify(self, found: ErrorPiece, status: int | None) -> FaultClass:

@@ -11,6 +11,7 @@ brings back. Values that do are refused here, since another attempt would take t
 
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Raw
 
 from adapters.chat_request import Members, tool_choice_of, tools_of
@@ -85,7 +86,9 @@ class MlxDialect(OpenAISubsetDialect):
         members.pop("tool_choice", None)
 
     def decoder(self, infer: InferRequest, attempt: AttemptContext, head: WireHead) -> Decoder:
-        inner = super().decoder(infer, attempt, head)
+        # Pieces after a stop are not counted.
+        piecewise = msgspec.structs.replace(attempt, joins=False)
+        inner = super().decoder(infer, piecewise, head)
         return stopping(inner, infer, attempt, engine_stops=False)
 
     def fault_of(

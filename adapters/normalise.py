@@ -171,7 +171,7 @@ class Normaliser:
             if not event.tool_calls and not _says_more(event):
                 return
         self._opened = True
-        self._deltas += 1
+        self._deltas += event.pieces
         out.append(event)
 
     def _placed(self, choice: int, pieces: tuple[ToolCallDelta, ...]) -> tuple[ToolCallDelta, ...]:

@@ -4,6 +4,7 @@ Base of the other OpenAI-speaking dialects, which override what differs. Sans-IO
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,6 @@ PATHS: dict[Operation, str] = {
     "completion": "/v1/completions",
     "embedding": "/v1/embeddings",
 }
-_encode = msgspec.json.Encoder().encode
 
 
 class OpenAIDialect:
@@ -47,38 +47,38 @@ class OpenAIDialect:
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         members = {**infer.members, **attempt.overrides}
-        replace: dict[str, msgspec.Raw | bytes] = dict(self.own_members(attempt))
-        replace["model"] = _encode(attempt.upstream_model)
+        for name in self.withheld:
+            members.pop(name, None)
+        replace: dict[str, openai_body.Value] = {**self.own_members(attempt)}
+        replace["model"] = attempt.upstream_model
         if infer.operation != "embedding":
-            replace["stream"] = b"true"
+            replace["stream"] = True
             replace["stream_options"] = _with_usage(members.get("stream_options"))
             cap = self.token_cap(infer, attempt)
             if cap is not None:
                 default = self.limit_name(infer.operation)
                 replace |= openai_body.capped(members, cap, default, self.limit_names)
-        members = {n: v for n, v in members.items() if n not in self.withheld}
-        body = openai_body.compose(members, replace)
         return WireRequest(
             method="POST",
             path=PATHS[infer.operation],
             headers=self.headers(infer, attempt),
-            body=body,
+            body=openai_body.compose(members, replace),
         )
 
     def headers(self, infer: InferRequest, attempt: AttemptContext) -> tuple[tuple[str, str], ...]:
         """Never the client's own: only what this backend needs."""
         accept = "application/json" if infer.operation == "embedding" else "text/event-stream"
-        headers = [
+        return (
             ("content-type", "application/json"),
             ("accept", accept),
             ("x-request-id", infer.request_id),
-        ]
-        return (*headers, *self.access(attempt.api_key))
+            *self.access(attempt.api_key),
+        )
 
     def access(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
-    def own_members(self, attempt: AttemptContext) -> dict[str, bytes]:
+    def own_members(self, attempt: AttemptContext) -> dict[str, int]:
         """Body members that only this backend knows, by which it is told what the intent asks."""
         return {}
 
@@ -97,7 +97,7 @@ class OpenAIDialect:
             return EmbeddingDecoder(self.fault_of)
         if kind.startswith("application/json"):
             return DocumentDecoder(self.fault_of)
-        return StreamDecoder(self.fault_of)
+        return StreamDecoder(self.fault_of, joins=attempt.joins)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         found = read_error(body) or ErrorPiece()
@@ -138,16 +138,16 @@ class OpenAIDialect:
         return state_by_list(answers.get("/v1/models"), self.fault, listed_models)
 
 
+_ONLY_USAGE = {"include_usage": True}
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
-def _with_usage(options: msgspec.Raw | None) -> bytes:
+def _with_usage(options: msgspec.Raw | None) -> dict[str, Any]:
     """The client's stream options, with usage asked for."""
     if options is None:
-        return b'{"include_usage":true}'
-    wanted = {"include_usage": msgspec.Raw(b"true")}
+        return _ONLY_USAGE
     # Where it is no object, the client asked for a whole answer, where nobody looks at it.
-    return openai_body.compose(read_piece(_decode_options, options) or {}, wanted)
+    return {**(read_piece(_decode_options, options) or {}), **_ONLY_USAGE}
 
 
 class _Model(msgspec.Struct):

@@ -6,31 +6,29 @@ with its last value: what the gateway judged is what the backend gets.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
+Value = msgspec.Raw | str | int | list[Any] | dict[str, Any]
+"""Of a member: as it is spelled already, or as it is to be."""
 _encode = msgspec.json.Encoder().encode
 
 
-def compose(
-    members: Mapping[str, msgspec.Raw],
-    replace: Mapping[str, msgspec.Raw | bytes],
-) -> bytes:
+def compose(members: Mapping[str, msgspec.Raw], replace: Mapping[str, Value]) -> bytes:
     """`members` with `replace` set: in place where the member exists, else at the end."""
-    parts = [b"%b:%b" % (_encode(n), bytes(replace.get(n, v))) for n, v in members.items()]
-    parts += [b"%b:%b" % (_encode(n), bytes(v)) for n, v in replace.items() if n not in members]
-    return b"{" + b",".join(parts) + b"}"
+    return _encode({**members, **replace})
 
 
 def capped(
     members: Mapping[str, msgspec.Raw], cap: int, default_name: str, names: Iterable[str]
-) -> dict[str, bytes]:
+) -> dict[str, int]:
     """The token limits to set so that none of `names`, which all set one, is above `cap`.
 
     A client that named a lower limit keeps it; one that named none gets `default_name`. What is no
     positive number is no limit (llama.cpp takes -1 for "without end"), so it becomes the cap.
     """
-    changes: dict[str, bytes] = {}
+    changes: dict[str, int] = {}
     named = False
     for name in names:
         raw = members.get(name)
@@ -38,8 +36,8 @@ def capped(
             continue
         named = True
         if not 0 < _tokens(raw) <= cap:
-            changes[name] = b"%d" % cap
-    return changes if named else {default_name: b"%d" % cap}
+            changes[name] = cap
+    return changes if named else {default_name: cap}
 
 
 def _tokens(raw: msgspec.Raw) -> int:

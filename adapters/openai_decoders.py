@@ -11,12 +11,13 @@ import msgspec
 from adapters.event_stream import EventStreamDecoder
 from adapters.openai_faults import status_in
 from adapters.openai_wire import (
-    EXTRA_MEMBERS,
+    NULL,
     ChoicePiece,
     ChunkPiece,
     DeltaPiece,
     ErrorPiece,
     UsagePiece,
+    extra_members,
     has_items,
     is_present,
     members_decoder,
@@ -48,18 +49,28 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 class StreamDecoder(EventStreamDecoder):
-    """Chunks of a stream to events."""
+    """Chunks of a stream to events. `joins`: texts that arrive together may come as one."""
 
-    def __init__(self, fault_of: FaultOf) -> None:
+    def __init__(self, fault_of: FaultOf, *, joins: bool = False) -> None:
         super().__init__()
         self._fault_of = fault_of
         self._opened = False
-        self._repeated = RepeatedChunk(_events_of)
+        self._repeated = RepeatedChunk(_events_of, joins=joins)
+
+    def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
+        """Chunks that repeat the one before them are not `read` one by one: they say a text, and no more."""
+        at = 0
+        while at < len(datas) and not self._over:
+            event = None if name == "error" else self._repeated.read(datas, at)
+            if event is not None:
+                out.append(event)
+                at += event.pieces
+                continue
+            if data := datas[at].strip():
+                self.read(name, data, out)
+            at += 1
 
     def read(self, name: str, data: bytes, out: list[Event]) -> None:
-        if name != "error" and (delta := self._repeated.read(data)) is not None:
-            out.append(delta)
-            return
         if data == b"[DONE]":
             self.end(out)
             return
@@ -122,6 +133,8 @@ class EmbeddingDecoder(DocumentDecoder):
 
 
 def _is_error(chunk: ChunkPiece) -> bool:
+    if chunk.error is NULL and chunk.detail is NULL:  # nearly always
+        return False
     return has_items(chunk.error) or (chunk.choices is None and has_items(chunk.detail))
 
 
@@ -146,7 +159,7 @@ def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
         if delta is not None:
             out.append(delta)
         if choice.finish_reason:
-            met = _stop_sequence(choice.stop_reason)
+            met = None if choice.stop_reason is NULL else _stop_sequence(choice.stop_reason)
             out.append(Finish(reason=choice.finish_reason, choice=index, stop_sequence=met))
     if chunk.usage is not None and chunk.usage.prompt_tokens is not None:
         out.append(UsageReport(usage=usage_of(chunk.usage)))
@@ -158,10 +171,11 @@ def _stop_sequence(told: msgspec.Raw) -> str | None:
 
 def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     piece = choice.delta or choice.message
-    # A raw value is a view that would keep its whole chunk in memory, hence the copies.
-    logprobs = choice.logprobs.copy() if is_present(choice.logprobs) else None
+    logprobs = None
+    if choice.logprobs is not NULL and is_present(choice.logprobs):
+        logprobs = choice.logprobs.copy()  # of a view, which would keep its whole chunk in memory
     if piece is None:
-        if not choice.text and not _tells_tokens(logprobs):
+        if not choice.text and (logprobs is None or not _tells_tokens(logprobs)):
             return None
         return Delta(choice=index, content=choice.text or "", logprobs=logprobs)
     content = piece.content
@@ -169,9 +183,9 @@ def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     if isinstance(content, list):
         content, thought = _parts(content)
         reasoning += thought
-    extra = _extra(piece)
+    extra = extra_members(piece)
     if not (content or reasoning or piece.refusal or piece.tool_calls or extra) and (
-        not _tells_tokens(logprobs)
+        logprobs is None or not _tells_tokens(logprobs)
     ):
         return None
     return Delta(
@@ -185,22 +199,10 @@ def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     )
 
 
-def _tells_tokens(logprobs: msgspec.Raw | None) -> bool:
+def _tells_tokens(logprobs: msgspec.Raw) -> bool:
     """A token can have no text of its own (a piece of a character) and yet have a probability."""
-    if logprobs is None:
-        return False
     told = read_piece(_decode_any, bytes(logprobs))
     return isinstance(told, dict) and any(told.values())
-
-
-def _extra(piece: DeltaPiece) -> dict[str, msgspec.Raw] | None:
-    found = None
-    for name in EXTRA_MEMBERS:
-        raw = getattr(piece, name)
-        if has_items(raw):
-            found = found or {}
-            found[name] = raw.copy()
-    return found
 
 
 def _tool_calls(piece: DeltaPiece) -> tuple[ToolCallDelta, ...]:

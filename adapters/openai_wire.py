@@ -4,12 +4,13 @@ Source: the OpenAI API reference, and the differences seen in llama.cpp, vLLM, m
 hosted providers. Only for reading; what the gateway writes is in `gateway.answers`.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from adapters.wire_json import read_piece
+from adapters.wire_json import as_utf8, read_piece
 
 NULL = Raw(b"null")
 """A raw member that is not there. `Raw | None` would not do: msgspec reads it as "null only"."""
@@ -41,8 +42,10 @@ class DeltaPiece(msgspec.Struct):
     images: Raw = NULL
 
 
-EXTRA_MEMBERS = ("function_call", "annotations", "audio", "reasoning_details", "images")
+_EXTRA_MEMBERS = ("function_call", "annotations", "audio", "reasoning_details", "images")
 """Members of a delta that travel on as the backend wrote them."""
+_NO_EXTRA = (NULL,) * len(_EXTRA_MEMBERS)
+_extra_values = attrgetter(*_EXTRA_MEMBERS)
 
 
 class ChoicePiece(msgspec.Struct):
@@ -100,7 +103,10 @@ _decode_chunk = msgspec.json.Decoder(ChunkPiece).decode
 
 def read_chunk(data: bytes) -> ChunkPiece | None:
     """A chunk, or None where `data` is none."""
-    return read_piece(_decode_chunk, data)
+    try:
+        return _decode_chunk(data if data.isascii() else as_utf8(data))
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def is_present(piece: Raw) -> bool:
@@ -111,6 +117,15 @@ def is_present(piece: Raw) -> bool:
 def has_items(piece: Raw) -> bool:
     """Is a raw member there and neither null nor empty?"""
     return piece is not NULL and bytes(piece) not in (b"null", b"{}", b"[]", b'""', b"false")
+
+
+def extra_members(piece: DeltaPiece) -> dict[str, Raw] | None:
+    """Those that are there and not empty; None where there are none."""
+    values = _extra_values(piece)
+    if values == _NO_EXTRA:  # nearly always
+        return None
+    found = {n: v.copy() for n, v in zip(_EXTRA_MEMBERS, values, strict=True) if has_items(v)}
+    return found or None
 
 
 def read_error(raw: bytes | Raw) -> ErrorPiece | None:

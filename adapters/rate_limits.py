@@ -77,13 +77,20 @@ class LimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: tuple[_Names, ...]
     tokens: tuple[_Names, ...]
+    remaining: frozenset[str]
+    """Of both kinds: where none of these is there, nothing is told."""
 
 
-OPENAI = LimitHeaders(
+def _limit_headers(*, requests: tuple[_Names, ...], tokens: tuple[_Names, ...]) -> LimitHeaders:
+    remaining = frozenset(names.remaining for names in (*requests, *tokens))
+    return LimitHeaders(requests=requests, tokens=tokens, remaining=remaining)
+
+
+OPENAI = _limit_headers(
     requests=(_names("x-ratelimit-{}-requests"),),
     tokens=(_names("x-ratelimit-{}-tokens"), _names("x-ratelimit-{}-tokens_usage_based")),
 )
-ANTHROPIC = LimitHeaders(
+ANTHROPIC = _limit_headers(
     requests=(_names("anthropic-ratelimit-requests-{}"),),
     tokens=(
         _names("anthropic-ratelimit-tokens-{}"),
@@ -95,6 +102,8 @@ ANTHROPIC = LimitHeaders(
 
 def read_rate_limits(headers: Mapping[str, str], names: LimitHeaders) -> RateLimits | None:
     """What the headers of an answer say; None: nothing. Never raises."""
+    if names.remaining.isdisjoint(headers):
+        return None
     requests, tokens = _scarcest(headers, names.requests), _scarcest(headers, names.tokens)
     if requests is None and tokens is None:
         return None

@@ -29,7 +29,8 @@ class SSEEvent(msgspec.Struct):
 
 
 class SSEDecoder:
-    """`feed` as bytes arrive, `close` once when the body has properly ended.
+    """`feed` as bytes arrive, `close` once when the body has properly ended. Who needs neither names nor ids
+    asks for what is `plain` first.
 
     Raises EventTooLarge from both; the decoder must not be used after that.
     """
@@ -61,12 +62,26 @@ class SSEDecoder:
         self.comments = 0
         self.retry_ms: int | None = None
 
+    def plain(self, data: bytes) -> list[bytes] | None:
+        """What nearly every read brings: the data of whole events without a name, each of one line, and nothing
+        else. None: `data` is something else, or the rest of something, and must be fed. Takes a tenth of the
+        time."""
+        if not data.startswith(b"data: ") or not data.endswith(b"\n\n"):
+            return None
+        if self._tail or self._data or self._event or self._skip_lf:
+            return None  # an event has begun, or anything that would be part of the next one
+        if len(data) > self._limit:
+            return None
+        values = data[6:-2].split(b"\n\ndata: ")
+        said = b"".join(values)
+        if b"\n" in said or b"\r" in said:
+            return None  # there are lines between or within them
+        self._at_start = False
+        self._id = self._id_next
+        return values
+
     def feed(self, data: bytes) -> list[SSEEvent]:
         """Events that `data` completes."""
-        if data.startswith(b"data: ") and data.endswith(b"\n\n") and self._between_events():
-            plain = self._plain(data)
-            if plain is not None:
-                return plain
         if self._skip_lf and data:
             self._skip_lf = False
             if data[0] == 0x0A:
@@ -104,26 +119,6 @@ class SSEDecoder:
         if self._at_start:
             rest = rest.removeprefix(_BOM)
         return self._lines([rest, b""]) if rest else self._lines([b""])
-
-    # -- the usual case ------------------------------------------------------------------
-
-    def _between_events(self) -> bool:
-        """Nothing of an event has come yet, or of anything that would be part of the next one."""
-        return not (self._tail or self._data or self._event or self._skip_lf)
-
-    def _plain(self, data: bytes) -> list[SSEEvent] | None:
-        """Whole events of one line of data each, and nothing else: what nearly every read brings. None: it
-        has anything else in it. Saves two thirds of the time (0.7 us an event, against 2 us line by line)."""
-        if b"\r" in data or len(data) > self._limit:
-            return None
-        values = data[6:-2].split(b"\n\ndata: ")
-        if data.count(b"\n") != 2 * len(values):
-            return None  # there are lines between or within them
-        self._at_start = False
-        self._id = self._id_next
-        return [SSEEvent(value, "message", self._id) for value in values]
-
-    # -- any case ------------------------------------------------------------------------
 
     def _lines(self, lines: list[bytes]) -> list[SSEEvent]:
         events: list[SSEEvent] = []

@@ -133,4 +133,5 @@ def stopping(
 
 
 def _says(event: Delta) -> bool:
-    return any(value for name, value in msgspec.structs.asdict(event).items() if name != "choice")
+    values = msgspec.structs.asdict(event).items()
+    return any(value for name, value in values if name not in ("choice", "pieces"))

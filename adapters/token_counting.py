@@ -57,7 +57,7 @@ def by_llamacpp(infer: InferRequest, attempt: AttemptContext) -> Counting:
     members = {n: v for n, v in members.items() if n not in _OF_THE_ANSWER}
     if bytes(members.get("tool_choice", NULL)) == b'"none"':
         members = {n: v for n, v in members.items() if n not in TOOL_MEMBERS}
-    body = openai_body.compose(members, {"model": _encode(attempt.upstream_model)})
+    body = openai_body.compose(members, {"model": attempt.upstream_model})
     head, answer = yield _post("/v1/chat/completions/input_tokens", body, headers)
     if head.status == 200:
         told = _read(answer, _InputTokens)
@@ -79,14 +79,14 @@ def _llamacpp_text(prompt: str | list[str | int], headers: _Headers) -> Counting
 def by_vllm(infer: InferRequest, attempt: AttemptContext) -> Counting:
     """Ask vLLM's `/tokenize`, which tells the model's context as well. `infer` must be `countable`."""
     members = infer.members | attempt.overrides
-    asked: dict[str, msgspec.Raw | bytes] = {"model": _encode(attempt.upstream_model)}
+    asked: dict[str, openai_body.Value] = {"model": attempt.upstream_model}
     if infer.operation == "completion":
         prompt = _one_prompt(infer)
         if not isinstance(prompt, str):
             # It tokenizes text only, and these are tokens already.
             ids = all(isinstance(item, int) for item in prompt or ())
             return TokenCount(tokens=len(prompt)) if prompt and ids else None
-        asked |= {"prompt": _encode(prompt)}
+        asked |= {"prompt": prompt}
         asked |= {n: members[n] for n in ("add_special_tokens",) if n in members}
     else:
         asked |= {name: members[name] for name in _VLLM_CHAT if name in members}

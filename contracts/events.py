@@ -57,6 +57,8 @@ class Delta(msgspec.Struct, kw_only=True):
     logprobs: msgspec.Raw | None = None
     extra: dict[str, msgspec.Raw] | None = None
     """Other members of the delta (`audio`, `annotations`, ...), as the backend wrote them."""
+    pieces: int = 1
+    """How many of the backend's it stands for: more than one only where nobody sees them before the end."""
 
 
 class Finish(msgspec.Struct, kw_only=True):

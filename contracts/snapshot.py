@@ -1,5 +1,7 @@
 """What rules may ask about the pools at the moment of a decision."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 
@@ -26,4 +28,4 @@ class PoolSignals(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """All pools by id. A pool that is missing is answered with zeros, and says nothing of its backends."""
 
-    pools: dict[str, PoolSignals] = {}
+    pools: Mapping[str, PoolSignals] = {}

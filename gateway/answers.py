@@ -350,11 +350,12 @@ class Fold:
             message[self._identity.reasoning_field] = reasoning
         if choice.calls:
             message["tool_calls"] = [_whole_call(call) for call in choice.calls]
-        message |= {name: joined(pieces) for name, pieces in choice.extra.items()}
+        if choice.extra:
+            message |= {name: joined(pieces) for name, pieces in choice.extra.items()}
         return {
             "index": index,
             "message": message,
-            "logprobs": joined(choice.logprobs),
+            "logprobs": joined(choice.logprobs) if choice.logprobs else None,
             "finish_reason": choice.reason,
         }
 
@@ -368,7 +369,7 @@ def _text(index: int, choice: _Choice) -> dict[str, Any]:
     return {
         "index": index,
         "text": "".join(choice.content),
-        "logprobs": joined(choice.logprobs),
+        "logprobs": joined(choice.logprobs) if choice.logprobs else None,
         "finish_reason": choice.reason,
     }
 

@@ -12,13 +12,14 @@ from typing import Protocol
 
 import msgspec
 
-from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead
+from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead, WireRequest
 from adapters.normalise import Normaliser, carries_content
 from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest, Timeouts
 from gateway.pools import Slot
+from policies import pace
 from policies.flight import Flight
 
 ERROR_BODY_BYTES = 64 * 1024
@@ -26,14 +27,8 @@ ERROR_BODY_BYTES = 64 * 1024
 LINGER_S = 1.0
 """After the last event, how long the connection may take to end properly and so be reused; and after
 the last finish marker, how long usage and the end marker are waited for."""
-
-
 EARLY_S = 0.001
 """By how much an event loop's timer may fire before the gateway's finer clock says that it is due."""
-PACE_WINDOW_S = 10.0
-"""Over how long a stream's pace is measured. The first such window begins with the first content."""
-CHARS_A_TOKEN = 4
-"""Some backends put several tokens into one piece; a long piece counts as many as it may hold."""
 
 
 class EventSink(Protocol):
@@ -64,31 +59,31 @@ class Watch(Protocol):
     def first_token(self, at_s: float) -> None: ...
 
 
-class AttemptTimes(msgspec.Struct, kw_only=True):
-    """Seconds on the gateway's clock, which is finer than the event loop's (uvloop: whole ms)."""
-
-    dispatched_s: float
-    head_s: float | None = None
-    first_token_s: float | None = None
-    ended_s: float | None = None
-
-
 def expected_choices(infer: InferRequest) -> int:
     """How many answers the request asks for: `n`, times the prompts of a text completion."""
     prompts = 1
     if infer.operation == "completion":
-        prompt = msgspec.json.decode(infer.members.get("prompt", b'""'))
-        if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+        told = memoryview(infer.members.get("prompt", b'""'))
+        prompt = msgspec.json.decode(told) if told[0] == ord("[") else ()
+        if prompt and isinstance(prompt[0], str | list):
             prompts = len(prompt)
     return infer.facts.n * prompts
 
 
 class Attempt:
-    """Create, `start`, await `committed`, then `finished`; `cancel` at any time.
+    """Create, `prepare`, `start`, await `committed`, then `finished`, and `let_go` in any case; `cancel` at any time.
 
     `committed` is done when the first content (or the end of an empty answer) is there, or holds
     the fault that came instead. `finished` is done when the last event has been handed on.
+    Times are seconds on the gateway's clock, which is finer than the event loop's (uvloop: whole ms).
     """
+
+    # What nothing but trouble sets: with it in every instance there would be more than Python keeps cheaply.
+    fault: GatewayError | None = None
+    quiet_s = 0.0
+    """How long nothing had come when its connection ended, or a clock ended it, before the last event."""
+    _error_head: WireHead | None = None
+    _error_body = b""
 
     def __init__(
         self,
@@ -117,13 +112,9 @@ class Attempt:
         self._timeouts = timeouts
         self._is_last = is_last
         self._headers = headers
-        self._floor = None if may_be_slow else timeouts.min_tokens_per_s
-        """Tokens a second."""
-        self._pace_since_s = 0.0
-        self._pace_tokens = 0.0
+        floor = None if may_be_slow else timeouts.min_tokens_per_s
+        self._pace = None if floor is None else pace.Pace(floor)
         self._watch = watch
-        self._flight = None if watch is None else watch.flight
-        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._normaliser = Normaliser(
             choices=expected_choices(infer),
@@ -132,32 +123,28 @@ class Attempt:
             where=slot.endpoint.where,
         )
         self._decoder: Decoder | None = None
-        self._error_head: WireHead | None = None
-        self._error_body = bytearray()
         self._held: list[Event] = []
+        self._wire: WireRequest | None = None
         self._exchange: Exchange | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._started_s = self._progress_s = 0.0
         self._paused = False
         self._closed = False
         self._concluding = False
-        self.committed: asyncio.Future[None] = self._loop.create_future()
-        self.finished: asyncio.Future[None] = self._loop.create_future()
-        self.times = AttemptTimes(dispatched_s=self._clock())
+        loop = asyncio.get_running_loop()
+        self.committed: asyncio.Future[None] = loop.create_future()
+        self.finished: asyncio.Future[None] = loop.create_future()
+        self.dispatched_s = self._progress_s = clock()
+        self.first_token_s: float | None = None
+        self.ended_s: float | None = None
         self.usage: Usage | None = None
         self.dropped: tuple[str, ...] = ()
         self.finish_reasons: list[str] = []
-        self.fault: GatewayError | None = None
-        self.quiet_s = 0.0
-        """How long nothing had come when its connection ended, or a clock ended it."""
 
-    def start(self) -> None:
-        """Dispatch; nothing happens once it is cancelled.
+    def prepare(self) -> None:
+        """Word the request for its engine; nothing is sent yet.
 
-        Raises the dialect's ClientFault for what cannot be said there.
+        Raises the dialect's ClientFault for what cannot be said there; then the attempt is over.
         """
-        if self._closed:
-            return
         try:
             wire = self._dialect.request(self._infer, self._context)
         except GatewayError:
@@ -166,7 +153,16 @@ class Attempt:
         if self._headers:
             wire = msgspec.structs.replace(wire, headers=(*wire.headers, *self._headers))
         self.dropped = wire.dropped if wire.native else (*self._infer.untold, *wire.dropped)
-        self._started_s = self._progress_s = self._clock()
+        self._wire = wire
+
+    def start(self) -> None:
+        """Dispatch; nothing happens once it is cancelled. Raises as `prepare`, if that is still to be done."""
+        if self._closed:
+            return
+        if self._wire is None:
+            self.prepare()
+        wire, self._wire = self._wire, None
+        assert wire is not None
         self._exchange = self._slot.endpoint.transport.start(wire, self)
         if self._paused:
             self._exchange.pause()
@@ -180,6 +176,15 @@ class Attempt:
                 self._exchange.cancel()
             self._close()
 
+    def let_go(self) -> None:
+        """Nobody waits for it any more. If it is not over it is cancelled; if only its connection has not
+        ended yet, it may for a little while."""
+        if self.ended_s is None:
+            self.cancel()
+        elif not self._closed:
+            self._disarm()
+            self._arm(LINGER_S, self.cancel)
+
     def pause(self) -> None:
         """The reader is slow: read no more from the engine, and do not call it idle for that."""
         if not self._closed and not self._paused:
@@ -191,18 +196,18 @@ class Attempt:
         if not self._closed and self._paused:
             self._paused = False
             self._progress_s = self._clock()
-            self._measure_anew()
+            if self._pace is not None:
+                self._pace.begin(self._progress_s)
             if self._exchange is not None:
                 self._exchange.resume()
 
     # -- ResponseSink -------------------------------------------------------------------
 
     def on_head(self, head: WireHead) -> None:
-        self.times.head_s = self._clock()
-        self._progress_s = self.times.head_s
+        self._progress_s = self._clock()
         limits = self._dialect.rate_limits(head)
         if limits is not None:
-            self._slot.endpoint.told_limits(limits, self.times.head_s)
+            self._slot.endpoint.told_limits(limits, self._progress_s)
         if head.status == 200:
             self._decoder = self._dialect.decoder(self._infer, self._context, head)
             if self._watch is not None:
@@ -211,18 +216,17 @@ class Attempt:
             self._error_head = _dated(head)
 
     def on_data(self, data: bytes) -> None:
-        if self._decoder is None:
-            room = ERROR_BODY_BYTES - len(self._error_body)
-            self._error_body += data[:room]
-            if len(data) >= room:
-                self._fail(self._refusal())
+        if self._decoder is not None:
+            self._deliver(self._normaliser.push(self._decoder.feed(data)))
             return
-        if not self.committed.done():
-            self._progress_s = self._clock()  # pings count until the first token, not after
-        self._deliver(self._normaliser.push(self._decoder.feed(data)))
+        room = ERROR_BODY_BYTES - len(self._error_body)
+        self._error_body += data[:room]
+        if len(data) >= room:
+            self._fail(self._refusal())
 
     def on_end(self) -> None:
-        self.quiet_s = self._clock() - self._progress_s
+        if not self._normaliser.over:
+            self.quiet_s = self._clock() - self._progress_s
         if self._decoder is None:
             self._fail(self._refusal())
         elif not self._normaliser.over:
@@ -238,7 +242,7 @@ class Attempt:
     def _refusal(self) -> UpstreamFault:
         """What the engine's error answer means, as far as it has come."""
         head = self._error_head or WireHead(status=502, headers={})
-        fault = self._dialect.fault(head, bytes(self._error_body))
+        fault = self._dialect.fault(head, self._error_body)
         if fault.fault == "rate_limit" and fault.retry_after_s is None:
             limits = self._dialect.rate_limits(head)
             fault.retry_after_s = None if limits is None else limits.wait_s
@@ -247,29 +251,19 @@ class Attempt:
     # -- events -------------------------------------------------------------------------
 
     def _deliver(self, events: list[Event]) -> None:
+        begun = self.committed.done()
         if not events:
-            if not self._normaliser.over:
+            if not begun:
+                self._progress_s = self._clock()  # pings count until the first token, not after
+            if self._normaliser.complete and not self._normaliser.over:
                 self._await_farewell()  # a finish may be held back for the usage that judges it
             return
         self._progress_s = self._clock()
-        if not self.committed.done():
-            fault = next((e.error for e in events if isinstance(e, Fault)), None)
-            content = any(carries_content(e) for e in events)
-            if fault is not None and not content:
-                self._fail(fault)
-                return
+        if not begun:
             self._held += events
-            if not content and not isinstance(events[-1], End):
-                self._await_farewell()
+            if not self._begins(events):
                 return
-            self.times.first_token_s = self._progress_s
-            if self._floor is not None:
-                self._measure_anew()
-                self._arm(PACE_WINDOW_S, self._check_pace)
             events, self._held = self._held, []
-            self.committed.set_result(None)
-            if self._watch is not None:
-                self._watch.first_token(self._progress_s)
         self._note(events)
         self._sink.events(events)
         if self._closed:
@@ -278,19 +272,44 @@ class Attempt:
             self.cancel()  # what a broken stream may still send is of no use
         elif self._normaliser.over:
             self._finish()
-        else:
+        elif self._normaliser.complete:
             self._await_farewell()
 
+    def _begins(self, events: list[Event]) -> bool:
+        """Whether the answer begins with these, or is empty and over."""
+        for event in events:
+            if carries_content(event):
+                break
+        else:
+            match events[-1]:  # nothing comes after a terminal one
+                case Fault(error=error):
+                    self._fail(error)
+                    return False
+                case End():
+                    pass
+                case _:
+                    if self._normaliser.complete:
+                        self._await_farewell()
+                    return False
+        self.first_token_s = self._progress_s
+        if self._pace is not None:
+            self._pace.begin(self._progress_s)
+            self._arm(pace.WINDOW_S, self._check_pace)
+        self.committed.set_result(None)
+        if self._watch is not None:
+            self._watch.first_token(self._progress_s)
+        return True
+
     def _note(self, events: list[Event]) -> None:
-        flight = self._flight
+        flight = None if self._watch is None else self._watch.flight
         for event in events:
             match event:
                 case Delta():
                     if flight is not None:
-                        flight.tokens += 1
+                        flight.tokens += event.pieces
                         flight.last_s = self._progress_s
-                    if self._floor is not None:
-                        self._pace_tokens += max(1.0, _chars(event) / CHARS_A_TOKEN)
+                    if self._pace is not None:
+                        self._pace.note(event)
                 case UsageReport():
                     self.usage = event.usage
                 case Finish():
@@ -303,8 +322,8 @@ class Attempt:
                     pass
 
     def _await_farewell(self) -> None:
-        """Once all choices have finished, usage and the end marker have only so long."""
-        if self._normaliser.complete and not self._concluding:
+        """All choices have finished: usage and the end marker have only so long."""
+        if not self._concluding:
             self._concluding = True
             self._arm(LINGER_S, self._conclude)
 
@@ -317,7 +336,7 @@ class Attempt:
     def _fail(self, error: GatewayError) -> None:
         """The attempt is lost: before the commit the executor hears of it, after it the client."""
         if self._closed or (self._normaliser.over and self.committed.done()):
-            self._close()
+            self.cancel()
             return
         if self._normaliser.complete and not self._normaliser.over:
             self._conclude()  # what failed is only the farewell
@@ -336,15 +355,12 @@ class Attempt:
 
     def _finish(self) -> None:
         """The last event is out. The client need not wait for the connection to end; the slot does."""
-        if self.times.ended_s is None:
-            self.times.ended_s = self._clock()
+        if self.ended_s is None:
+            self.ended_s = self._clock()
             if self.fault is not None or self._normaliser.over:
                 self._slot.ended(self.fault)
-            self._disarm()
             if not self.finished.done():
                 self.finished.set_result(None)
-            if not self._closed:
-                self._arm(LINGER_S, self.cancel)
 
     def _close(self) -> None:
         if self._closed:
@@ -359,7 +375,7 @@ class Attempt:
     # -- clocks -------------------------------------------------------------------------
 
     def _arm(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._timers.append(self._loop.call_later(delay_s, action))
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, action))
 
     def _disarm(self) -> None:
         for timer in self._timers:
@@ -370,7 +386,7 @@ class Attempt:
         """One timer for all that bounds an attempt, and for the whole stream: it looks when it fires, and
         not at every token."""
         now_s, timeouts = self._clock(), self._timeouts
-        spent_s = now_s - self._started_s
+        spent_s = now_s - self.dispatched_s
         quiet_s = 0.0 if self._paused else now_s - self._progress_s
         left_s, which = timeouts.total_s - spent_s, "total"
         if (
@@ -386,25 +402,23 @@ class Attempt:
         else:
             self._arm(left_s, self._watch_clocks)
 
-    def _measure_anew(self) -> None:
-        self._pace_since_s, self._pace_tokens = self._clock(), 0.0
-
     def _check_pace(self) -> None:
         """One timer a window. A reader who paused has made the window begin anew."""
-        assert self._floor is not None
-        if self._paused:
-            self._measure_anew()
-        measured_s = self._clock() - self._pace_since_s
+        assert self._pace is not None
+        now_s = self._clock()
         if self._normaliser.complete:
             return
-        if measured_s < PACE_WINDOW_S:
-            self._arm(max(PACE_WINDOW_S - measured_s, 0.001), self._check_pace)
-        elif self._pace_tokens < self._floor * measured_s:
-            said = f"the engine sent fewer than {self._floor:g} tokens a second"
+        if self._paused:
+            self._pace.begin(now_s)
+        left_s = self._pace.left_s(now_s)
+        if left_s > 0:
+            self._arm(max(left_s, EARLY_S), self._check_pace)
+        elif self._pace.is_too_slow(now_s):
+            said = f"the engine sent fewer than {self._pace.floor:g} tokens a second"
             self.on_error(UpstreamTimeout(said, fault="timeout", code="upstream_too_slow"))
         else:
-            self._measure_anew()
-            self._arm(PACE_WINDOW_S, self._check_pace)
+            self._pace.begin(now_s)
+            self._arm(pace.WINDOW_S, self._check_pace)
 
     def _time_out(self, which: str) -> None:
         limit_s = getattr(self._timeouts, f"{which}_s")
@@ -421,8 +435,3 @@ def _dated(head: WireHead) -> WireHead:
     if "date" in head.headers:
         return head
     return WireHead(status=head.status, headers={**head.headers, "date": formatdate(usegmt=True)})
-
-
-def _chars(delta: Delta) -> int:
-    calls = sum(len(call.arguments) for call in delta.tool_calls)
-    return len(delta.content) + len(delta.reasoning) + len(delta.refusal) + calls

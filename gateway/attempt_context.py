@@ -17,9 +17,11 @@ def attempt_context(
     catalog: Catalog,
     waited_s: float,
     prefill_s: float | None = None,
+    *,
+    joins: bool = False,
 ) -> AttemptContext:
     """For one that begins the answer. `waited_s` counts from the request's acceptance; `prefill_s` is how
-    long the first token will take there, where that was measured."""
+    long the first token will take there, where that was measured; `joins`: nobody sees the answer before its end."""
     card = catalog.models.get(target.model)
     key = pool.options.api_key
     return AttemptContext(
@@ -36,6 +38,7 @@ def attempt_context(
         inference_ttl=pool.options.inference_ttl,
         unsupported=pool.options.unsupported,
         template=card.template if card else None,
+        joins=joins,
     )
 
 

@@ -67,11 +67,8 @@ class Authenticator:
         self._proxy_user_header = rules.proxy_user_header
         self._proxies = rules.proxies
         self._strangers: set[str | None] = set()
-
-    @property
-    def open(self) -> bool:
+        self.open = not self._known and self._proxy_user_header is None
         """No token is configured, so everyone on loopback is the operator (SEC-1 sees to the rest)."""
-        return not self._known and self._proxy_user_header is None
 
     def caller(self, headers: MultiMapping[str], remote: str | None) -> Caller:
         """Whoever sent `headers` (by any spelling of a name) from the peer's address `remote`.

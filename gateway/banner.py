@@ -1,12 +1,17 @@
 """What `setpoint serve` says when it listens: where, what is behind it, and a line to paste."""
 
+from collections.abc import Sequence
+
+from contracts.problems import Problem
 from gateway.pools import Pool
 from gateway.runtime import Gateway
 from gateway.version import VERSION
 
+WARNINGS_SHOWN = 5
 
-def banner(gateway: Gateway, url: str) -> str:
-    """Plain text for a terminal."""
+
+def banner(gateway: Gateway, url: str, warnings: Sequence[Problem] = ()) -> str:
+    """Plain text for a terminal. Of `warnings` the first few; the log has them all."""
     lines = [f"Setpoint {VERSION} listens on {url}", ""]
     if (
         gateway.loaded.file
@@ -25,6 +30,9 @@ def banner(gateway: Gateway, url: str) -> str:
     if not gateway.policy.intents:
         lines.append("  intent   none")
     lines.append(f"  policies {gateway.loaded.policies_path}, version {gateway.policy.version}")
+    lines += [f"  warning  {warning}" for warning in warnings[:WARNINGS_SHOWN]]
+    if len(warnings) > WARNINGS_SHOWN:
+        lines.append(f"  warning  {len(warnings) - WARNINGS_SHOWN} more: see the log")
     model = next(iter(sorted(gateway.catalog.models)), "MODEL")
     token = "" if gateway.auth.open else " -H 'Authorization: Bearer TOKEN'"
     lines += [
@@ -45,4 +53,5 @@ def _pool(pool: Pool) -> str:
         else f"NOT READY: {e.state.why}"
         for e in pool.endpoints
     ]
-    return f"{pool.engine}, {pool.limit} at once; {'; '.join(states)}"
+    at_once = f", {pool.limit} at once" if pool.ready else ""
+    return f"{pool.engine}{at_once}; {'; '.join(states)}"

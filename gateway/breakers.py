@@ -26,29 +26,24 @@ class Breakers:
         self._pool_id, self._engine = pool_id, engine
         self._clock = clock
         self._breakers = [Breaker(settings) for _ in range(endpoints)]
-        self._unwell: set[int] = set()
-        """Those that are not closed."""
-
-    @property
-    def all_closed(self) -> bool:
-        """Nothing is to be gone round, as nearly always."""
-        return not self._unwell
+        self.unwell: set[int] = set()
+        """Those that are not closed: none, as nearly always."""
 
     def shuns(self, index: int) -> bool:
         """Whether it is to be left alone now, if any other can be had."""
-        return index in self._unwell and not self._breakers[index].allows(self._clock())
+        return index in self.unwell and not self._breakers[index].allows(self._clock())
 
     def given(self, index: int) -> bool:
         """Work goes there. Whether it is the probe that tells if it is well again."""
-        return index in self._unwell and self._breakers[index].sent(self._clock())
+        return index in self.unwell and self._breakers[index].sent(self._clock())
 
     def ended(self, index: int, error: GatewayError | None, *, probe: bool) -> None:
         """An attempt there came to its end, well or with an error."""
         breaker = self._breakers[index]
         if error is None:
             breaker.succeeded()
-            if index in self._unwell:
-                self._unwell.discard(index)
+            if index in self.unwell:
+                self.unwell.discard(index)
                 self._tell(logging.INFO, "breaker_closed", index)
         elif not breaks(error):
             breaker.abandoned(probe=probe)
@@ -65,7 +60,7 @@ class Breakers:
         self._breakers[index].abandoned(probe=probe)
 
     def _opened(self, index: int, reason: str) -> None:
-        self._unwell.add(index)
+        self.unwell.add(index)
         self._tell(logging.WARNING, "breaker_opened", index, reason=reason)
 
     def _tell(self, level: int, what: str, index: int, **fields: object) -> None:

@@ -77,28 +77,36 @@ class Dispatch:
 
     async def attempt(self, run: Run, position: int, slot: Slot, *, is_last: bool) -> Entrant:
         """To the last event of whoever has content first. Raises GatewayError where nobody has."""
-        try:
-            return await self._attempt(run, position, slot, is_last)
-        except BaseException:
-            slot.release()  # an attempt does so when it ends; this is for one that never began
-            raise
-
-    async def _attempt(self, run: Run, position: int, slot: Slot, is_last: bool) -> Entrant:
-        target = run.plan.targets[position]
+        target, sink, progress = run.plan.targets[position], run.sink, run.progress
         hedged = run.plan.hedge_after_s is not None and not run.going_on
-        race = Race(run.sink, run.recorder, run.progress) if hedged else None
-        first = winner = self._enter(run, race, target, slot, is_last)
+        race = Race(sink, run.recorder, progress) if hedged else None
+        try:
+            first = winner = self._enter(run, race, target, slot, is_last)
+        except BaseException:
+            slot.release()  # an attempt does so when it ends
+            raise
         entrants = [first] if race is None else race.entrants
         try:
             first.attempt.start()
-            run.progress.dropped = first.attempt.dropped
-            run.sink.attach(first.attempt, target.model)
+            progress.dropped = first.attempt.dropped
+            sink.attach(first.attempt, target.model)
             if race is None:
-                await patiently(first.attempt.committed, run.sink, run.progress)
+                await patiently(first.attempt.committed, sink, progress)
             else:
                 await self._run_race(run, race, first, position)
                 winner = race.winner or first
-            await self._to_the_end(run, winner)
+            attempt = winner.attempt
+            if progress.first_token_s is None:
+                progress.target = winner.target
+                progress.dropped = attempt.dropped
+                progress.dispatched_s = attempt.dispatched_s
+                progress.first_token_s = attempt.first_token_s
+            await sink.open(progress)
+            await attempt.finished
+            if attempt.fault is not None:
+                if sink.keeps_back:
+                    raise attempt.fault
+                progress.fault = attempt.fault
         except GatewayError as exc:
             if race is not None:
                 winner = race.winner or first
@@ -111,7 +119,7 @@ class Dispatch:
         finally:
             for entrant in entrants:
                 self._close(entrant)
-            self._sum_up(run.progress, winner)
+            self._sum_up(progress, winner)
         return winner
 
     # -- two beside each other ----------------------------------------------------------
@@ -145,12 +153,11 @@ class Dispatch:
         place = self._spare_place(run, position, first)
         if place is None:
             return None
-        second = self._enter(run, race, *place, is_last=True)
         try:
-            second.attempt.start()
-        except GatewayError as exc:
-            second.record.fault = exc.code
+            second = self._enter(run, race, *place, is_last=True)
+        except GatewayError:
             return None
+        second.attempt.start()
         self.hedge_budget(run.plan).spend()
         return second
 
@@ -175,29 +182,36 @@ class Dispatch:
     def _enter(
         self, run: Run, race: Race | None, target: Target, slot: Slot, is_last: bool
     ) -> Entrant:
-        record = _record(target, self._pools[target.pool], slot.endpoint)
-        progress = run.progress
+        pool, endpoint, progress = self._pools[target.pool], slot.endpoint, run.progress
+        record = AttemptRecord(
+            target=target,
+            engine=pool.engine,
+            replica=endpoint.replica,
+            version=endpoint.state.version,
+            model_digest=endpoint.state.model_digest,
+        )
         if progress.trace is not None:
             record.trace = progress.trace.child()
+        going_on = run.going_on
+        gate = None if race is None else race.gate()
+        if gate is None:
+            watch = None if going_on else run.recorder
+            attempt = self._new_attempt(run, record, slot, run.sink, watch, is_last)
+        else:
+            attempt = self._new_attempt(run, record, slot, gate, gate, is_last)
+        attempt.prepare()  # what cannot be said there is no attempt
         progress.target = target
         progress.attempts.append(record)
         progress.ended_s = None
-        if not run.going_on:
+        if not going_on:
             progress.first_token_s = progress.usage = None
             progress.finish_reasons = []
         run.recorder.dispatched(target, slot)
-        if race is None:
-            watch = None if run.going_on else run.recorder
-            attempt = self._new_attempt(run, record, slot, run.sink, watch, is_last)
-            entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
-        else:
-            gate = race.gate()
-            attempt = self._new_attempt(run, record, slot, gate, gate, is_last)
-            entrant = race.enter(
-                gate, Entrant(attempt=attempt, target=target, slot=slot, record=record)
-            )
-        if not run.going_on:
-            progress.dispatched_s = attempt.times.dispatched_s
+        entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
+        if race is not None and gate is not None:
+            race.enter(gate, entrant)
+        if not going_on:
+            progress.dispatched_s = attempt.dispatched_s
         return entrant
 
     def _new_attempt(
@@ -219,6 +233,8 @@ class Dispatch:
             run.catalog,
             self._clock() - run.progress.accepted_s,
             run.recorder.prefill_s(pool, target),
+            # A pace is measured piece by piece.
+            joins=run.sink.keeps_back and pool.options.timeouts.min_tokens_per_s is None,
         )
         infer = run.infer
         if run.resumable is not None and run.resumable.continued is not None:
@@ -239,29 +255,13 @@ class Dispatch:
             headers=record.trace.headers() if record.trace else (),
         )
 
-    async def _to_the_end(self, run: Run, winner: Entrant) -> None:
-        """From the first content on."""
-        progress, attempt = run.progress, winner.attempt
-        if progress.first_token_s is None:
-            progress.target = winner.target
-            progress.dropped = attempt.dropped
-            progress.dispatched_s = attempt.times.dispatched_s
-            progress.first_token_s = attempt.times.first_token_s
-        await run.sink.open(progress)
-        await attempt.finished
-        if attempt.fault is not None:
-            if run.sink.keeps_back:
-                raise attempt.fault
-            progress.fault = attempt.fault
-
     def _close(self, entrant: Entrant) -> None:
         """Write down one attempt. What its endpoint is to be thought of was told when it ended."""
         attempt, record = entrant.attempt, entrant.record
-        if attempt.times.ended_s is None:
-            attempt.cancel()  # the client is gone, by whichever exception that came
-        times, fault = attempt.times, attempt.fault
-        record.dispatched_s, record.first_token_s = times.dispatched_s, times.first_token_s
-        record.ended_s, record.usage = times.ended_s or self._clock(), attempt.usage
+        attempt.let_go()  # it may run still: the client is gone, by whichever exception that came
+        fault = attempt.fault
+        record.dispatched_s, record.first_token_s = attempt.dispatched_s, attempt.first_token_s
+        record.ended_s, record.usage = attempt.ended_s or self._clock(), attempt.usage
         record.quiet_s = attempt.quiet_s
         if fault is not None:
             record.fault = fault.code
@@ -271,15 +271,5 @@ class Dispatch:
         attempt = winner.attempt
         progress.usage = attempt.usage
         progress.finish_reasons = attempt.finish_reasons
-        progress.ended_s = attempt.times.ended_s or self._clock()
-        progress.engine_s += progress.ended_s - attempt.times.dispatched_s
-
-
-def _record(target: Target, pool: Pool, endpoint: Endpoint) -> AttemptRecord:
-    return AttemptRecord(
-        target=target,
-        engine=pool.engine,
-        replica=f"{pool.id}/{endpoint.index + 1}",
-        version=endpoint.state.version,
-        model_digest=endpoint.state.model_digest,
-    )
+        progress.ended_s = attempt.ended_s or self._clock()
+        progress.engine_s += progress.ended_s - attempt.dispatched_s

@@ -4,7 +4,8 @@ Every error that has not begun its answer yet leaves here as OpenAI's error obje
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 
 import msgspec
 from aiohttp import HttpVersion11, web, web_exceptions
@@ -40,27 +41,18 @@ from gateway.tasks.endpoints import TaskEndpoints
 from gateway.tongues import Tongue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Entrance = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 MESSAGES = "/v1/messages"
 """Where Anthropic's language is spoken, errors included; and in what is below."""
 _json = msgspec.json.Encoder().encode
 
 
-def make_app(gateway: Gateway, control: Control, desk: TaskDesk) -> web.Application:
-    """The application of one gateway; `control` tells what its loop decided, `desk` takes tasks."""
-    edge = Edge(gateway, control, desk)
-    app = web.Application(
-        client_max_size=int(gateway.config.limits.body), middlewares=[edge.boundary]
-    )
+def make_app(edge: "Edge") -> web.Application:
+    """All paths of one gateway."""
+    app = web.Application(client_max_size=edge.body_limit, middlewares=[edge.boundary])
     app.on_response_prepare.append(edge.tell_in_each_head)
-    tongues: dict[str, Tongue] = {
-        "/v1/chat/completions": OpenAITongue("chat"),
-        "/v1/completions": OpenAITongue("completion"),
-        "/v1/embeddings": OpenAITongue("embedding"),
-        "/v1/responses": ResponsesTongue(),
-        MESSAGES: MessagesTongue(),
-    }
-    for path, tongue in tongues.items():
-        app.router.add_post(path, edge.inference(tongue), expect_handler=edge.expectation)
+    for path, handler in edge.inference.items():
+        app.router.add_post(path, handler, expect_handler=edge.expectation)
     app.router.add_post(
         f"{MESSAGES}/count_tokens", edge.count_tokens, expect_handler=edge.expectation
     )
@@ -97,43 +89,70 @@ def request_id(request: web.Request) -> str:
 
 
 class Edge:
-    """The handlers of one gateway."""
+    """The handlers of one gateway; `control` tells what its loop decided, `desk` takes tasks."""
 
     def __init__(self, gateway: Gateway, control: Control, desk: TaskDesk) -> None:
         self._gateway = gateway
+        self.body_limit = int(gateway.config.limits.body)
         self._control = ControlEndpoints(gateway, control)
         self._pools = PoolEndpoints(gateway)
         self._errors = ErrorAnswers(discretion(gateway.loaded), lambda: gateway.draining)
         self._reception = Reception(gateway)
-        self._inference = InferenceEndpoint(gateway, self._errors, self._reception, desk.registry)
+        endpoint = InferenceEndpoint(
+            gateway, self._errors, self._reception, desk.registry, self._tell
+        )
+        self.inference = {
+            path: partial(endpoint.answer, tongue=tongue) for path, tongue in _tongues().items()
+        }
+        """By path, for a POST."""
         self._counter = TokenCounter(gateway, self._reception)
         self.tasks = TaskEndpoints(gateway, self._errors, self._reception, desk)
         self._openapi = openapi_document()
 
     # -- around every request -----------------------------------------------------------
 
+    def entrance(self, routed: Entrance) -> Entrance:
+        """Where every request comes in. A path of inference that is spelled as we spell it goes straight to
+        its handler, `routed` finds that of all others: aiohttp's router takes longer than we do to decide."""
+
+        def enter(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+            handler = self.inference.get(request.raw_path) if request.method == "POST" else None
+            if handler is None or "Expect" in request.headers:
+                return routed(request)
+            assert isinstance(request, web.Request)
+            return self.boundary(request, handler)
+
+        return enter
+
     async def tell_in_each_head(self, request: web.Request, response: web.StreamResponse) -> None:
+        """aiohttp calls this before it sends a head that its router has led to."""
+        self._tell(request, response.headers)
+
+    def _tell(self, request: web.Request, headers: MutableMapping[str, str]) -> None:
         """What every answer says, an error's and a stream's too: so no handler can forget to tell a caller
         how its budget stands."""
-        response.headers["Server"] = SERVER
+        headers["Server"] = SERVER
         if _speaks_anthropic(request):
-            response.headers["request-id"] = request[REQUEST_ID]  # where its SDKs look for it
+            headers["request-id"] = request[REQUEST_ID]  # where its SDKs look for it
         if self._gateway.budgets.any:
             try:
                 caller = self._caller(request)
             except GatewayError:
                 return  # nobody who may know anything
-            response.headers.update(self._gateway.budgets.headers(caller.name))
+            headers.update(self._gateway.budgets.headers(caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Bounds the head's clock, names the request, and turns errors into answers."""
         protocol = request.protocol
         assert isinstance(protocol, EdgeProtocol)
-        protocol.began(request.content)
+        task = protocol.began(request.content)
         request[REQUEST_ID] = request_id(request)
         try:
-            return await handler(request)
+            response = await handler(request)
+            if not response.prepared:
+                self._tell(request, response.headers)
+            return response
         except GatewayError as exc:
             return self._refuse(request, exc)
         except web_exceptions.HTTPNotFound:
@@ -148,14 +167,16 @@ class Edge:
             log_bug(request, exc)
             return self._refuse(request, GatewayError("internal error"))
         finally:
-            protocol.ended()
+            protocol.ended(task)
 
     def _refuse(
         self, request: web.Request, error: GatewayError, headers: dict[str, str] | None = None
     ) -> web.Response:
         """In the language that is spoken at this path."""
         encode = anthropic_error if _speaks_anthropic(request) else GatewayError.encode
-        return self._errors.answer(error, request[REQUEST_ID], headers, encode=encode)
+        response = self._errors.answer(error, request[REQUEST_ID], headers, encode=encode)
+        self._tell(request, response.headers)
+        return response
 
     async def expectation(self, request: web.Request) -> web.Response | None:
         """`Expect: 100-continue` before a body is sent: a body that is too large is refused unsent."""
@@ -171,12 +192,6 @@ class Edge:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # this was not yet the answer
         return None
-
-    def inference(self, tongue: Tongue) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._inference.answer(request, tongue)
-
-        return handle
 
     async def count_tokens(self, request: web.Request) -> web.StreamResponse:
         return await self._counter.answer(request)
@@ -296,6 +311,16 @@ class Edge:
             body = _json({"status": "refused", "problems": problems})
             return _answer(request, body, status=422)
         return _answer(request, _json({"status": "ok", "version": policy.version}))
+
+
+def _tongues() -> dict[str, Tongue]:
+    return {
+        "/v1/chat/completions": OpenAITongue("chat"),
+        "/v1/completions": OpenAITongue("completion"),
+        "/v1/embeddings": OpenAITongue("embedding"),
+        "/v1/responses": ResponsesTongue(),
+        MESSAGES: MessagesTongue(),
+    }
 
 
 def _speaks_anthropic(request: web.Request) -> bool:

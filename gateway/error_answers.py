@@ -7,13 +7,13 @@ called with or an address, so both are taken out here. Writing to a connection i
 
 import math
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from contracts.errors import GatewayError, Shed, UpstreamFault
+from gateway.ids import new_id
 from gateway.secrets import Redactor
 
 SERVER = "setpoint"
@@ -127,4 +127,4 @@ def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
 
 
 def new_request_id() -> str:
-    return f"req_{secrets.token_hex(12)}"
+    return new_id("req_")

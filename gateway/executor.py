@@ -8,7 +8,6 @@ running attempt with it, wherever it is.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 
 from contracts.catalog import Catalog
@@ -77,7 +76,7 @@ class Executor:
         targets = run.plan.targets
         error: GatewayError | None = None
         refused: UnsupportedParameter | None = None
-        too_long_for = 0.0
+        too_long_for = 0
         """The prompt did not fit into so many tokens."""
         order = list(range(len(targets)))
         for turn, position in enumerate(order):  # it grows by those that are gone round
@@ -120,8 +119,9 @@ class Executor:
                     if is_final(exc):
                         raise
                     if isinstance(exc, UpstreamFault) and exc.fault == "context_length":
-                        context = self._context_of(target)
-                        too_long_for = math.inf if context is None else max(too_long_for, context)
+                        # Where nobody knows how much fits, it is the prompt that did not.
+                        asked = max(1, run.infer.facts.prompt_tokens)
+                        too_long_for = max(too_long_for, self._context_of(target) or asked)
                     if not may_repeat:
                         break
                     wait_s = backoff_s(exc, done, self._draw, untried=pool.untried(tried))
@@ -138,7 +138,7 @@ class Executor:
         assert why is not None  # who has nowhere else to go has been somewhere
         raise why
 
-    def _another(self, plan: RoutingPlan, turn: int, too_long_for: float) -> bool:
+    def _another(self, plan: RoutingPlan, turn: int, too_long_for: int) -> bool:
         """Whether a later target is there that could take over. Those that were gone round are no better."""
         for target in plan.targets[turn + 1 :]:
             pool = self._pools[target.pool]
@@ -146,7 +146,7 @@ class Executor:
                 return True
         return False
 
-    def _holds(self, target: Target, too_long_for: float) -> bool:
+    def _holds(self, target: Target, too_long_for: int) -> bool:
         """Whether a prompt that did not fit into so many tokens may fit there. Where nobody knows how much
         fits, it is not tried: the same request would fail in the same way."""
         return not too_long_for or (self._context_of(target) or 0) > too_long_for

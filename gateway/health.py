@@ -18,6 +18,7 @@ from gateway.upstream import fetch
 
 PROBE_TIMEOUT_S = 2.0
 PROBE_BYTES = 4 * 1024 * 1024
+NO_MODELS = "it has no model list: name its models in the configuration"
 
 
 class Health:
@@ -129,7 +130,10 @@ async def probe(pool: Pool, endpoint: Endpoint) -> EndpointState:
         except UpstreamFault as exc:
             if not answers:
                 return EndpointState(why=_plain(exc, endpoint))
-    return pool.dialect.state(answers)
+    state = pool.dialect.state(answers)
+    if state.unlisted and pool.options.discovers:
+        return EndpointState(live=state.live, why=NO_MODELS)
+    return state
 
 
 def _plain(error: UpstreamFault, endpoint: Endpoint) -> str:

@@ -104,5 +104,5 @@ class Race:
                 entrant.attempt.cancel()
         if len(self.entrants) > 1:  # the second is what was told of last
             self.progress.target = chosen.target
-            dispatched_s = chosen.attempt.times.dispatched_s
+            dispatched_s = chosen.attempt.dispatched_s
             self.recorder.chosen(chosen.target, chosen.slot, dispatched_s)

@@ -4,13 +4,13 @@ The doors (OpenAI's endpoints, tasks) read what they are sent, bring a sink for 
 record with the status that they answered with.
 """
 
-import secrets
 import time
 
 from contracts.decision import Decision
 from contracts.errors import BudgetExceeded, RejectedByPolicy, Shed, ShedByIntent
 from contracts.inference import InferRequest, Operation
 from gateway.answers import Identity
+from gateway.ids import new_id
 from gateway.records.keeping_sink import KeepingSink
 from gateway.request_record import RequestRecord
 from gateway.routing_plan import plan
@@ -59,7 +59,7 @@ def identity(gateway: Gateway, record: RequestRecord) -> Identity:
     operation = record.infer.operation
     return Identity(
         operation=operation,
-        id=_ID_PREFIX[operation] + secrets.token_hex(12),
+        id=new_id(_ID_PREFIX[operation]),
         created_s=int(time.time()),
         model=record.decision.shaping.model,
         reasoning_field=gateway.config.streams.reasoning_field,

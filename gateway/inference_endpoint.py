@@ -4,6 +4,7 @@ Before the first byte an error is a status; after it, the last event of the stre
 """
 
 import asyncio
+from collections.abc import Callable, MutableMapping
 
 from aiohttp import web
 
@@ -11,9 +12,11 @@ from contracts.errors import GatewayError
 from gateway import logs
 from gateway.error_answers import ErrorAnswers
 from gateway.flight_recorder import CLIENT_GONE
+from gateway.http_answer import HttpAnswer
 from gateway.inference import carry_out, decided, identity
+from gateway.progress import Progress
 from gateway.reception import Reception, gone, not_cancelled
-from gateway.replies import FoldReply, StreamReply
+from gateway.replies import FoldReply, Headers, StreamReply
 from gateway.request_record import REQUEST_ID, RequestRecord, record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.live_request import LiveRequest
@@ -25,9 +28,16 @@ class InferenceEndpoint:
     """What `/v1/chat/completions` and its siblings do, in whichever language they are asked."""
 
     def __init__(
-        self, gateway: Gateway, errors: ErrorAnswers, reception: Reception, registry: Registry
+        self,
+        gateway: Gateway,
+        errors: ErrorAnswers,
+        reception: Reception,
+        registry: Registry,
+        tell: Callable[[web.Request, MutableMapping[str, str]], None],
     ) -> None:
+        """`tell` adds to a stream's head what every head says; those that are not sent here get it later."""
         self._gateway = gateway
+        self._tell = tell
         self._errors = errors
         self._reception = reception
         self._registry = registry
@@ -90,12 +100,18 @@ class InferenceEndpoint:
         self, request: web.Request, record: RequestRecord, voice: Voice
     ) -> web.StreamResponse:
         named = identity(self._gateway, record)
+
+        def head(progress: Progress) -> Headers:
+            headers = record.stream_headers(progress)
+            self._tell(request, headers)
+            return headers
+
         reply = StreamReply(
             request,
             voice.writer(named, cost=record.cost_usd, max_bytes=self._answer_limit),
             request_id=record.infer.request_id,
             heartbeat_s=self._heartbeat_s,
-            headers=record.stream_headers,
+            headers=head,
             present=self._errors.presentable,
         )
         try:
@@ -127,7 +143,7 @@ class InferenceEndpoint:
         reply = FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
         await self._carry_out(request, record, reply)
         headers = record.whole_headers()
-        return web.Response(body=reply.body(), headers=headers, content_type="application/json")
+        return HttpAnswer(headers, content_type="application/json", body=reply.body())
 
     async def _carry_out(
         self, request: web.Request, record: RequestRecord, reply: StreamReply | FoldReply
@@ -136,14 +152,16 @@ class InferenceEndpoint:
         its client is still there to be told."""
         live = LiveRequest(record, reply, self._gateway.clock)
         work = carry_out(self._gateway, record, reply)
-        with self._registry.answering(live):
-            try:
-                await self._reception.unless_cut(request, work)
-            except asyncio.CancelledError:
-                if live.cancelled is None or gone(request):
-                    raise
-                not_cancelled()
-                raise live.cancelled from None
+        self._registry.answering(live)
+        try:
+            await self._reception.unless_cut(request, work)
+        except asyncio.CancelledError:
+            if live.cancelled is None or gone(request):
+                raise
+            not_cancelled()
+            raise live.cancelled from None
+        finally:
+            self._registry.answered(live)
 
 
 def log_bug(request: web.Request, exc: Exception) -> None:

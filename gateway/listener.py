@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway import logs
 from gateway.control import Control
-from gateway.edge import make_app
+from gateway.edge import Edge, make_app
 from gateway.protocol import ConnectionLimits, Connections, EdgeProtocol
 from gateway.runtime import Gateway
 from gateway.tasks.desk import TaskDesk
@@ -60,8 +60,9 @@ class Listener:
         desk = desk or TaskDesk(gateway)
         limits = gateway.config.limits
         # A client that leaves must end its handler at once, or the engine goes on for nobody.
+        edge = Edge(gateway, control, desk)
         runner = web.AppRunner(
-            make_app(gateway, control, desk),
+            make_app(edge),
             handler_cancellation=True,
             access_log=None,
             shutdown_timeout=FLUSH_S,  # `drain` has waited already
@@ -69,6 +70,7 @@ class Listener:
         await runner.setup()
         manager = runner.server
         assert manager is not None
+        manager.request_handler = edge.entrance(manager.request_handler)
         connections = Connections(limits.connections)
         gateway.metrics.before_scrape(
             lambda: gateway.metrics.gauge("setpoint_open_connections").set(connections.open)

@@ -4,23 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from contracts.decision import Decision
 from contracts.errors import GatewayError
 from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
+from gateway.instruments import Counter, CounterFamily, Histogram, HistogramFamily
 from gateway.pools import Endpoint, Pool
 from gateway.progress import Progress
 
-Family = Counter | Gauge | Histogram
+Family = CounterFamily | Gauge | HistogramFamily
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 NO_ENGINE = ("none", "none")
@@ -35,20 +29,14 @@ OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT, *LIMITS_OF_AN_ENDP
 KEPT_CHILDREN = 1024
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
-# A `_created` series beside each one would be in no contract, and is read by nobody.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
 
 
 def _make(spec: Metric, registry: CollectorRegistry) -> Family:
-    match spec.kind:
-        case "counter":
-            return Counter(spec.name, spec.help, spec.labels, registry=registry)
-        case "gauge":
-            return Gauge(spec.name, spec.help, spec.labels, registry=registry)
-        case "histogram":
-            return Histogram(
-                spec.name, spec.help, spec.labels, registry=registry, buckets=spec.buckets
-            )
+    if spec.kind == "gauge":
+        return Gauge(spec.name, spec.help, spec.labels, registry=registry)
+    family = CounterFamily(spec) if spec.kind == "counter" else HistogramFamily(spec)
+    registry.register(family)
+    return family
 
 
 def _codes(base: type[GatewayError]) -> Iterator[str]:
@@ -58,12 +46,18 @@ def _codes(base: type[GatewayError]) -> Iterator[str]:
 
 
 _OUTCOMES = frozenset(_codes(GatewayError)) | {
+    "answer_too_large",
+    "content_policy_violation",
     "context_length_exceeded",
+    "hedge_lost",
+    "resume_diverged",
     "upstream_auth",
     "upstream_first_token_timeout",
     "upstream_idle_timeout",
     "upstream_not_found",
+    "upstream_overloaded",
     "upstream_rate_limited",
+    "upstream_too_slow",
     "upstream_total_timeout",
     "upstream_unavailable",
 }
@@ -175,8 +169,8 @@ class Metrics:
 
     def counter(self, name: str, *labels: str) -> Counter:
         family = self._families[name]
-        assert isinstance(family, Counter)
-        return family.labels(*labels) if labels else family
+        assert isinstance(family, CounterFamily)
+        return family.child(*labels)
 
     def gauge(self, name: str, *labels: str) -> Gauge:
         family = self._families[name]
@@ -185,8 +179,8 @@ class Metrics:
 
     def histogram(self, name: str, *labels: str) -> Histogram:
         family = self._families[name]
-        assert isinstance(family, Histogram)
-        return family.labels(*labels) if labels else family
+        assert isinstance(family, HistogramFamily)
+        return family.child(*labels)
 
     def clear(self, name: str) -> None:
         """Forget the children of a family: what it shows is set anew."""

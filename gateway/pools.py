@@ -7,7 +7,6 @@ clock. Everything runs on one event loop, so nothing here needs a lock.
 import asyncio
 import itertools
 import logging
-from collections import deque
 from collections.abc import Callable, Collection
 
 from adapters.dialect import Dialect, EndpointState
@@ -50,8 +49,11 @@ class Endpoint:
     def __init__(self, pool_id: str, index: int, transport: Transport) -> None:
         self.index = index
         self.where = f"pool {pool_id}, endpoint {index + 1}"
+        self.replica = f"{pool_id}/{index + 1}"
+        """In logs and metrics."""
         self.transport = transport
         self.state = EndpointState()
+        """The pool must `learn` of another one."""
         self.inflight = 0
         self.probed_s: float | None = None
         """When the last probe began, on the pool's clock, and `probe_s`: how long it took."""
@@ -127,11 +129,15 @@ class Entry:
     """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, TaskExpired,
     DeadlineUnreachable, NoReadyBackend), or `leave`."""
 
-    def __init__(self, pool: "Pool", request: int, slot: "asyncio.Future[Slot]") -> None:
+    def __init__(
+        self, pool: "Pool", request: int, avoid: Collection[Endpoint], session: Session | None
+    ) -> None:
         self.pool = pool
         self.request = request
         """Its number in the pool's queue."""
-        self.slot = slot
+        self.avoid = avoid
+        self.session = session
+        self.slot: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
 
     def place(self) -> Place | None:
         """Where it stands now in the pool's queue. None: it was refused, or it has ended."""
@@ -175,14 +181,15 @@ class Pool:
         self.retry_budget = RetryBudget(options.retry_budget)
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._waiters: dict[int, asyncio.Future[Slot]] = {}
-        self._avoid: dict[int, tuple[Endpoint, ...]] = {}
-        self._session_of: dict[int, Session] = {}
+        self._entries: dict[int, Entry] = {}
+        """Those whose fate is open, by request."""
         self._sessions = Sessions() if sessions is None else sessions
         self._timer: asyncio.TimerHandle | None = None
         self._armed_s = 0.0
         self._emptied: asyncio.Event | None = None
         """Out of service; set once nothing runs any more."""
+        self.ready: list[Endpoint] = []
+        """Those that may be given work: none of them, while the pool is out of service."""
         self.queue = AdmissionQueue(self._settings())
         """For the control loop to steer; `wake` it after that."""
         self.on_bounds: Callable[[Pool], None] = lambda pool: None
@@ -191,23 +198,18 @@ class Pool:
     # -- what it is like now ------------------------------------------------------------
 
     @property
-    def ready(self) -> list[Endpoint]:
-        """Those that may be given work: none of them, while the pool is out of service."""
-        if self._emptied is not None:
-            return []
-        return [endpoint for endpoint in self.endpoints if endpoint.state.ready]
-
-    @property
     def failing(self) -> bool:
         """Whether all that is ready is to be left alone: it failed lately."""
-        if self.breakers.all_closed:
+        if not (self.breakers.unwell and self.ready):
             return False
-        ready = self.ready
-        return bool(ready) and all(self.breakers.shuns(e.index) for e in ready)
+        return all(self.breakers.shuns(e.index) for e in self.ready)
 
     def untried(self, tried: Collection[Endpoint]) -> bool:
         """Whether a ready endpoint that is not to be left alone is none of those."""
-        return any(e not in tried and not self.breakers.shuns(e.index) for e in self.ready)
+        for endpoint in self.ready:
+            if endpoint not in tried and not self.breakers.shuns(endpoint.index):
+                return True
+        return False
 
     @property
     def state(self) -> PoolState:
@@ -248,12 +250,12 @@ class Pool:
         return together([self.load_of(endpoint) for endpoint in self.ready])
 
     def signals(self) -> PoolSignals:
-        load = self.load()
+        load, queue = self.load(), self.queue
         return PoolSignals(
-            inflight=self.queue.inflight,
-            queued=self.queue.waiting - self.queue.waiting_tasks,
-            queued_tasks=self.queue.waiting_tasks,
-            limit=self.queue.settings.limit,
+            inflight=queue.inflight,
+            queued=queue.waiting - queue.waiting_tasks,
+            queued_tasks=queue.waiting_tasks,
+            limit=queue.settings.limit,
             endpoints=len(self.endpoints),
             ready_endpoints=len(self.ready),
             backend_waiting=load.waiting,
@@ -270,12 +272,11 @@ class Pool:
         """Nobody listens there any more: no work for it until a probe has found it well."""
         why = "it cannot be reached"
         if endpoint.state.ready:
-            replica = f"{self.id}/{endpoint.index + 1}"
             logs.event(
                 logging.WARNING,
                 "endpoint_not_ready",
                 pool_id=self.id,
-                replica_id=replica,
+                replica_id=endpoint.replica,
                 engine=self.engine,
                 reason=why,
             )
@@ -299,11 +300,11 @@ class Pool:
             running=self.queue.inflight,
             waiting=self.queue.waiting,
         )
-        for request, waiter in list(self._waiters.items()):
+        for request, entry in list(self._entries.items()):
             ticket = self.queue.waiting_ticket(request)
-            if ticket is not None and not ticket.patient and not waiter.done():
+            if ticket is not None and not ticket.patient and not entry.slot.done():
                 self.leave(request)
-                waiter.set_exception(self.not_ready())
+                entry.slot.set_exception(self.not_ready())
         self._note_empty()
 
     async def emptied(self) -> None:
@@ -334,6 +335,8 @@ class Pool:
             logs.event(logging.INFO, "pool_drained", pool_id=self.id, engine=self.engine)
 
     def _follow_ready(self) -> None:
+        serves = self._emptied is None
+        self.ready = [endpoint for endpoint in self.endpoints if serves and endpoint.state.ready]
         self.on_bounds(self)
         self._carry_out(self.queue.configure(self._settings(), self._clock()))
 
@@ -366,12 +369,8 @@ class Pool:
         if not self.ready:
             raise self.not_ready()
         request = next(self._numbers)
-        entry = Entry(self, request, asyncio.get_running_loop().create_future())
-        self._waiters[request] = entry.slot
-        if avoid:
-            self._avoid[request] = tuple(avoid)
-        if session is not None:
-            self._session_of[request] = (self.id, *session)
+        home = None if session is None else (self.id, *session)
+        entry = self._entries[request] = Entry(self, request, tuple(avoid), home)
         ticket = Ticket(
             request=request,
             lane=lane,
@@ -396,15 +395,14 @@ class Pool:
 
     def leave(self, request: int) -> None:
         """Whoever waited, or was just admitted, is gone."""
-        self._waiters.pop(request, None)
-        self._avoid.pop(request, None)
-        self._session_of.pop(request, None)
+        self._entries.pop(request, None)
         self._carry_out(self.queue.cancel(request, self._clock()))
         self._note_empty()
 
     def free(self, request: int) -> None:
         self._carry_out(self.queue.done(request, self._clock()))
-        self._note_empty()
+        if self._emptied is not None:
+            self._note_empty()
 
     def wake(self) -> None:
         """The control loop has changed a limit: let in whom there is room for now."""
@@ -432,13 +430,15 @@ class Pool:
             timeout_s=self.options.queue_timeout_s,
         )
 
-    def _choose(self, avoid: tuple[Endpoint, ...], session: Session | None) -> Endpoint | None:
+    def _choose(self, entry: Entry) -> Endpoint | None:
         """The session's endpoint if it is ready and has room, else the ready one with the smallest used
         share; the first of equals."""
-        liked = self.ready
-        if avoid or not self.breakers.all_closed:
+        avoid, session, liked = entry.avoid, entry.session, self.ready
+        if avoid or self.breakers.unwell:
             well = [e for e in liked if not self.breakers.shuns(e.index)] or liked
             liked = [e for e in well if e not in avoid] or well
+        if len(liked) == 1 and session is None:
+            return liked[0]
         loads = [Load(endpoint=e.index, inflight=e.inflight, slots=e.state.slots) for e in liked]
         now_s = self._clock()
         home = None if session is None else self._sessions.home(session, now_s)
@@ -450,38 +450,32 @@ class Pool:
         return self.endpoints[chosen]
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        left = deque(effects)
-        while left:
-            effect = left.popleft()
-            waiter = self._waiters.pop(effect.request, None)
-            avoid = self._avoid.pop(effect.request, ())
-            session = self._session_of.pop(effect.request, None)
-            if waiter is None or waiter.done():
+        for effect in effects:  # it grows by what comes of them
+            entry = self._entries.pop(effect.request, None)
+            if entry is None or entry.slot.done():
                 continue
             match effect:
                 case Admit():
-                    left += self._admit(effect, waiter, avoid, session)
+                    effects += self._admit(effect, entry)
                 case Refuse():
-                    waiter.set_exception(self._refusal(effect))
-        self._arm()
+                    entry.slot.set_exception(self._refusal(effect))
+        deadline_s = self.queue.next_deadline_s()
+        if deadline_s is not None:
+            self._arm(deadline_s)
 
-    def _admit(
-        self,
-        effect: Admit,
-        waiter: "asyncio.Future[Slot]",
-        avoid: tuple[Endpoint, ...],
-        session: Session | None,
-    ) -> list[Effect]:
+    def _admit(self, effect: Admit, entry: Entry) -> list[Effect]:
         """Give the slot; what else comes of it."""
-        endpoint = self._choose(avoid, session)
+        endpoint = self._choose(entry)
         if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
-            waiter.set_exception(self.not_ready())
+            entry.slot.set_exception(self.not_ready())
             return self.queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
-        shunned = self.breakers.shuns(endpoint.index)
-        probe = self.breakers.given(endpoint.index)
+        shunned = probe = False
+        if self.breakers.unwell:
+            shunned = self.breakers.shuns(endpoint.index)
+            probe = self.breakers.given(endpoint.index)
         slot = Slot(self, effect.request, effect.waited_s, endpoint, shunned=shunned, probe=probe)
-        waiter.set_result(slot)
+        entry.slot.set_result(slot)
         return []
 
     def _refusal(self, effect: Refuse) -> Shed:
@@ -513,12 +507,9 @@ class Pool:
             retry_after_s=effect.retry_after_s,
         )
 
-    def _arm(self) -> None:
-        """Wake the queue at its next deadline. The timer is moved when it fires or when somebody is due
-        earlier, so a busy queue does not make one timer a request."""
-        deadline_s = self.queue.next_deadline_s()
-        if deadline_s is None:
-            return
+    def _arm(self, deadline_s: float) -> None:
+        """Wake the queue then. The timer is moved when it fires or when somebody is due earlier, so a busy
+        queue does not make one timer a request."""
         if self._timer is not None:
             if deadline_s >= self._armed_s:
                 return

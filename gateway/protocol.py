@@ -149,8 +149,9 @@ class EdgeProtocol(web.RequestHandler):
             loop = asyncio.get_running_loop()
             self._header_timer = loop.call_later(self._limits.header_timeout_s, self._head_is_late)
 
-    def began(self, body: StreamReader) -> None:
-        """The head is complete; reading the body has a clock of its own."""
+    def began(self, body: StreamReader) -> asyncio.Task[Any]:
+        """The head is complete; reading the body has a clock of its own. Returns the handler, to be told of
+        when it has `ended`."""
         self._body = body
         self._serving += 1
         task = asyncio.current_task()
@@ -158,11 +159,10 @@ class EdgeProtocol(web.RequestHandler):
         self._connections.serving.add(task)
         self._connections.quiet.clear()
         self._stop_header_timer()
+        return task
 
-    def ended(self) -> None:
+    def ended(self, task: asyncio.Task[Any]) -> None:
         self._serving -= 1
-        task = asyncio.current_task()
-        assert task is not None
         self._connections.serving.discard(task)
         if not self._connections.serving:
             self._connections.quiet.set()

@@ -13,12 +13,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from contracts.errors import BodyTooLarge, ClientFault, Draining, Forbidden, RequestTimeout
 from gateway.auth import Caller, presented_token
+from gateway.credential_headers import shown_as
 from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway
 
 T = TypeVar("T")
 _CALLER = web.RequestKey("caller", Caller)
-_HIDDEN_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Reception:
             headers={
                 lower: value
                 for name, value in request.headers.items()
-                if (lower := name.lower()) not in _HIDDEN_HEADERS
+                if (lower := shown_as(name)) is not None
                 and (not token or token not in value.split())
             },
         )
@@ -94,11 +94,14 @@ class Reception:
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body, within its bounds of size and time."""
-        if (refused := self.refuse_unsent(request)) is not None:
-            raise refused
         try:
-            if request.content.is_eof():  # it came with its head, as most do: no clock needed
-                return await request.read()
+            if request.content.is_eof():  # it came with its head, as most do: nothing to wait for
+                body = request.content.read_nowait()
+                if len(body) > self._body_limit:
+                    raise self._too_large()
+                return body
+            if (refused := self.refuse_unsent(request)) is not None:
+                raise refused
             async with asyncio.timeout(self._body_timeout_s):
                 return await request.read()
         except TimeoutError as exc:

@@ -35,7 +35,7 @@ async def rehearse(loaded: LoadedConfig, infer: InferRequest) -> Rehearsal:
         else:
             embedded = [pool for pool in gateway.pools.values() if pool.engine == "embedded"]
             await Health(embedded, lambda: None).first_look()
-        told = explain(gateway.policy, gateway.catalog, infer.facts, gateway.snapshot())
+        told = explain(gateway.policy, gateway.catalog, infer.facts, gateway.snapshot)
         body = None
         if told.decision is not None and told.decision.models:
             routing = plan(told.decision, gateway.catalog)

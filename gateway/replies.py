@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import End, Event, Fault
 from gateway.answers import Fold, Identity
 from gateway.attempt import Upstream
+from gateway.http_answer import CHUNK, HttpAnswer, framed
 from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
@@ -50,8 +51,8 @@ class StreamReply:
         self._headers = headers
         self._present = present
         self._loop = asyncio.get_running_loop()
-        self._response: web.StreamResponse | None = None
-        self._chunked = request.version >= HttpVersion11
+        self._response: HttpAnswer | None = None
+        self._chunked = framed(request)
         self._held: list[bytes] = []
         self._attempt: Upstream | None = None
         self._cut = False
@@ -80,17 +81,16 @@ class StreamReply:
 
     async def open(self, progress: Progress) -> None:
         if self._response is None:
-            response = web.StreamResponse(headers=self._headers(progress))
-            response.content_type = "text/event-stream"
-            response.charset = "utf-8"
-            if self._chunked:
-                response.enable_chunked_encoding()
-            await response.prepare(self._request)
+            response = HttpAnswer(
+                self._headers(progress), content_type="text/event-stream; charset=utf-8"
+            )
+            first, self._held = b"".join(self._held), []
+            self._written_s = self._loop.time()
+            if first and self._chunked:
+                first = CHUNK % (len(first), first)
+            response.begin(self._request, first)
             self._response = response
             self._beat = self._loop.call_later(self._heartbeat_s, self._heartbeat)
-        held, self._held = self._held, []
-        for data in held:
-            self._send(data)
 
     def entered(self, entry: Entry) -> None:
         """Its client is told nothing of queues; whoever asks for it by its id is."""
@@ -162,7 +162,7 @@ class StreamReply:
         if transport is None or transport.is_closing():
             return  # the client left; aiohttp is about to cancel this request
         self._written_s = self._loop.time()
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        transport.write(CHUNK % (len(data), data) if self._chunked else data)
 
     def _heartbeat(self) -> None:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
@@ -196,8 +196,9 @@ class FoldReply:
         self._too_large: UpstreamFault | None = None
 
     def attach(self, attempt: Upstream, model: str) -> None:
-        identity = msgspec.structs.replace(self._identity, model=model)
-        self._fold = self._folding(identity, max_bytes=self._max_bytes)
+        if self._attempt is not None or model != self._identity.model:
+            identity = msgspec.structs.replace(self._identity, model=model)
+            self._fold = self._folding(identity, max_bytes=self._max_bytes)
         self._attempt = attempt
 
     async def open(self, progress: Progress) -> None:

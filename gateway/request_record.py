@@ -46,7 +46,8 @@ class RequestRecord:
         self._job_id = job_id
         self.budget = budget
         """What it holds of its caller's budget, or why it may not; None: there is no budget."""
-        self.progress = Progress(accepted_s=accepted_s)
+        # Until an attempt knows more: a stream's head may go out before there is one.
+        self.progress = Progress(accepted_s=accepted_s, dropped=infer.untold)
         self._gateway = gateway
         if gateway.telemetry is not None:
             self.progress.trace = gateway.telemetry.begin(infer.facts.headers)
@@ -80,7 +81,7 @@ class RequestRecord:
         """What `usage` costs at the target that answers; None where nobody knows: without a price, or by
         an estimate."""
         target = self.progress.target
-        if target is None or usage.estimated:
+        if target is None:
             return None
         return cost_usd(self.catalog.models.get(target.model), usage)
 
@@ -205,4 +206,4 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def _since(end_s: float | None, start_s: float | None) -> float | None:
-    return None if end_s is None or start_s is None else _ms(end_s - start_s)
+    return None if end_s is None or start_s is None else round((end_s - start_s) * 1000, 3)

@@ -11,8 +11,8 @@ def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
 
     Raises NoReadyBackend if every model has left the catalogue since.
     """
-    cards = [card for name in decision.models if (card := catalog.models.get(name)) is not None]
-    targets = tuple(map(_target, cards))
+    cards = catalog.models
+    targets = tuple([_target(cards[name]) for name in decision.models if name in cards])
     if not targets:
         raise NoReadyBackend("the models of this request are no longer served", retry_after_s=1.0)
     options = catalog.route_options.get(decision.route) or RouteOptions()

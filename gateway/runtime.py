@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contracts.catalog import Catalog
+from contracts.catalog import Catalog, ModelCard
 from contracts.decision import Decision
 from contracts.errors import NoReadyBackend
 from contracts.inference import InferRequest, RequestFacts
@@ -37,6 +37,8 @@ from gateway.metrics import Metrics
 from gateway.policy_files import load_policies
 from gateway.pool_building import build_pool, metrics_source
 from gateway.pools import Pool
+from gateway.pools_now import PoolsNow
+from gateway.route_names import with_route_names
 from gateway.self_test import SelfTests
 from gateway.settings import LoadedConfig
 from gateway.telemetry_setup import build_telemetry
@@ -70,7 +72,11 @@ class Gateway:
         self.clock = clock
         sessions = Sessions(_session_settings(loaded))
         self.pools = {spec.id: build_pool(spec, self.clock, sessions) for spec in loaded.pools}
-        self.catalog = loaded.catalog
+        self.snapshot = Snapshot(pools=PoolsNow(self.pools))
+        """The pools at each moment that a decision asks."""
+        self.catalog = with_route_names(loaded.catalog)
+        self._listed: dict[str, list[ModelCard]] = {}
+        """What the backends of a pool listed last."""
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
         self._refused = False
         """What is on disk now is broken; the policies in force are older."""
@@ -118,16 +124,12 @@ class Gateway:
 
     # -- deciding -----------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(pools={pool.id: pool.signals() for pool in self.pools.values()})
-
     def decide(self, facts: RequestFacts, policy: PolicySet, catalog: Catalog) -> Decision:
-        """The brain's word on one request; pools are looked at only if a rule asks about them."""
-        snapshot = self.snapshot() if policy.asks_pools else Snapshot()
+        """The brain's word on one request."""
         holding = self.loop.held_now(self.clock())
         turn = NO_DRAWS if holding is CALM else draws(next(self._turns))
         try:
-            return decide(policy, catalog, facts, snapshot, holding=holding, draws=turn)
+            return decide(policy, catalog, facts, self.snapshot, holding=holding, draws=turn)
         except NoReadyBackend as exc:  # no backend has told its models; its pool knows why not
             silent = next((p for p in self.pools.values() if not p.ready), None)
             raise (silent.not_ready() if silent else exc) from exc
@@ -216,13 +218,15 @@ class Gateway:
         for spec in self.loaded.pools:
             if spec.discovers:
                 # A pool that is silent has not lost its models: its clients hear 503, not 404.
-                known = [card for card in self.catalog.models.values() if card.pool == spec.id]
-                for card in discovered_models(self.pools[spec.id]) or known:
+                if listed := discovered_models(self.pools[spec.id]):
+                    self._listed[spec.id] = listed
+                for card in self._listed.get(spec.id, ()):
                     models.setdefault(card.name, card)
-        if models != self.catalog.models:
-            self.catalog = msgspec.structs.replace(self.catalog, models=models)
-            self.loop.replace_catalog(self.catalog)
-            logs.event(logging.INFO, "models", names=sorted(models))
+        catalog = with_route_names(msgspec.structs.replace(self.loaded.catalog, models=models))
+        if catalog != self.catalog:
+            self.catalog = catalog
+            self.loop.replace_catalog(catalog)
+            logs.event(logging.INFO, "models", names=sorted(catalog.models))
 
     async def aclose(self) -> None:
         await self.honour_watch.aclose()

@@ -130,6 +130,7 @@ class Trial:
             await self._until(attempt.finished)
             if attempt.fault is not None:
                 raise attempt.fault
+            attempt.let_go()
             await turn.over.wait()  # the connection ends properly, or is ended: a second at most
         finally:
             attempt.cancel()

@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
+import logging
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from contracts.problems import Problem
 from gateway import logs
 from gateway.background import run_background, supervised
 from gateway.banner import banner
+from gateway.configuration.likely_mistakes import likely_mistakes
 from gateway.control import Control
 from gateway.listener import Listener
 from gateway.routing_plan import plan
@@ -55,7 +58,7 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(desk.run())
                 writing = records and group.create_task(supervised("records", records.run))
-                say(banner(gateway, listener.url))
+                say(banner(gateway, listener.url, _warnings(gateway)))
                 await run_background(stop, hangup, gateway, control)
                 await listener.drain()
                 desk.close()
@@ -66,6 +69,14 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
     finally:
         await gateway.aclose()
         output.close()
+
+
+def _warnings(gateway: Gateway) -> list[Problem]:
+    """What `setpoint check` warns of, logged."""
+    found = likely_mistakes(gateway.loaded, gateway.policy, gateway.catalog)
+    for warning in found:
+        logs.event(logging.WARNING, "configuration_doubtful", problem=str(warning))
+    return found
 
 
 def _leave_garbage_alone() -> None:

@@ -11,6 +11,7 @@ from adapters.fakellmd.settings import LlmdSettings
 from contracts.catalog import Catalog
 from contracts.config import BudgetEntry, Config, Engine, Unsupported
 from contracts.inference import Timeouts
+from contracts.problems import Position, Problem
 from gateway.addresses import LOOPBACK, Network
 from gateway.records.database_url import DatabaseUrl
 from gateway.secrets import Redactor, SecretValue
@@ -50,6 +51,8 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Its endpoints are asked how busy they are."""
     self_test: bool = False
     """Its endpoints are asked for a few tokens once they are ready."""
+    discovers: bool = False
+    """No model was configured for it: it serves what it lists itself."""
     unsupported: Unsupported = "refuse"
     """What its dialect does with a parameter that the backend cannot do."""
 
@@ -64,8 +67,6 @@ class PoolSpec(PoolOptions, frozen=True, kw_only=True):
     namespace: str | None
     verify_tls: bool
     ca_file: Path | None
-    discovers: bool
-    """No model was configured for it: it serves what it lists itself."""
     metrics: str | None = None
     """Where the endpoint picker's metrics are."""
     simulated: dict[str, LlmdSettings] = {}
@@ -115,6 +116,10 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     records: RecordsSpec | None = None
     telemetry: TelemetrySpec | None = None
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed and most likely not meant, as far as the configuration alone tells it."""
+    target_places: dict[tuple[str, int], Position] = {}
+    """Where each target of a route stands in the text."""
 
     def redactor(self) -> Redactor:
         """A redactor that knows every secret of this configuration."""

@@ -181,10 +181,11 @@ class AdmissionQueue:
         """A request arrives. Its own fate may be among the effects, or come later."""
         effects = self.wake(now_s)
         lane = self.lane(ticket.lane)
-        pool_free = self._settings.limit - self.inflight
+        pool_free = self._settings.limit - len(self._running)
         if pool_free > 0 and lane.has_room(ticket.priority):
-            self._pass_by(ticket)
-            effects.append(self._admit(ticket, lane, now_s, now_s))
+            counters = self.counters(ticket.priority)
+            counters.pass_by(ticket.caller)
+            effects.append(self._admit(ticket, lane, counters, now_s, now_s))
             return effects
         lane.turned_away += 1
         ahead = self._lines[lane.name].ahead_of(ticket)
@@ -230,6 +231,8 @@ class AdmissionQueue:
     def wake(self, now_s: float) -> list[Effect]:
         """Refuse who has waited too long, then admit whom there is room for."""
         effects: list[Effect] = []
+        if not self._expiry:  # nobody waits
+            return effects
         while self._expiry and self._expiry[0][0] <= now_s:
             expired_s, _, waiter = heappop(self._expiry)
             if self._waiting.get(waiter.ticket.request) is waiter:
@@ -395,25 +398,20 @@ class AdmissionQueue:
             waited = now_s > waiter.since_s and lane.inflight > 0
             if waited and now_s + prefill_s > ticket.deadline_s:
                 return self._refuse(waiter, "deadline_passed", now_s)
-        self.counters(ticket.priority).chosen(ticket.caller)
-        self._leave(waiter, now_s)
-        return self._admit(ticket, lane, waiter.since_s, now_s)
-
-    def _pass_by(self, ticket: Ticket) -> None:
-        """The caller is served without having waited, and yet it was its turn."""
         counters = self.counters(ticket.priority)
-        counters.arrive(ticket.caller)
         counters.chosen(ticket.caller)
-        counters.leave(ticket.caller)
+        self._leave(waiter, now_s)
+        self.prediction.waited(ticket.request, now_s - waiter.since_s, now_s)
+        return self._admit(ticket, lane, counters, waiter.since_s, now_s)
 
-    def _admit(self, ticket: Ticket, lane: Lane, since_s: float, now_s: float) -> Admit:
+    def _admit(
+        self, ticket: Ticket, lane: Lane, counters: TokenCounters, since_s: float, now_s: float
+    ) -> Admit:
         self._running[ticket.request] = ticket
         lane.inflight += 1
         lane.drain.mark(now_s)
         self._since_aged += 1
-        prompt_tokens = PROMPT_WEIGHT * ticket.prompt_tokens
-        self.counters(ticket.priority).charge(ticket.caller, prompt_tokens, ticket.weight)
-        self.prediction.waited(ticket.request, now_s - since_s, now_s)
+        counters.charge(ticket.caller, PROMPT_WEIGHT * ticket.prompt_tokens, ticket.weight)
         return Admit(ticket.request, now_s - since_s)
 
     def _refuse(self, waiter: Waiter, reason: RefusalReason, now_s: float) -> Refuse:

@@ -82,10 +82,8 @@ class EvaluationContext:
         """What the reference stands for, with the rules so far taken into account. None: unknown."""
         name = reference.name
         match reference.of:
-            case "request":
-                return self._request_field(name, shape)
-            case "header":
-                return self._facts.headers.get(name, "")
+            case "request" | "header":
+                return request_value(reference, self._facts, shape)
             case "headers":
                 return self._facts.headers
             case "headers_in":
@@ -97,21 +95,26 @@ class EvaluationContext:
             case "pools":
                 return self._signal(reference.pool, name)
 
-    def _request_field(self, name: str, shape: Shape) -> Any:
-        match name:
-            case "model":
-                return shape.model
-            case "max_tokens":
-                return min(shape.max_tokens or 0, _INT64_MAX)
-            case "intent":
-                return shape.intent.name
-            case "priority":
-                return shape.priority
-        value = getattr(self._facts, name)
-        return min(value, _INT64_MAX) if type(value) is int else value
-
     def _signal(self, pool: str, name: str) -> Any:
         return getattr(self._snapshot.pools.get(pool, _NO_SIGNALS), name)
+
+
+def request_value(reference: Reference, facts: RequestFacts, shape: Shape) -> Any:
+    """A field or a header of the request, with the rules so far taken into account."""
+    name = reference.name
+    if reference.of == "header":
+        return facts.headers.get(name, "")
+    match name:
+        case "model":
+            return shape.model
+        case "max_tokens":
+            return min(shape.max_tokens or 0, _INT64_MAX)
+        case "intent":
+            return shape.intent.name
+        case "priority":
+            return shape.priority
+    value = getattr(facts, name)
+    return min(value, _INT64_MAX) if type(value) is int else value
 
 
 def pool_of(shape: Shape, catalog: Catalog) -> str:

@@ -26,11 +26,12 @@ from contracts.problems import did_you_mean
 from contracts.snapshot import Snapshot
 from policies import intents
 from policies.conditions import Condition
-from policies.context import EvaluationContext, pool_of
+from policies.context import EvaluationContext, pool_of, request_value
 from policies.effects import Effect, Shape, apply, begin, hold
 from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Draws, Holding
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import why_below, worthy
+from policies.references import Reference
 
 FAIRNESS_ID_MAX_CHARS = 64
 NAMES_SHOWN = 12
@@ -59,8 +60,7 @@ def decide(
     picked = intents.pick(policy, catalog, facts)
     shape = begin(policy.intent(picked.intent), facts, catalog)
     run = _Run(policy, catalog, facts, snapshot, shape, explain=explain)
-    for rule in policy.rules:
-        run.step(rule)
+    run.follow()
     if holding is not CALM and run.shape.reject is None:
         run.hold(holding, draws)
     shape = run.shape
@@ -111,7 +111,8 @@ class _Run:
         self._catalog = catalog
         self._facts = facts
         self._explain = explain
-        self._context = EvaluationContext(policy.references, facts, shape, snapshot, catalog)
+        self._snapshot = snapshot
+        self._context_made: EvaluationContext | None = None
         self.shape = shape
         self.outcomes: list[RuleOutcome] = []
         self.intent_set_by = ""
@@ -164,8 +165,34 @@ class _Run:
             ),
         )
 
+    def follow(self) -> None:
+        """All rules, in order; only those that it may match, unless each is to be explained."""
+        rules, at, before = self._policy.rules, 0, None
+        while self.shape is not before:  # what a rule changes, later ones go by
+            before = self.shape
+            numbers = (
+                range(len(rules)) if self._explain else self._policy.index.candidates(self._field)
+            )
+            for number in numbers:
+                if number >= at:
+                    self.step(rules[number])
+                    at = number + 1
+                    if self.shape is not before:
+                        break
+
+    def _field(self, reference: Reference) -> Any:
+        return request_value(reference, self._facts, self.shape)
+
+    @property
+    def _context(self) -> EvaluationContext:
+        if self._context_made is None:
+            self._context_made = EvaluationContext(
+                self._policy.references, self._facts, self.shape, self._snapshot, self._catalog
+            )
+        return self._context_made
+
     def step(self, rule: CompiledRule) -> None:
-        """Try one rule. The way of a rule that does not match is the short one."""
+        """Try one rule."""
         if self.shape.reject is not None:
             if self._explain:
                 self._say(rule, "not_evaluated", "an earlier rule refused the request")

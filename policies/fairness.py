@@ -43,6 +43,16 @@ class TokenCounters:
         elif counter < floor and not lines:
             self._counters[caller] = floor
 
+    def pass_by(self, caller: str) -> None:
+        """It is served without having waited, and yet it was its turn: as to `arrive`, be `chosen` and `leave`."""
+        counter = self._counters.get(caller)
+        if counter is None:
+            self._set(caller, self._level)
+        elif counter > self._level:
+            self._level = counter
+        elif caller not in self._waiting:
+            self._counters[caller] = self._level
+
     def leave(self, caller: str) -> None:
         """It has no more work in that line."""
         lines = self._waiting[caller] - 1

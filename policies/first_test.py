@@ -24,7 +24,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _FIRST = re.compile(
-    r"""\s*request\.([a-z_]+)\s*(==|!=|<=?|>=?)\s*(?:([0-9]{1,18})|"([ !#-\[\]-~]*)")\s*(?:&&|\Z)"""
+    r"""\s*request\.(?:headers\["([a-z0-9-]+)"\]|([a-z_]+))\s*(==|!=|<=?|>=?)\s*(?:([0-9]{1,18})|"([ !#-\[\]-~]*)")\s*(?:&&|\Z)"""
 )
 """A comparison with a plain literal, and an "and" or nothing behind it."""
 
@@ -50,10 +50,11 @@ def first_test(source: str, references: tuple[Reference, ...]) -> FirstTest | No
     # "Or" and "? :" bind less tightly than "and": the comparison would not be the whole's.
     if found is None or "||" in source or "?" in source:
         return None
-    name, comparison, number, text = found.groups()
+    header, name, comparison, number, text = found.groups()
+    of = "request" if header is None else "header"
     literal = text if number is None else int(number)
     kind = "int" if number is not None else "str"
     for reference in references:
-        if reference.of == "request" and reference.name == name and reference.kind == kind:
+        if (reference.of, reference.name, reference.kind) == (of, header or name, kind):
             return FirstTest(reference=reference, comparison=comparison, literal=literal)
     return None

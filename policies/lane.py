@@ -37,7 +37,9 @@ class Lane:
 
     def places(self, priority: int) -> int:
         """How many may run for one of this priority to be let in."""
-        share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
+        share = 1.0
+        if self._shares:
+            share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
         return max(int(self.limit * share + 1e-9), 1)
 
     def has_room(self, priority: int) -> bool:

@@ -150,9 +150,10 @@ class Loop:
         flight.tokens = flight.mark_tokens = max(flight.tokens, 1)
         ttft_s = now_s - flight.arrived_s
         self._live[flight.request] = flight
+        seen = self.signals.intent(flight.intent)
         if not flight.patient:
-            self._judge(flight, "ttft", ttft_s, flight.ttft_objective_s, now_s)
-            self.signals.intent(flight.intent).ttft.add(now_s, ttft_s)
+            self._judge(flight, seen, "ttft", ttft_s, flight.ttft_objective_s, now_s)
+            seen.ttft.add(now_s, ttft_s)
             self.signals.caller(flight.caller).ttft.add(now_s, ttft_s)
         if flight.dispatched_s is not None:
             upstream_s = now_s - flight.dispatched_s
@@ -160,13 +161,13 @@ class Loop:
             queue = self._pools.get(flight.lane[0])
             if queue is not None:
                 queue.first_token(flight.ticket, upstream_s, now_s)
-        self._pay(flight, flight.prompt_tokens * flight.input_usd, now_s)
+        _pay(flight, seen, flight.prompt_tokens * flight.input_usd, now_s)
 
     def attempt_failed(self, flight: Flight, refusal: CapacitySignal, now_s: float) -> None:
         """An attempt ended without content; another may follow. `refusal` is what it says of the
         backend's capacity."""
         self._live.pop(flight.request, None)
-        self._settle(flight, now_s)
+        self._settle(flight, self.signals.intent(flight.intent), now_s)
         if refusal != "none" and flight.dispatched_s is not None:
             self.steering.refused(flight.lane, refusal, flight.dispatched_s, now_s)
         flight.dispatched_s = None
@@ -180,13 +181,13 @@ class Loop:
         else:
             seen.refused.add(now_s, 1.0)
             if not flight.patient:
-                self._judge(flight, "ttft", None, None, now_s)
-                self._judge(flight, "e2e", None, None, now_s)
+                self._judge(flight, seen, "ttft", None, None, now_s)
+                self._judge(flight, seen, "e2e", None, None, now_s)
         self._forget(flight)
 
     def cancelled(self, flight: Flight, now_s: float) -> None:
         """Its client left. What was generated was paid for."""
-        self._settle(flight, now_s)
+        self._settle(flight, self.signals.intent(flight.intent), now_s)
         self._forget(flight)
 
     def ended(
@@ -202,10 +203,10 @@ class Loop:
         seen = self.signals.intent(flight.intent)
         if output_tokens is not None:
             flight.tokens = output_tokens
-        self._settle(flight, now_s)
+        self._settle(flight, seen, now_s)
         caller = self.signals.caller(flight.caller)
         caller.tokens.add(now_s, flight.prompt_tokens + flight.tokens)
-        self._judge(flight, "error_rate", 1.0 if failed else 0.0, None, now_s)
+        self._judge(flight, seen, "error_rate", 1.0 if failed else 0.0, None, now_s)
         if failed:
             seen.failed.add(now_s, 1.0)
         else:
@@ -228,8 +229,8 @@ class Loop:
         if not flight.patient:
             e2e_s = now_s - flight.arrived_s
             seen.e2e.add(now_s, e2e_s)
-            self._judge(flight, "e2e", e2e_s, flight.e2e_objective_s, now_s)
-        self._judge(flight, "cost_per_request", flight.cost_usd, None, now_s)
+            self._judge(flight, seen, "e2e", e2e_s, flight.e2e_objective_s, now_s)
+        self._judge(flight, seen, "cost_per_request", flight.cost_usd, None, now_s)
         if flight.dispatched_s is not None:
             self.signals.lane(flight.lane).service.add(now_s, now_s - flight.dispatched_s)
         first_s = flight.first_token_s
@@ -244,7 +245,7 @@ class Loop:
                 self.signals.lane(flight.lane).pace(now_s, tpot_s)
         if flight.judged_tpot_s < first_s:
             seen.tpot.add(now_s, tpot_s)
-            self._judge(flight, "tpot", tpot_s, promised_s, now_s)
+            self._judge(flight, seen, "tpot", tpot_s, promised_s, now_s)
 
     # -- the tick -----------------------------------------------------------------------
 
@@ -278,15 +279,16 @@ class Loop:
             return
         gap_s = (flight.last_s - flight.mark_s) / tokens
         self.signals.lane(flight.lane).pace(now_s, gap_s)
+        seen = self.signals.intent(flight.intent)
         first_s, due = flight.first_token_s, now_s - flight.judged_tpot_s >= JUDGE_TPOT_S
         if first_s is not None and due and flight.tokens > JUDGE_TPOT_TOKENS:
             # What is promised is a request's mean: its so far is what it is judged by while it lives.
             tpot_s = (flight.last_s - first_s) / (flight.tokens - 1)
             flight.judged_tpot_s = now_s
-            self.signals.intent(flight.intent).tpot.add(now_s, tpot_s)
-            self._judge(flight, "tpot", tpot_s, flight.tpot_objective_s, now_s)
+            seen.tpot.add(now_s, tpot_s)
+            self._judge(flight, seen, "tpot", tpot_s, flight.tpot_objective_s, now_s)
         flight.mark_tokens, flight.mark_s = flight.tokens, flight.last_s
-        self._settle(flight, now_s)
+        self._settle(flight, seen, now_s)
 
     def _overdue(self, now_s: float) -> None:
         """Whoever still waits past its objective is late already."""
@@ -294,7 +296,8 @@ class Loop:
             _, request, signal = heappop(self._due)
             flight = self._flights.get(request)
             if flight is not None:
-                self._judge(flight, signal, None, None, now_s)
+                seen = self.signals.intent(flight.intent)
+                self._judge(flight, seen, signal, None, None, now_s)
 
     def _climb(self, name: str, ladder: Ladder, now_s: float) -> None:
         for action in ladder.lapsed(now_s):
@@ -378,13 +381,20 @@ class Loop:
         return self._ladders.get(intent) or _NO_LADDER
 
     def _judge(
-        self, flight: Flight, signal: str, value: float | None, target: float | None, now_s: float
+        self,
+        flight: Flight,
+        seen: IntentSignals,
+        signal: str,
+        value: float | None,
+        target: float | None,
+        now_s: float,
     ) -> None:
         if signal != "tpot":
             if signal in flight.judged:
                 return
             flight.judged.add(signal)
-        seen = self.signals.intent(flight.intent)
+        if signal not in seen.judged:
+            return  # nothing was promised, and so nothing was done for its sake
         missed = seen.judge(now_s, signal, value, target)
         for action in self._ladder_of(flight.intent).held:
             if action.trial is not None and action.unjudged and action.objective.signal == signal:
@@ -392,24 +402,19 @@ class Loop:
                 bad = action.objective.name in missed
                 action.trial.saw(bad, arrived_s=flight.arrived_s, held_out=held_out)
 
-    def _settle(self, flight: Flight, now_s: float) -> None:
+    def _settle(self, flight: Flight, seen: IntentSignals, now_s: float) -> None:
         """Count, charge and price the tokens since the last time."""
         fresh = flight.tokens - flight.reported_tokens
         if fresh <= 0:
             return
         flight.reported_tokens = flight.tokens
-        self.signals.intent(flight.intent).tokens.add(now_s, fresh)
+        seen.tokens.add(now_s, fresh)
         self.signals.lane(flight.lane).tokens.add(now_s, fresh)
         queue = self._pools.get(flight.lane[0])
         if queue is not None:
             counters = queue.counters(flight.priority)
             counters.charge(flight.caller, OUTPUT_WEIGHT * fresh, flight.weight)
-        self._pay(flight, fresh * flight.output_usd, now_s)
-
-    def _pay(self, flight: Flight, usd: float, now_s: float) -> None:
-        if usd:
-            flight.cost_usd += usd
-            self.signals.intent(flight.intent).pay(now_s, usd)
+        _pay(flight, seen, fresh * flight.output_usd, now_s)
 
     def _forget(self, flight: Flight) -> None:
         flight.over = True
@@ -432,6 +437,12 @@ class Loop:
         self.decisions.append(decision)
         self._said.append(decision)
         return decision
+
+
+def _pay(flight: Flight, seen: IntentSignals, usd: float, now_s: float) -> None:
+    if usd:
+        flight.cost_usd += usd
+        seen.pay(now_s, usd)
 
 
 _NO_LADDER = Ladder((), (), lambda: 0)

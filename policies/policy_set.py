@@ -9,6 +9,7 @@ from contracts.policy import Intent, Then
 from contracts.problems import Position
 from policies.conditions import Condition
 from policies.references import Reference
+from policies.rule_index import RuleIndex
 
 NO_INTENT = Intent(name="")
 """What a request gets that no intent is for: nothing was promised, nothing is asked below."""
@@ -42,6 +43,12 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
     """Every value that some rule's condition reads, once."""
     asks_pools: bool = False
     """Some rule reads a pool's state, so a decision needs a snapshot of them."""
+    index: RuleIndex = RuleIndex(())
+    """Of `rules`, whatever it is made with."""
+
+    def __post_init__(self) -> None:
+        firsts = (None if rule.condition is None else rule.condition.first for rule in self.rules)
+        msgspec.structs.force_setattr(self, "index", RuleIndex(firsts))
 
     def intent(self, name: str | None) -> Intent:
         """The intent of that name, NO_INTENT where there is none."""

@@ -38,6 +38,11 @@ class IntentSignals:
         self.tallies = {
             o.name: Tally(self.window_s) for o in self.objectives if o.allowed is not None
         }
+        self.judged: dict[str, list[tuple[Objective, Tally]]] = {}
+        """By signal, what a request's value of it can miss."""
+        for o in self.objectives:
+            if o.allowed is not None:
+                self.judged.setdefault(o.signal, []).append((o, self.tallies[o.name]))
         self.arrivals, self.served = Rate(spans), Rate(spans)
         self.refused, self.shed, self.failed = Rate(spans), Rate(spans), Rate(spans)
         self._cost_span_s = max(self.window_s, MINUTE_S)
@@ -59,14 +64,13 @@ class IntentSignals:
         `target` is the request's own, where its client tightened the promise. Returns the names of
         the objectives that it missed.
         """
-        missed = set()
-        for objective in self.objectives:
-            if objective.signal == signal and objective.allowed is not None:
-                bound = objective.target if target is None else min(objective.target, target)
-                bad = value is None or value > bound
-                self.tallies[objective.name].add(now_s, bad)
-                if bad:
-                    missed.add(objective.name)
+        missed = []
+        for objective, tally in self.judged.get(signal, ()):
+            bound = objective.target if target is None else min(objective.target, target)
+            bad = value is None or value > bound
+            tally.add(now_s, bad)
+            if bad:
+                missed.append(objective.name)
         return frozenset(missed)
 
     def any_bad(self, now_s: float) -> bool:

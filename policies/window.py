@@ -13,15 +13,15 @@ that has emptied is exactly zero again.
 """
 
 from collections import Counter, deque
-from math import isfinite
+from math import inf
 
-from policies.sketch import LOWEST, bucket_of, quantile
+from policies.sketch import LOWEST, bucket_of, buckets_of, quantile
 
 SPANS_S = (5, 30, 300)
 """What the loop steers by, what an intent is judged by, what is normal."""
 
 _CACHED_QUANTILES = 16
-_FRESH = 1024
+_FRESH = 256
 
 _Sums = tuple[int, int, float]
 """Observations with a value, those missing, and the sum of the values in seconds."""
@@ -65,37 +65,39 @@ class Window:
         self._opened: _Sums = (0, 0, 0.0)  # the same three when the open slot began
         self._open: dict[int, int] = {}
         self._every = (self._open, *(span.counts for span in self._spans.values()))
-        self._fresh: list[int] = []  # buckets of single observations that are in no dict yet
+        self._fresh: list[float] = []  # single observations that are in no dict yet
         self._top = LOWEST  # of the open slot
 
     def add(self, now_s: float, value: float, count: int = 1) -> None:
         """`count` observations of `value` seconds. Raises ValueError unless finite and at least 1."""
-        if count < 1 or not isfinite(value):
+        if count < 1 or not -inf < value < inf:
             raise ValueError(f"{count} of {value} s; what never came is `add_missing`")
         if now_s >= self._second + 1:
             self._roll(now_s)
-        bucket = bucket_of(value)
-        if bucket > self._top:
-            self._top = bucket
         self._n += count
         self._total += value * count
-        if count == 1 and len(self._fresh) < _FRESH:
-            self._fresh.append(bucket)
+        if count == 1:
+            self._fresh.append(value)
+            if len(self._fresh) >= _FRESH:
+                self._gather()
         else:
-            self._take(bucket, count)
+            self._take(bucket_of(value), count)
         if self._cache:
             self._cache.clear()
 
     def _take(self, bucket: int, count: int) -> None:
+        if bucket > self._top:
+            self._top = bucket
         for counts in self._every:
             counts[bucket] = counts.get(bucket, 0) + count
 
     def _gather(self) -> None:
         """Before anybody looks at the buckets: a signal is read four times a second, and moves at each
-        request, so that most need not be spread over the spans one by one."""
-        for bucket, count in Counter(self._fresh).items():
-            self._take(bucket, count)
-        self._fresh.clear()
+        request, so that most need not be found a bucket and spread over the spans one by one."""
+        if self._fresh:
+            for bucket, count in Counter(buckets_of(self._fresh)).items():
+                self._take(bucket, count)
+            self._fresh.clear()
 
     def add_missing(self, now_s: float, count: int = 1) -> None:
         """Observations larger than any other: refused, or never answered."""
@@ -176,11 +178,14 @@ class Tally:
         (self._span_s,) = _checked((span_s,))
         self._second = 0
         self._n = self._bad = 0
+        self._marked = -1
         self._marks: deque[tuple[int, int, int]] = deque()  # second, then n and bad before it
 
     def add(self, now_s: float, bad: bool, count: int = 1) -> None:
-        self._roll(now_s)
-        if not self._marks or self._marks[-1][0] != self._second:
+        if now_s >= self._second + 1:
+            self._roll(now_s)
+        if self._marked != self._second:  # nothing yet in this second
+            self._marked = self._second
             self._marks.append((self._second, self._n, self._bad))
         self._n += count
         if bad:
@@ -197,6 +202,7 @@ class Tally:
     def clear(self) -> None:
         """Forget all: what was counted was the world before some change."""
         self._marks.clear()
+        self._marked = -1
 
     def _roll(self, now_s: float) -> None:
         second = int(now_s)
@@ -219,7 +225,7 @@ class Rate:
 
     def add(self, now_s: float, amount: float) -> None:
         """Raises ValueError unless `amount` is finite: one NaN would be in every sum to come."""
-        if not isfinite(amount):
+        if not -inf < amount < inf:
             raise ValueError(f"{amount} is no amount")
         if now_s >= self._second + 1:
             self._roll(now_s)

@@ -5,8 +5,7 @@ oldest being forgotten first; nobody learns of what is somebody else's, not even
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from contracts.errors import TaskNotFound
@@ -83,17 +82,15 @@ class Registry:
     def live(self) -> list[Live]:
         return list(self._live.values())
 
-    @contextmanager
-    def answering(self, request: Live) -> Iterator[None]:
-        """`request` is listed meanwhile. Clients choose their request ids: of two with the same one, the
-        second goes under an id of its own here."""
+    def answering(self, request: Live) -> None:
+        """`request` is listed until it is `answered`. Clients choose their request ids: of two with the same
+        one, the second goes under an id of its own here."""
         while request.id in self._live or request.id in self._tasks or request.id in self._ended:
             request.id = new_request_id()
         self._live[request.id] = request
-        try:
-            yield
-        finally:
-            del self._live[request.id]
+
+    def answered(self, request: Live) -> None:
+        del self._live[request.id]
 
     def add(self, task: Task) -> None:
         self._tasks[task.id] = task

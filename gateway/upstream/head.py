@@ -36,13 +36,17 @@ NEVER_SENT = frozenset(
 )
 
 
-# Names are the dialects' own and few; values are each request's, and looked at each time.
-_is_known_token = functools.lru_cache(256)(_is_token)
+# Methods, paths and names are the dialects' own and few; values are each request's, and looked at each time.
 
 
 @functools.lru_cache(256)
-def _is_never_sent(name: str) -> bool:
-    return name.lower() in NEVER_SENT
+def _prefix(name: str) -> str:
+    """What stands before a header's value; nothing, if it is never sent."""
+    if name.lower() in NEVER_SENT:
+        return ""
+    if not _is_token(name):
+        raise ValueError(f"{name!r} is no header name")
+    return f"{name}: "
 
 
 class RequestEncoder:
@@ -52,6 +56,7 @@ class RequestEncoder:
         self._base_path = target.base_path
         # A compressed answer would have to be unpacked before an event could be seen.
         self._own_headers = f"host: {target.authority}\r\naccept-encoding: identity\r\n"
+        self._start = functools.lru_cache(256)(self._write_start)
 
     def encode(self, request: WireRequest) -> bytes:
         """The whole request, to be written at once.
@@ -59,17 +64,19 @@ class RequestEncoder:
         Raises ValueError for a method, path or header that HTTP cannot carry: a bug of the caller.
         The message names the header, never its value.
         """
-        if not _is_known_token(request.method) or not _is_path(request.path):
-            raise ValueError("a request needs a method and a path of visible ASCII characters")
-        path = self._base_path + request.path
-        lines = [f"{request.method} {path} HTTP/1.1\r\n", self._own_headers]
+        lines = [self._start(request.method, request.path)]
         for name, value in request.headers:
-            if _is_never_sent(name):
+            prefix = _prefix(name)
+            if not prefix:
                 continue
-            if not _is_known_token(name):
-                raise ValueError(f"{name!r} is no header name")
             if not _is_field_value(value):
                 raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")
-            lines.append(f"{name}: {value}\r\n")
-        lines.append(f"content-length: {len(request.body)}\r\n\r\n")
-        return "".join(lines).encode("latin-1") + request.body
+            lines.append(f"{prefix}{value}\r\n")
+        body = request.body
+        lines.append(f"content-length: {len(body)}\r\n\r\n")
+        return "".join(lines).encode("latin-1") + body
+
+    def _write_start(self, method: str, path: str) -> str:
+        if not _is_token(method) or not _is_path(path):
+            raise ValueError("a request needs a method and a path of visible ASCII characters")
+        return f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._own_headers}"

@@ -1,10 +1,12 @@
 """One HTTP/1.1 response: bytes in, calls on the exchange's sink out. Sans-IO, on llhttp.
 
 Must stay true: cutting the bytes differently never changes what the sink sees, and no peer can
-make us hold more than `MAX_HEAD_BYTES` and one read. Ending the exchange is the connection's
-business, once the whole read has been looked at.
+make us hold more than `MAX_HEAD_BYTES` and one read. The body that a read brought is handed on in one
+piece, however many chunks it came in. Ending the exchange is the connection's business, once the whole
+read has been looked at.
 """
 
+import functools
 from typing import Literal
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
@@ -22,6 +24,12 @@ class ResponseRefused(Exception):
     """The peer sent what we do not accept as a response. The message shows none of its bytes."""
 
 
+@functools.lru_cache(256)
+def _name(raw: bytes) -> str:
+    """Of a header. They are few; values are each answer's."""
+    return raw.decode("latin-1").lower()
+
+
 class ResponseReader:
     """Reads one response, interim (1xx) ones before it included.
 
@@ -31,6 +39,7 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_body",
         "_exchange",
         "_fields",
         "_head_bytes",
@@ -41,11 +50,15 @@ class ResponseReader:
         "_without_body_bytes",
         "begun",
         "complete",
+        "on_body",
         "reusable",
     )
 
     def __init__(self, exchange: HttpExchange) -> None:
         self._exchange = exchange
+        self._body: list[bytes] = []
+        self.on_body = self._body.append
+        """For llhttp, as are the methods named so."""
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
@@ -58,7 +71,7 @@ class ResponseReader:
         self.reusable = False
 
     def feed(self, data: bytes) -> None:
-        """Raises ResponseRefused. An exception of the sink comes out as HttpParserCallbackError."""
+        """Raises ResponseRefused. An exception of `on_head` comes out as HttpParserCallbackError."""
         self.begun = True
         # Chunk extensions and trailers count as well: anything but body is bounded.
         self._without_body_bytes += len(data)
@@ -74,6 +87,13 @@ class ResponseReader:
             if isinstance(exc, HttpParserCallbackError):
                 raise
             raise ResponseRefused(f"it is no HTTP/1.1 ({exc})") from exc  # llhttp's own fixed texts
+        finally:  # what was good of a read that is refused is handed on, too
+            if self._body:
+                body = b"".join(self._body)
+                self._body.clear()
+                self._without_body_bytes = 0
+                if self._exchange.sink is not None:
+                    self._exchange.sink.on_data(body)
         if self._without_body_bytes > MAX_HEAD_BYTES and not self.complete:
             raise ResponseRefused(f"more than {MAX_HEAD_BYTES} bytes came without any body")
 
@@ -96,14 +116,16 @@ class ResponseReader:
             raise ResponseRefused  # a second answer to one request; `feed` has the rest
 
     def on_status(self, reason: bytes) -> None:
-        self._count_head(len(reason))
+        self._head_bytes += len(reason)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value) + 4)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
         if self._head_done:
             return  # a trailer: nobody asked for one
-        if len(self._fields) == MAX_HEADERS:
-            self._refuse(f"it has more than {MAX_HEADERS} headers")
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -111,6 +133,8 @@ class ResponseReader:
         status = self._parser.get_status_code()
         fields, self._fields = self._fields, []
         version = self._parser.get_http_version()
+        if len(fields) > MAX_HEADERS:
+            self._refuse(f"it has more than {MAX_HEADERS} headers")
         if version not in ("1.1", "1.0"):
             self._refuse("it is of another HTTP version")
         if status == 101:
@@ -121,13 +145,14 @@ class ResponseReader:
             return
         headers: dict[str, str] = {}
         for raw_name, raw_value in fields:
-            name = raw_name.decode("latin-1").lower()
+            name = _name(raw_name)
             value = raw_value.decode("latin-1").strip(" \t")  # llhttp leaves blanks at the end
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         coding = headers.get("transfer-encoding")
         if coding is not None and coding.lower() != "chunked":
             self._refuse("its transfer-encoding is not plain chunked")
-        if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        encoding = headers.get("content-encoding")
+        if encoding and encoding.lower() != "identity":
             self._refuse("it is compressed, which was not asked for")
         self._until_close = coding is None and "content-length" not in headers
         # HTTP/1.0 servers disagree about keep-alive; a new connection costs less than a doubt.
@@ -138,21 +163,13 @@ class ResponseReader:
         if sink is not None:
             sink.on_head(WireHead(status=status, headers=headers))
 
-    def on_body(self, data: bytes) -> None:
-        self._without_body_bytes = 0
-        sink = self._exchange.sink
-        if sink is not None:
-            sink.on_data(data)
-
     def on_message_complete(self) -> None:
         self.complete = self._head_done  # otherwise an interim response ended
 
     # -- limits -------------------------------------------------------------------------
 
-    def _count_head(self, count: int) -> None:
-        self._head_bytes += count
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(f"its head is larger than {MAX_HEAD_BYTES} bytes")
+    def _refuse_head(self) -> None:
+        self._refuse(f"its head is larger than {MAX_HEAD_BYTES} bytes")
 
     def _refuse(self, why: str) -> None:
         self._refusal = why

@@ -49,9 +49,11 @@ def _decode(
     chunks: Iterable[bytes],
     operation: Operation = "chat",
     content_type: str = "text/event-stream",
+    joins: bool = False,
 ) -> list[Event]:
     head = WireHead(status=200, headers={"content-type": content_type})
-    decoder = dialect.decoder(_request(operation), AttemptContext(upstream_model="m"), head)
+    attempt = AttemptContext(upstream_model="m", joins=joins)
+    decoder = dialect.decoder(_request(operation), attempt, head)
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
     return events + decoder.close()
 

@@ -15,6 +15,7 @@ from adapters.chat_messages import (
     refuse_what_none_translates,
     signed_details,
     text_of,
+    words_of,
 )
 from adapters.chat_request import ImageUrl, Message, Part
 from adapters.unsupported import Cannot
@@ -79,6 +80,27 @@ def test_text_and_refusals_are_words_and_nothing_else_is() -> None:
     assert (raised.value.param, "type file" in raised.value.message) == ("x", True)
     with pytest.raises(UnsupportedParameter):
         refuse_part(Part(type="file"), "x", strict())
+
+
+def test_a_message_in_words_is_all_that_it_says() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert words_of(message(content=parts, refusal="no"), "m", strict()) == "abno"
+    assert words_of(message(content="a", tool_calls=[]), "m", strict()) == "a"
+    assert words_of(message(), "m", strict()) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "param"),
+    [
+        ({"tool_calls": [{"id": "a", "function": {"name": "f"}}]}, "m.tool_calls"),
+        ({"role": "tool", "content": "4", "tool_call_id": "a"}, "m.role"),
+        ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "video"}]}, "m.content[1]"),
+    ],
+)  # fmt: skip
+def test_what_is_no_words_is_refused_where_it_stands(told: dict[str, Any], param: str) -> None:
+    with pytest.raises(UnsupportedParameter) as raised:
+        words_of(message(**told), "m", Cannot("an engine", "drop"))
+    assert raised.value.param == param
 
 
 def test_an_image_is_a_url_whichever_way_it_was_written() -> None:

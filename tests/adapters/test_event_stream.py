@@ -25,3 +25,11 @@ def test_an_events_name_is_told_and_its_data_without_blanks() -> None:
 
 def test_an_event_without_data_is_a_heartbeat() -> None:
     assert events(b": ping\n\ndata:\n\ndata:  \n\nevent: end\n\n") == [End()]
+
+
+def test_events_of_several_names_are_told_in_their_order() -> None:
+    stream = b"".join(b"event: %b\ndata: %d\n\n" % (b"xyyx"[i : i + 1], i) for i in range(4))
+    assert events(stream) == [
+        *(Delta(content=told) for told in ("x 0", "y 1", "y 2", "x 3")),
+        End(),
+    ]

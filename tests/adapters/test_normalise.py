@@ -170,6 +170,12 @@ def test_without_done_and_without_usage_it_ends_with_the_body(normalise):
     assert report.usage == Usage(prompt_tokens=7, completion_tokens=2, estimated=True)
 
 
+def test_each_piece_of_what_came_as_one_is_counted(normalise):
+    joined = Delta(content="abc", pieces=3)
+    *_, report, _ = normalise([text("x"), joined, Finish(reason="stop")])
+    assert report.usage.completion_tokens == 4
+
+
 def test_usage_on_every_chunk_counts_with_its_last_value(normalise):
     def report(n: int) -> UsageReport:
         return UsageReport(usage=Usage(prompt_tokens=3, completion_tokens=n))

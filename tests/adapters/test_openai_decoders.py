@@ -169,6 +169,37 @@ def test_cutting_a_recorded_stream_anywhere_never_changes_its_events(decode, nam
     assert decode(OPENAI, cut(body, places), operation) == decode(OPENAI, [body], operation)
 
 
+@given(name=st.sampled_from(STREAMS), places=st.lists(st.integers(0, 20_000), max_size=6))
+def test_a_recorded_stream_whose_pieces_are_joined_folds_to_the_same_answer(
+    decode, normalise, name, places
+):
+    operation, body = operation_of(name), (DATA / name).read_bytes()
+    events = normalise(decode(OPENAI, [body], operation))
+    joined = normalise(decode(OPENAI, cut(body, places), operation, joins=True))
+    assert folded(joined, operation) == folded(events, operation)
+    assert pieces(joined) == pieces(events)
+
+
+def folded(events, operation: str) -> bytes:
+    fold = Fold(identity(operation), max_bytes=10**9)
+    fold.add(events)
+    return fold.body()
+
+
+def pieces(events) -> int:
+    return sum(event.pieces for event in events if isinstance(event, Delta))
+
+
+def test_pieces_that_come_together_are_one_where_nobody_sees_them_before_the_end(decode):
+    stream = sse(*(chunk(text) for text in "abcd"), chunk(None, "stop"))
+    told = decode(OPENAI, [stream], joins=True)
+    finish = [Finish(reason="stop"), End()]
+    assert told == [Opened(), Delta(content="a"), Delta(content="bcd", pieces=3), *finish]
+    assert decode(OPENAI, [stream]) == [Opened(), *(Delta(content=t) for t in "abcd"), *finish]
+    odd = stream.replace(b"\n", b"\r\n")
+    assert decode(OPENAI, [odd[:-5], odd[-5:]], joins=True) == told
+
+
 @given(name=st.sampled_from(STREAMS), at=st.integers(0, 20_000))
 def test_a_recorded_stream_cut_short_is_never_a_short_success(decode, normalise, name, at):
     body = (DATA / name).read_bytes()

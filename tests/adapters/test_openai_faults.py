@@ -10,6 +10,7 @@ from adapters.dialect import WireHead
 from adapters.openai import OpenAIDialect
 from adapters.registry import dialect_for
 from contracts.errors import UpstreamFault
+from contracts.events import Fault
 
 DATA = Path(__file__).parent / "data"
 OPENAI = OpenAIDialect()
@@ -101,6 +102,50 @@ def test_an_openai_error_answer_is_classified_and_shown_to_clients(status, body,
     shape = json.loads(found.encode("req-1"))["error"]
     assert {"message", "type", "param", "code", "source"} <= set(shape)
     assert isinstance(shape["code"], str)
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "shown", "code"),
+    [
+        ({"code": "rate_limit_exceeded"}, "rate_limit", 429, "rate_limit_exceeded"),
+        ({"code": "rate_limit_exceeded", "type": "tokens"}, "rate_limit", 429, "rate_limit_exceeded"),
+        ({"type": "rate_limit_error"}, "rate_limit", 429, "upstream_rate_limited"),
+        ({"code": "slow_down"}, "unavailable", 503, "slow_down"),
+        (
+            {"code": "invalid_api_key", "type": "invalid_request_error"},
+            "auth",
+            502,
+            "upstream_auth",
+        ),
+        ({"type": "authentication_error"}, "auth", 502, "upstream_auth"),
+        ({"type": "permission_error"}, "auth", 502, "upstream_auth"),
+        (
+            {"code": "model_not_found", "type": "invalid_request_error"},
+            "not_found",
+            502,
+            "upstream_not_found",
+        ),
+        ({"type": "invalid_request_error"}, "client", 400, "invalid_request"),
+        (
+            {"type": "invalid_request_error", "code": "invalid_value"},
+            "client",
+            400,
+            "invalid_value",
+        ),
+        ({"code": "server_is_overloaded"}, "overload", 503, "server_is_overloaded"),
+        ({"type": "timeout_error"}, "timeout", 504, "upstream_timeout"),
+        ({"type": "invalid_request_error", "code": "429"}, "rate_limit", 429, "upstream_rate_limited"),
+        ({"type": "server_error"}, "stream_broken", 502, "upstream_error"),
+        ({}, "stream_broken", 502, "upstream_error"),
+    ],
+)
+def test_an_error_inside_a_stream_is_judged_as_one_before_it(decode, members, kind, shown, code):
+    (event,) = decode(OPENAI, [b"data: %b\n\n" % error(**members)])
+    assert isinstance(event, Fault)
+    found = event.error
+    assert isinstance(found, UpstreamFault)
+    assert (found.fault, found.status, found.code) == (kind, shown, code)
+    assert found.upstream_status is None, "its answer's was 200"
 
 
 @pytest.mark.req("RUN-6")

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from adapters.openai_wire import (
     NULL,
+    DeltaPiece,
     ErrorPiece,
+    extra_members,
     has_items,
     is_present,
     read_chunk,
@@ -89,3 +91,10 @@ def test_every_raw_member_may_be_any_value():
 )
 def test_present_is_not_null_and_items_is_not_empty(raw, present, items):
     assert (is_present(raw), has_items(raw)) == (present, items)
+
+
+def test_only_extra_members_with_something_in_them_are_told():
+    assert extra_members(DeltaPiece()) is None
+    assert extra_members(DeltaPiece(audio=msgspec.Raw(b"null"), images=msgspec.Raw(b"[]"))) is None
+    piece = DeltaPiece(audio=msgspec.Raw(b'{"id":1}'), images=msgspec.Raw(b"[]"))
+    assert extra_members(piece) == {"audio": msgspec.Raw(b'{"id":1}')}

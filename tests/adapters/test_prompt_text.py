@@ -58,8 +58,8 @@ def test_an_answer_that_is_continued_ends_in_its_middle() -> None:
 @pytest.mark.parametrize(
     ("message", "param"),
     [
-        (said("tool", tool_call_id="c"), "messages[0]"),
-        (said("assistant", None, tool_calls=[{"id": "c"}]), "messages[0]"),
+        (said("tool", tool_call_id="c"), "messages[0].role"),
+        (said("assistant", None, tool_calls=[{"id": "c"}]), "messages[0].tool_calls"),
         (
             said("user", [{"type": "image_url", "image_url": {"url": "x"}}]),
             "messages[0].content[0]",

@@ -91,11 +91,42 @@ ODD = st.sampled_from(
 )
 
 
+def plain_or_fed(decoder: SSEDecoder, data: bytes) -> list[tuple[str, bytes]]:
+    plain = decoder.plain(data)
+    if plain is not None:
+        return [("message", value) for value in plain]
+    return [(event.event, event.data) for event in decoder.feed(data)]
+
+
 @given(before=PLAIN, odd=ODD, after=PLAIN, last=ODD)
-def test_reads_of_whole_events_bring_what_their_bytes_one_by_one_bring(before, odd, after, last):
-    stream = b"".join((*before, odd, *after, last))
-    reads = [b"".join(before), odd, b"".join(after), last]
-    assert everything(reads) == everything(cut(stream, list(range(len(stream)))))
+def test_what_is_plain_is_what_its_bytes_one_by_one_bring(before, odd, after, last):
+    decoder, naive = SSEDecoder(), SSEDecoder()
+    for read in (b"".join(before), odd, b"".join(after), last):
+        one_by_one = fed(naive, [read[i : i + 1] for i in range(len(read))])
+        assert plain_or_fed(decoder, read) == [(e.event, e.data) for e in one_by_one]
+    assert everything_left(decoder) == everything_left(naive)
+
+
+def everything_left(decoder: SSEDecoder) -> tuple[list[SSEEvent], int, int | None]:
+    events = decoder.feed(b"data: t\n\n") + decoder.close()
+    return events, decoder.comments, decoder.retry_ms
+
+
+def test_whole_events_of_one_line_are_plain():
+    assert SSEDecoder().plain(b"data: a\n\ndata:  b\n\n") == [b"a", b" b"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"data: a\n", b"data:a\n\n", b": c\n\n", b"data: a\ndata: b\n\n", b"data: a\r\n\n"],
+)
+def test_anything_else_is_not_plain(data):
+    assert SSEDecoder().plain(data) is None
+
+
+@pytest.mark.req("SEC-5")
+def test_an_event_that_may_be_too_large_is_not_plain():
+    assert SSEDecoder(max_event_bytes=100).plain(b"data: " + b"x" * 200 + b"\n\n") is None
 
 
 @given(data=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=6))

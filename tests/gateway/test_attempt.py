@@ -398,6 +398,44 @@ async def test_content_and_fault_that_come_together_are_both_sent_on(make_pool: 
     assert scene.free
 
 
+@pytest.mark.req("RUN-5")
+async def test_a_connection_that_does_not_end_after_the_last_event_is_given_a_moment(
+    make_pool: MakePool,
+) -> None:
+    said = chunk({"content": "Hi"}) + chunk({}, finish="stop") + USAGE + DONE
+    scene = Scene(make_pool, [head(0.1), data(0.2, said)])
+    scene.attempt.start()
+    await scene.attempt.finished
+    scene.attempt.let_go()
+    assert scene.exchange_cancelled_at_s is None
+    await asyncio.sleep(2 * LINGER_S)
+    assert scene.exchange_cancelled_at_s == pytest.approx(0.2 + LINGER_S)
+    assert scene.free
+
+
+@pytest.mark.req("RUN-5")
+async def test_an_answer_whose_connection_nobody_lets_go_is_bound_by_its_clocks_still(
+    make_pool: MakePool,
+) -> None:
+    said = chunk({"content": "Hi"}) + chunk({}, finish="stop") + USAGE + DONE
+    limits = Timeouts(idle_s=3.0)
+    scene = Scene(make_pool, [head(0.1), data(0.2, said)], timeouts=limits)
+    scene.attempt.start()
+    await asyncio.sleep(60)
+    assert scene.exchange_cancelled_at_s == pytest.approx(3.2)
+    assert (scene.attempt.fault, scene.kinds[-1], scene.free) == (None, End, True)
+
+
+@pytest.mark.req("RUN-5")
+async def test_what_is_let_go_before_its_end_is_cancelled(make_pool: MakePool) -> None:
+    scene = Scene(make_pool, answer(start_s=5.0))
+    scene.attempt.start()
+    await asyncio.sleep(1)
+    scene.attempt.let_go()
+    assert scene.exchange_cancelled_at_s == pytest.approx(1.0)
+    assert scene.free
+
+
 # -- any engine, any client -----------------------------------------------------------------
 
 PIECES = st.sampled_from(
@@ -486,6 +524,7 @@ def test_the_sink_sees_a_stream_or_nothing_and_the_slot_is_free_in_the_end(
     async def main() -> None:
         scene = Scene(make_pool, script, infer=request(n=n), timeouts=limits, is_last=is_last)
         attempt = scene.attempt
+        attempt.finished.add_done_callback(lambda _: attempt.let_go())
         attempt.start()
         for half_s, resume in pauses:
             action = attempt.resume if resume else attempt.pause
@@ -497,8 +536,8 @@ def test_the_sink_sees_a_stream_or_nothing_and_the_slot_is_free_in_the_end(
         assert scene.free
         assert attempt.finished.done()
         assert attempt.committed.done()
-        assert attempt.times.ended_s is not None
-        assert attempt.times.ended_s <= limits.total_s + LINGER_S
+        assert attempt.ended_s is not None
+        assert attempt.ended_s <= limits.total_s + LINGER_S
         assert scene.after_cancel == []
         lost = attempt.committed.cancelled() or attempt.committed.exception() is not None
         if lost:
@@ -536,7 +575,7 @@ class Watching:
 
 def watched(make_pool: MakePool, script: Script) -> tuple[Scene, Watching]:
     scene, watch = Scene(make_pool, script), Watching()
-    scene.attempt._watch, scene.attempt._flight = watch, watch.flight
+    scene.attempt._watch = watch
     return scene, watch
 
 
@@ -550,6 +589,19 @@ async def test_a_watch_is_told_each_step_once_and_before_the_content_is_counted(
     assert watch.told == [("head", None, 0), ("first token", pytest.approx(0.5), 0)]
     assert watch.flight.tokens == 3
     assert 1.0 <= watch.flight.last_s <= 1.25
+
+
+async def test_each_piece_of_what_comes_as_one_is_counted(make_pool: MakePool) -> None:
+    text = b"".join(chunk({"content": word}) for word in "abcd")
+    script = [head(0.1), data(0.2, text), data(0.3, chunk({}, finish="stop") + DONE)]
+    scene, watch = watched(make_pool, script)
+    scene.attempt._context = AttemptContext(upstream_model="up", joins=True)
+    scene.attempt.start()
+    await scene.attempt.finished
+    deltas = [event for event in scene.seen if isinstance(event, Delta)]
+    assert ([event.content for event in deltas], watch.flight.tokens) == (["a", "bcd"], 4)
+    assert scene.attempt.usage is not None
+    assert scene.attempt.usage.completion_tokens == 4
 
 
 async def test_a_refusal_is_no_head_and_nothing_is_counted(make_pool: MakePool) -> None:

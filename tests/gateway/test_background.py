@@ -24,6 +24,7 @@ async def test_probes_and_reloads_outlive_their_bugs_until_the_gateway_stops(
     edge = await make_edge("policies: policies.yaml", pool="probe_interval: 10ms")
     gateway = edge.gateway
     pool = gateway.pools["main"]
+    pool.learn(pool.endpoints[0], EndpointState())
     failed = {"probe": 0, "reload": 0}
 
     def fails_once(name: str, work: Callable[..., object]) -> Callable[..., object]:
@@ -40,7 +41,6 @@ async def test_probes_and_reloads_outlive_their_bugs_until_the_gateway_stops(
     stop, hangup = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(run_background(stop, hangup, gateway, Control(gateway)))
-        pool.endpoints[0].state = EndpointState()
         await eventually(lambda: pool.ready)
         (tmp_path / "policies.yaml").write_text(POLICIES % 2)
         await eventually(lambda: failed["reload"] > 0)

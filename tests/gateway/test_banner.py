@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from contracts.problems import Position, Problem
 from gateway.banner import banner
 from tests.fakes.edge import Edge
 from tests.fakes.scripted_engine import ScriptedEngine
@@ -47,7 +48,18 @@ async def test_a_backend_that_is_not_ready_says_why_and_no_address(
     edge = await make_edge("auth: {token: operator-token}")
     text = banner(edge.gateway, URL)
     assert "simulated" not in text
-    assert "NOT READY: " in text
+    assert "openai; NOT READY: " in text
+    assert "0 at once" not in text
     assert "served" in text
     assert "Authorization: Bearer TOKEN" in pasted(text)
     assert "operator-token" not in text
+
+
+async def test_what_is_doubtful_is_said_and_a_flood_of_it_is_cut_short(make_edge: MakeEdge) -> None:
+    edge = await make_edge(embedded=True)
+    doubts = [Problem(position=Position("s.yaml", line), message="odd") for line in range(1, 8)]
+    assert "  warning  s.yaml:1:1: odd\n" in banner(edge.gateway, URL, doubts[:1])
+    text = banner(edge.gateway, URL, doubts)
+    assert text.count("odd") == 5
+    assert "  warning  2 more: see the log\n" in text
+    assert "warning" not in banner(edge.gateway, URL)

@@ -2,16 +2,27 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from contracts.catalog import Catalog
-from contracts.errors import GatewayError, QueueTimeout
-from contracts.inference import RoutingPlan
+from contracts.errors import GatewayError, QueueTimeout, UnsupportedParameter
+from contracts.events import Delta
+from contracts.inference import RoutingPlan, Timeouts
 from gateway.dispatch import Dispatch, Run
 from gateway.pools import Pool
 from gateway.progress import Progress
 from tests.fakes.recorder import Remembering
-from tests.fakes.scripted import ScriptedTransport, answer, refusal
+from tests.fakes.scripted import (
+    DONE,
+    ScriptedTransport,
+    answer,
+    chunk,
+    data,
+    end,
+    head,
+    refusal,
+)
 from tests.gateway.conftest import MakePool
 from tests.gateway.test_executor import Listening, plan, request
 
@@ -51,6 +62,22 @@ async def test_an_attempt_is_written_down_with_its_times(make_pool: MakePool) ->
     assert not scene.run.going_on
 
 
+@pytest.mark.parametrize(
+    ("keeps_back", "min_tokens_per_s", "pieces"),
+    [(True, None, [1, 3]), (False, None, [1, 1, 1, 1]), (True, 1.0, [1, 1, 1, 1])],
+)
+async def test_pieces_come_as_one_where_nobody_sees_them_nor_measures_their_pace(
+    make_pool: MakePool, keeps_back: bool, min_tokens_per_s: float | None, pieces: list[int]
+) -> None:
+    text = b"".join(chunk({"content": word}) for word in "abcd")
+    script = [head(0.1), data(0.2, text), data(0.3, chunk({}, finish="stop") + DONE), end(0.3)]
+    timeouts = Timeouts(min_tokens_per_s=min_tokens_per_s)
+    scene = Scene(make_pool("a", ScriptedTransport(script), timeouts=timeouts))
+    scene.sink.keeps_back = keeps_back
+    await scene.attempt()
+    assert [event.pieces for event in scene.sink.seen if isinstance(event, Delta)] == pieces
+
+
 async def test_one_that_fails_is_written_down_with_its_error(make_pool: MakePool) -> None:
     pool = make_pool("a", ScriptedTransport(refusal(503)))
     scene = Scene(pool)
@@ -59,6 +86,19 @@ async def test_one_that_fails_is_written_down_with_its_error(make_pool: MakePool
     (record,) = scene.run.progress.attempts
     assert (record.fault, record.status) == ("upstream_unavailable", 503)
     assert scene.recorder.told[-1] == "failed: upstream_unavailable"
+    assert pool.signals().inflight == 0
+
+
+async def test_what_cannot_be_said_to_an_engine_is_no_attempt_at_it(make_pool: MakePool) -> None:
+    engine = ScriptedTransport(answer())
+    pool = make_pool("a", engine, engine="anthropic")
+    scene = Scene(pool)
+    scene.run = msgspec.structs.replace(scene.run, infer=request(seed=1))
+    with pytest.raises(UnsupportedParameter):
+        await scene.attempt()
+    progress = scene.run.progress
+    assert (engine.requests, progress.attempts, scene.recorder.told) == ([], [], [])
+    assert (progress.target, progress.dispatched_s, progress.engine_s) == (None, None, 0.0)
     assert pool.signals().inflight == 0
 
 

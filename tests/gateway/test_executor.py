@@ -111,9 +111,11 @@ async def run(
     return sink, progress
 
 
-async def failure(*pools: Pool, sink: Listening | None = None) -> GatewayError:
+async def failure(
+    *pools: Pool, infer: InferRequest | None = None, sink: Listening | None = None
+) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        await run(*pools, sink=sink)
+        await run(*pools, infer=infer, sink=sink)
     return caught.value
 
 
@@ -651,12 +653,23 @@ async def test_what_the_first_target_cannot_be_told_is_refused_at_once(make_pool
 
 @pytest.mark.parametrize(
     ("contexts", "answers"),
-    [((10, 20), True), ((10, 10), False), ((10, None), False), ((None, 20), False)],
+    [
+        ((10, 20), True),
+        ((10, 10), False),
+        ((10, None), False),
+        ((None, 20), True),
+        ((None, 8), False),
+        ((None, None), False),
+    ],
 )
 async def test_a_prompt_that_does_not_fit_goes_only_to_a_model_that_is_known_to_hold_more(
     make_pool: MakePool, contexts: tuple[int | None, ...], answers: bool
 ) -> None:
-    """F12."""
+    """F12. Of a target that does not tell how much it holds, the prompt itself is what did not fit."""
+    asked = request()
+    eight_tokens = msgspec.structs.replace(
+        asked, facts=msgspec.structs.replace(asked.facts, prompt_tokens=8)
+    )
     full = b'{"error":{"message":"too long","code":"context_length_exceeded"}}'
     first, second = ScriptedTransport(refusal(400, full)), ScriptedTransport(answer())
     pools = make_pool("a", first), make_pool("b", second)
@@ -664,10 +677,10 @@ async def test_a_prompt_that_does_not_fit_goes_only_to_a_model_that_is_known_to_
         state = msgspec.structs.replace(pool.endpoints[0].state, context=context)
         pool.learn(pool.endpoints[0], state)
     if answers:
-        sink, _ = await run(*pools)
+        sink, _ = await run(*pools, infer=eight_tokens)
         assert sink.text == "Hello"
     else:
-        error = await failure(*pools)
+        error = await failure(*pools, infer=eight_tokens)
         assert (error.status, error.code) == (400, "context_length_exceeded")
     assert (len(first.requests), len(second.requests)) == (1, int(answers))
 

@@ -15,7 +15,7 @@ from contracts.events import End, Fault
 from contracts.inference import RoutingPlan, Target, Timeouts
 from gateway.executor import Executor
 from gateway.going_on import MAX_RESUMES
-from gateway.pools import Pool, Slot
+from gateway.pools import Entry, Pool, Slot
 from gateway.progress import Progress
 from policies.admission import Admit, Effect
 from policies.breaker import BreakerSettings
@@ -38,13 +38,13 @@ class Door:
         self.wrong: list[str] = []
         pool._admit = self.admit  # type: ignore[method-assign]  # a spy in its place
 
-    def admit(self, effect: Admit, waiter: "asyncio.Future[Slot]", *more: object) -> list[Effect]:
+    def admit(self, effect: Admit, entry: Entry) -> list[Effect]:
         pool, now_s = self._pool, self._pool.now_s()
         before = {e.index: pool.breakers._breakers[e.index].state(now_s) for e in pool.ready}
-        left = self._admit(effect, waiter, *more)  # type: ignore[arg-type]  # as it was called
-        if waiter.exception() is not None:
+        left = self._admit(effect, entry)
+        if entry.slot.exception() is not None:
             return left
-        slot = waiter.result()
+        slot = entry.slot.result()
         state = before[slot.endpoint.index]
         others = [s for index, s in before.items() if index != slot.endpoint.index]
         if slot._probe:

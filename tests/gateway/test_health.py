@@ -129,3 +129,23 @@ async def test_a_look_that_begins_anew_believes_nothing_of_before(make_pool: Mak
     assert not endpoint.state.ready, "nor does it excuse a busy endpoint that is silent"
     assert endpoint.state.slots is None
     assert changes == [True, False]
+
+
+async def test_without_a_model_list_what_is_configured_is_served(make_pool: MakePool) -> None:
+    pool = make_pool("a", ScriptedTransport(refusal(404, b"{}")))
+    state = await probe(pool, pool.endpoints[0])
+    assert (state.live, state.ready, state.why) == (
+        True,
+        True,
+        "ok, though it has no model list (404)",
+    )
+
+
+async def test_without_a_model_list_and_a_configured_model_there_is_nothing_to_serve(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool("a", ScriptedTransport(refusal(404, b"{}")))
+    pool.options = msgspec.structs.replace(pool.options, discovers=True)
+    state = await probe(pool, pool.endpoints[0])
+    assert (state.live, state.ready) == (True, False)
+    assert state.why == "it has no model list: name its models in the configuration"

@@ -167,17 +167,31 @@ async def test_an_error_before_the_first_token_is_a_status(
     assert answer.status == 502
     assert answer.error["source"] == "engine"
     assert answer.error["message"] == "pool main, endpoint 1: CUDA out of memory"
+    assert answer.error["retriable"] is True
     assert "x-should-retry" not in answer.headers, "nothing was repeated here"
 
 
+@pytest.mark.parametrize(
+    ("refusal", "retry_after"),
+    [
+        (refuses(500, b"{}"), None),
+        (refuses(503, b"busy"), None),
+        (refuses(429, b"{}"), None),
+        (refuses(503, b"busy", "retry-after-ms: 20\r\n"), "1"),
+    ],
+)
 async def test_what_was_repeated_in_vain_is_not_for_the_sdk_to_triple(
-    make_edge: MakeEdge, engine: ScriptedEngine
+    make_edge: MakeEdge, engine: ScriptedEngine, refusal: object, retry_after: str | None
 ) -> None:
-    engine.plays(refuses(500, b"{}"))
+    """Header and body say so alike; when to come back, only where the engine has told."""
+    engine.plays(refusal)
     edge = await make_edge(pool="retries: 1")
     answer = await edge.chat()
     assert answer.headers["x-setpoint-attempts"] == "2"
     assert answer.headers["x-should-retry"] == "false"
+    assert answer.error["retriable"] is False
+    assert answer.headers.get("retry-after") == retry_after
+    assert ("retry_after_ms" in answer.error) == (retry_after is not None)
 
 
 @pytest.mark.req("RUN-6")
@@ -326,11 +340,11 @@ async def test_a_bug_during_a_stream_is_its_last_event(
     engine.plays(is_silent)
     edge = await make_edge("streams: {heartbeat: 50ms}")
 
-    async def broken(self: object, future: object, run: object) -> None:
-        await run.sink.open(run.progress)
+    async def broken(future: object, sink: object, progress: object) -> None:
+        await sink.open(progress)
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr(type(edge.gateway.executor), "_patiently", broken)
+    monkeypatch.setattr("gateway.dispatch.patiently", broken)
     answer = await edge.chat(stream=True)
     assert answer.complete
     assert answer.events[-1]["error"]["code"] == "internal_error"

@@ -67,6 +67,16 @@ async def test_a_failure_moves_what_it_should(make_edge: MakeEdge, engine: Scrip
     assert b"of_its_own" not in edge.gateway.metrics.exposition()
 
 
+@pytest.mark.parametrize(
+    "code",
+    "hedge_lost resume_diverged upstream_too_slow upstream_overloaded answer_too_large"
+    " content_policy_violation upstream_idle_timeout".split(),
+)
+def test_a_word_of_our_own_for_how_an_attempt_ended_is_a_label(code: str) -> None:
+    assert metrics.bounded_code(code) == code
+    assert metrics.bounded_code(f"{code}_of_an_engine") == "other"
+
+
 async def test_a_refused_request_is_counted(make_edge: MakeEdge) -> None:
     edge = await make_edge()
     await edge.ask("POST", "/v1/embeddings", b"{")

@@ -27,6 +27,24 @@ async def test_the_sink_is_told_whenever_its_patience_is_over(
     assert sink.waits == waits
 
 
+async def test_what_is_there_already_is_not_waited_for() -> None:
+    """Not even for one round of the event loop."""
+    sink, ready = Listening(1.0), asyncio.get_running_loop().create_future()
+    ready.set_result("done")
+    coming = patiently(ready, sink, Progress(accepted_s=0.0)).__await__()
+    with pytest.raises(StopIteration) as told:
+        next(coming)
+    assert told.value.value == "done"
+
+
+async def test_who_stops_waiting_leaves_what_it_waited_for_as_it_was() -> None:
+    future = later(5.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.5):
+            await patiently(future, Listening(1.0), Progress(accepted_s=0.0))
+    assert await future == "done"
+
+
 async def test_who_is_done_first_is_told_at_once_and_nobody_after_the_time() -> None:
     sink, progress = Listening(1.0), Progress(accepted_s=0.0)
     first, second = later(3.0), later(1.5)

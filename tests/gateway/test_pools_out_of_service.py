@@ -14,6 +14,7 @@ from contracts.errors import NobodyListens, PoolDraining
 from contracts.inference import Timeouts
 from gateway.pools import DRAINED_RETRY_S, Entry, Pool, Slot
 from gateway.settings import PoolOptions
+from policies.admission import Admit
 from tests.fakes.scripted import ScriptedTransport, answer
 
 MakePool = Callable[..., Pool]
@@ -211,13 +212,11 @@ async def _play(steps: list[Step]) -> None:
 
     real = Pool._admit
 
-    def watched(
-        self: Pool, effect: object, waiter: "asyncio.Future[Slot]", *more: object
-    ) -> object:
-        left = real(self, effect, waiter, *more)  # type: ignore[arg-type]
-        if waiter.exception() is None:
-            admitted(waiter.result())
-            slots.append(waiter.result())
+    def watched(self: Pool, effect: Admit, entry: Entry) -> object:
+        left = real(self, effect, entry)
+        if entry.slot.exception() is None:
+            admitted(entry.slot.result())
+            slots.append(entry.slot.result())
         return left
 
     pool._admit = watched.__get__(pool)  # type: ignore[method-assign]

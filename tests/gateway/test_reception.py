@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aiohttp import web
 from multidict import MultiMapping
 
 from gateway.auth import Authenticator, Caller
+from gateway.reception import Arrival, Reception
 from tests.fakes.edge import Edge, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
 
@@ -71,6 +73,26 @@ async def test_a_token_in_a_header_of_another_name_is_shown_to_nobody(
     (task,) = tasks.json["data"]
     assert task["session_id"] is None
     assert b"secret-1" not in tasks.body
+
+
+@pytest.mark.req("SEC-3")
+async def test_what_may_be_a_credential_is_taken_neither_for_rules_nor_for_records(
+    make_edge: MakeEdge, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals: list[Arrival] = []
+    receive = Reception.receive
+
+    async def received(reception: Reception, request: web.Request) -> Arrival:
+        arrivals.append(await receive(reception, request))
+        return arrivals[-1]
+
+    monkeypatch.setattr(Reception, "receive", received)
+    edge = await make_edge()
+    told = {"api_key": "s-1", "X_Goog_Api_Key": "s-2", "x_auth_token": "s-3", "x_client_secret": "s-4"}
+    await edge.ask("POST", door, b"{}", **told, cookie="s-5", X_Team="red", idempotency_key="k")
+    (arrival,) = arrivals
+    assert "s-" not in str(list(arrival.headers.values()))
+    assert (arrival.headers["x-team"], arrival.headers["idempotency-key"]) == ("red", "k")
 
 
 async def test_credentials_do_not_reach_the_engine(

@@ -51,6 +51,11 @@ class Process:
         assert "listens on" in first, (first, self.lines)
         return int(first.rpartition(":")[2])
 
+    def banner(self) -> list[str]:
+        """What follows `port`, up to the line to paste."""
+        assert self.popen.stdout is not None
+        return list(iter(self.popen.stdout.readline, "Try it:\n"))
+
     def events(self, name: str) -> list[dict[str, object]]:
         logged = [json.loads(line) for line in tuple(self.lines)]
         return [line for line in logged if line["event"] == name]
@@ -99,8 +104,16 @@ def test_it_serves_reloads_and_stops_in_good_order(
 ) -> None:
     """One process for all of it: a start costs half a second."""
     (tmp_path / "policies.yaml").write_text(POLICIES % 1)
-    process = start("bind_addr: 127.0.0.1:0\npolicies: policies.yaml\n")
+    process = start(
+        "bind_addr: 127.0.0.1:0\npolicies: policies.yaml\n"
+        "pools: [{id: sim, engine: embedded, timeouts: {connect: 31m}}]\n"
+        "models: [{name: assistant, pool: sim, upstream: sim-large}]\n"
+    )
     port = process.port()
+    until(lambda: bool(process.events("configuration_doubtful")))
+    (doubtful,) = process.events("configuration_doubtful")
+    assert "setpoint.yaml:3:57: pools[0].timeouts.connect: " in str(doubtful["problem"])
+    assert f"  warning  {doubtful['problem']}\n" in process.banner()
     body = chat_body(model="assistant")
 
     def cap() -> str:

@@ -387,7 +387,9 @@ def test_only_the_values_that_rules_name_are_built(
         ),
     )
     decide(policy, catalog, request(headers={"x": "y"}), Snapshot())
-    assert built == ["request.n"]
+    assert built == [], "its first test tells that it does not match"
+    decide(policy, catalog, request(headers={"x": "y"}, n=3), Snapshot())
+    assert set(built) == {"request.n"}
 
 
 # -- for every policy and every catalogue ------------------------------------------------
@@ -404,6 +406,8 @@ CONDITIONS = st.sampled_from(
         'request.intent == "i1" && pool.queued < 2',
         "10 / request.tools > 2",
         'request.headers["x-a"] == "1" || "x-b" in request.headers',
+        'request.headers["x-a"] != "1" && request.tools > 3',
+        "request.priority <= 1",
         'request.headers.exists(h, request.headers[h] == "1")',
         'pools["p1"].queued > 0 && request.priority >= 0 && request.user != request.key',
     ]
@@ -473,6 +477,14 @@ def worlds(draw: st.DrawFn) -> tuple[PolicySet, Catalog]:
         return compile_policies([], catalog), catalog
 
 
+def _taken(decision: Decision) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [
+        (told.rule, told.verdict, told.changes)
+        for told in decision.rules
+        if told.verdict not in ("no_match", "not_evaluated")
+    ]
+
+
 @pytest.mark.req("INT-2", "INT-11")
 @given(world=worlds(), facts=FACTS, explain=st.booleans())
 def test_what_holds_for_every_policy_and_request(
@@ -485,6 +497,12 @@ def test_what_holds_for_every_policy_and_request(
     except (BelowQualityFloor, ModelNotFound, NoReadyBackend):
         return  # and anything else is a bug
     assert decide(policy, catalog, facts, snapshot, explain=explain) == decision
+    other = decide(policy, catalog, facts, snapshot, explain=not explain)
+    assert (other.shaping, other.models, _taken(other)) == (
+        decision.shaping,
+        decision.models,
+        _taken(decision),
+    ), "an explanation tries each rule; a decision only those that may match"
     floor = policy.intent(decision.intent).quality_floor
     for name in decision.models:
         quality = catalog.models[name].quality

@@ -281,3 +281,28 @@ def test_those_at_the_level_go_first_of_all() -> None:
     assert counters.of("one more") == MAX_CALLERS - 10 + 5
     for number in range(MAX_CALLERS - 10, MAX_CALLERS - 1):
         assert counters.of(str(number)) == 1 + number
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["pass", "arrive", "chosen", "leave", "charge"]), st.sampled_from("ab")
+    ),
+    max_size=30,
+)
+
+
+@given(steps=STEPS)
+def test_to_pass_by_is_to_arrive_be_chosen_and_leave(steps: list[tuple[str, str]]) -> None:
+    short, long = TokenCounters(), TokenCounters()
+    for step, caller in steps:
+        if step == "pass":
+            short.pass_by(caller)
+            for each in (long.arrive, long.chosen, long.leave):
+                each(caller)
+            continue
+        for counters in (short, long):
+            if step == "charge":
+                counters.charge(caller, 1.0)
+            elif step != "leave" or caller in counters._waiting:
+                getattr(counters, step)(caller)
+        assert vars(short) == vars(long)

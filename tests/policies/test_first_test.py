@@ -65,6 +65,15 @@ def test_the_first_test_of_an_and_is_found():
     assert not condition.first.fails("batch")
 
 
+def test_the_first_test_may_be_of_a_header():
+    first = compile_condition('request.headers["X-Team"] == "a" && request.n > 1').first
+    assert first is None, "as it is written it is no header's name in lower case"
+    first = compile_condition('request.headers["x-team"] == "a" && request.n > 1').first
+    assert first is not None
+    assert (first.reference.of, first.reference.name) == ("header", "x-team")
+    assert first.fails("")
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -79,7 +88,8 @@ def test_the_first_test_of_an_and_is_found():
         'request.intent == r"a"',
         r'request.intent == "a\"b"',
         'request.intent == """a"""',
-        'request.headers["x"] == "a"',
+        'request.headers["x"].contains("a")',
+        '"x" in request.headers',
         "request.stream == true",
         "pool.queued > 4",
     ],

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from adapters.dialect import AttemptContext, WireHead
 from adapters.registry import DIALECTS, dialect_for
 from contracts.config import Unsupported
-from contracts.errors import REPEATABLE, FaultClass, UnsupportedParameter, UpstreamFault
+from contracts.errors import (
+    REPEATABLE,
+    RETRIABLE,
+    FaultClass,
+    UnsupportedParameter,
+    UpstreamFault,
+)
 from contracts.events import Delta, Event, Usage
 from contracts.inference import InferRequest
 from contracts.prompt_template import TEMPLATES
@@ -358,7 +364,7 @@ def test_an_error_before_the_stream_means_the_same_from_every_backend(
     own = fault in ("client", "overload") and refusal.status in (422, 429)
     assert (error.fault, error.status) == (fault, refusal.status if own else status)
     assert code is None or error.code == code
-    assert error.retriable == (fault in REPEATABLE)
+    assert error.retriable == (fault in RETRIABLE)
     assert error.upstream_status == refusal.status
     asked_s = refusal.headers.get("retry-after")
     assert error.retry_after_s == (None if asked_s is None else float(asked_s))

@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import contracts
 from gateway.control import Control
-from gateway.edge import make_app
+from gateway.edge import Edge, make_app
 from gateway.openapi import document
 from gateway.runtime import Gateway
 from gateway.tasks.desk import TaskDesk
@@ -36,7 +36,7 @@ def test_the_description_is_valid_openapi() -> None:
 async def test_the_described_operations_are_the_routes_of_the_application(
     gateway: Gateway,
 ) -> None:
-    app = make_app(gateway, Control(gateway), TaskDesk(gateway))
+    app = make_app(Edge(gateway, Control(gateway), TaskDesk(gateway)))
     routes = {
         (resource.canonical, route.method.lower())
         for resource in app.router.resources()

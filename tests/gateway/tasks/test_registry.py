@@ -94,21 +94,23 @@ def test_none_at_all_where_none_is_to_be_kept() -> None:
 def test_what_is_somebody_elses_is_not_there() -> None:
     scene = Scene()
     scene.end("a")
-    with scene.registry.answering(Chat("req_1")):
-        for work_id in ("a", "req_1"):
-            assert scene.registry.find(work_id, ADA) is not None
-            assert scene.registry.find(work_id, OPERATOR) is not None
-            with pytest.raises(TaskNotFound):
-                scene.registry.find(work_id, BOB)
-        assert scene.registry.seen_by(BOB, ended=True) == []
-        assert len(scene.registry.seen_by(OPERATOR, ended=True)) == 2
+    scene.registry.answering(Chat("req_1"))
+    for work_id in ("a", "req_1"):
+        assert scene.registry.find(work_id, ADA) is not None
+        assert scene.registry.find(work_id, OPERATOR) is not None
+        with pytest.raises(TaskNotFound):
+            scene.registry.find(work_id, BOB)
+    assert scene.registry.seen_by(BOB, ended=True) == []
+    assert len(scene.registry.seen_by(OPERATOR, ended=True)) == 2
 
 
 def test_a_chat_is_known_while_it_is_answered() -> None:
     scene = Scene()
-    with scene.registry.answering(Chat("req_1")):
-        assert scene.registry.find("req_1", ADA) is not None
-        assert len(scene.registry.live) == 1
+    chat = Chat("req_1")
+    scene.registry.answering(chat)
+    assert scene.registry.find("req_1", ADA) is not None
+    assert len(scene.registry.live) == 1
+    scene.registry.answered(chat)
     assert scene.registry.find("req_1", ADA) is None
 
 
@@ -116,13 +118,10 @@ def test_of_two_with_one_id_the_second_gets_another() -> None:
     scene = Scene()
     scene.end("task_1")
     first, second, third = Chat("same"), Chat("same", "bob"), Chat("task_1", "bob")
-    with (
-        scene.registry.answering(first),
-        scene.registry.answering(second),
-        scene.registry.answering(third),
-    ):
-        assert first.id == "same"
-        assert second.id.startswith("req_")
-        assert third.id.startswith("req_")
-        assert scene.registry.find("same", ADA) is first
-        assert scene.registry.find(second.id, BOB) is second
+    for chat in (first, second, third):
+        scene.registry.answering(chat)
+    assert first.id == "same"
+    assert second.id.startswith("req_")
+    assert third.id.startswith("req_")
+    assert scene.registry.find("same", ADA) is first
+    assert scene.registry.find(second.id, BOB) is second

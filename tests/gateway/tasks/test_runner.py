@@ -135,4 +135,4 @@ async def test_bringing_them_down_ends_each_once(tmp_path: Path) -> None:
         assert desk.engine.running == []
     for outcome in ("succeeded", "cancelled"):
         counter = desk.gateway.metrics.counter("setpoint_tasks_ended_total", outcome)
-        assert counter._value.get() == 0
+        assert counter.value == 0

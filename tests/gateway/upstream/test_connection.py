@@ -174,7 +174,7 @@ async def test_a_sink_that_raises_still_gets_its_one_ending(
     transport = connect(await server.listen(playing([HI])))
     transport.start(request_of(), broken)
     assert await broken.ending() == "StreamBroken"
-    assert isinstance(reported[0]["exception"].__context__, ZeroDivisionError)
+    assert isinstance(reported[0]["exception"], ZeroDivisionError)
     assert transport.connections == 0
 
 
@@ -321,7 +321,7 @@ async def test_cancel_closes_the_socket_and_silences_the_sink(
     await settled()
     assert (len(sink.pieces), sink.endings) == (heard, [])
     if moment == "on data":
-        assert sink.data == b"a"
+        assert sink.pieces == [b"ab"]
 
 
 # -- pause and resume -------------------------------------------------------------------

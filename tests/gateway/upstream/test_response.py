@@ -298,14 +298,30 @@ def test_each_chunk_reaches_the_sink_within_the_call_that_brought_it():
         assert heard.pieces == count
 
 
+def test_chunks_that_came_in_one_read_reach_the_sink_in_one_piece():
+    heard = Heard()
+    reader = ResponseReader(HttpExchange(heard, b""))
+    reader.feed(CHUNKED + b"1\r\na\r\n2\r\nbc\r\n")
+    assert (heard.data, heard.pieces) == (b"abc", 1)
+
+
+@pytest.mark.req("SEC-5")
+def test_what_was_good_of_a_read_is_heard_before_the_read_is_refused():
+    heard = Heard()
+    reader = ResponseReader(HttpExchange(heard, b""))
+    with pytest.raises(ResponseRefused):
+        reader.feed(CHUNKED + b"1\r\na\r\n1\r\nb\r\nzz\r\n")
+    assert heard.data == b"ab"
+
+
 def test_an_exchange_cancelled_within_a_read_hears_nothing_more_of_it():
     class Leaver(Heard):
-        def on_data(self, data):
-            super().on_data(data)
+        def on_head(self, head):
+            super().on_head(head)
             exchange.cancel()
 
     heard = Leaver()
     exchange = HttpExchange(heard, b"")
     reader = ResponseReader(exchange)
-    reader.feed(CHUNKED + b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
-    assert heard.data == b"a"
+    reader.feed(CHUNKED + b"1\r\na\r\n0\r\n\r\n")
+    assert (heard.head.status, heard.data) == (200, b"")

@@ -1,0 +1,81 @@
+"""Which rules a request may match, told by the first tests of all of them at once.
+
+Of a hundred rules for a hundred keys one look-up names the one to try, and of a hundred thresholds one search:
+a rule that does not match costs a request next to nothing. Must stay true: a rule that is left out is one
+whose first test fails (`FirstTest.fails`). Pure.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from policies.first_test import FirstTest
+from policies.references import Reference
+
+Numbers = Sequence[int]
+
+
+class RuleIndex:
+    """`firsts` has the first test of each rule, in the order of the rules; None: it has none to go by."""
+
+    def __init__(self, firsts: Iterable[FirstTest | None]) -> None:
+        self._always: list[int] = []
+        by_field: dict[Reference, list[tuple[int, FirstTest]]] = defaultdict(list)
+        for number, first in enumerate(firsts):
+            if first is None:
+                self._always.append(number)
+            else:
+                by_field[first.reference].append((number, first))
+        self._fields = [(field, _Field(tests)) for field, tests in by_field.items()]
+
+    def candidates(self, value_of: Callable[[Reference], Any]) -> Numbers:
+        """Numbers of the rules to try, in order. `value_of` gives the request's value of a field or header."""
+        found = self._always
+        for reference, field in self._fields:
+            numbers = field.candidates(value_of(reference))
+            if numbers:
+                found = [*found, *numbers]
+        return found if found is self._always else sorted(found)
+
+
+class _Field:
+    """The first tests of one field or header of the request, all against numbers or all against texts."""
+
+    def __init__(self, tests: Sequence[tuple[int, FirstTest]]) -> None:
+        self._all = [number for number, _ in tests]
+        self._type: type = type(tests[0][1].literal)
+        self._equal: dict[Any, list[int]] = defaultdict(list)
+        self._others = [(number, first) for number, first in tests if first.comparison == "!="]
+        ordered: dict[str, list[tuple[Any, int]]] = defaultdict(list)
+        for number, first in tests:
+            if first.comparison == "==":
+                self._equal[first.literal].append(number)
+            elif first.comparison != "!=":
+                ordered[first.comparison].append((first.literal, number))
+        self._ordered = []
+        for comparison, pairs in ordered.items():
+            pairs.sort()
+            literals, numbers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+            self._ordered.append((comparison, literals, numbers))
+
+    def candidates(self, value: Any) -> Numbers:
+        if type(value) is not self._type or (type(value) is str and not value.isascii()):
+            return self._all  # nothing is known: see `FirstTest.fails`
+        found = self._equal.get(value, ())
+        for comparison, literals, numbers in self._ordered:
+            match comparison:
+                case "<":
+                    held = numbers[bisect_right(literals, value) :]
+                case "<=":
+                    held = numbers[bisect_left(literals, value) :]
+                case ">":
+                    held = numbers[: bisect_left(literals, value)]
+                case _:
+                    held = numbers[: bisect_right(literals, value)]
+            if held:
+                found = [*found, *held]
+        for number, first in self._others:
+            if not first.fails(value):
+                found = [*found, number]
+        return found
