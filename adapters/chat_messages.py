@@ -58,6 +58,16 @@ def text_of(part: Part, where: str, cannot: Cannot) -> str:
     return text
 
 
+def words_of(message: Message, where: str, cannot: Cannot) -> str:
+    """All that a message says, for an engine that is told words only. Raises UnsupportedParameter, with its
+    place, for what is none: a call, its result, an image. Which roles there are is the caller's to judge."""
+    if message.tool_calls:
+        cannot.refuse(f"{where}.tool_calls", "it knows no tools")
+    if message.role == "tool":
+        cannot.refuse(f"{where}.role", "it knows no tools")
+    return "".join(text_of(part, place, cannot) for place, part in message.placed_parts(where))
+
+
 def refuse_part(part: Part, where: str, cannot: Cannot) -> NoReturn:
     cannot.refuse(where, f"no part of type {part.type} can stand there")
 

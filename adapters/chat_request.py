@@ -117,12 +117,9 @@ class Message(msgspec.Struct):
     audio: Raw = NULL
     """A spoken answer, by its id at OpenAI."""
 
-    def parts(self) -> list[Part]:
-        """Its content as parts, whichever way it was written; those without any text are left out."""
-        return [part for _, part in self.placed_parts("")]
-
     def placed_parts(self, where: str) -> list[tuple[str, Part]]:
-        """The same, each with its place in the request: the message's own is `where`."""
+        """Its content as parts, whichever way it was written, each with its place in the request: the message's
+        own is `where`. Texts that are empty are left out."""
         if isinstance(self.content, list):
             told = [(f"{where}.content[{n}]", part) for n, part in enumerate(self.content)]
         else:

@@ -75,7 +75,7 @@ class OllamaDialect(Dialect):
         return (VERSION, MODELS)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        state = state_by_list(answers.get(MODELS), self.fault, listed_models)
+        state = state_by_list(answers.get(MODELS), self.fault, listed_models, always_there=True)
         version = answers.get(VERSION)
         if version is None or not state.ready:
             return state

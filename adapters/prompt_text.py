@@ -5,7 +5,7 @@ images, names) is refused. Special tokens that somebody writes into a message ar
 own: nor are they by the engines that write their prompts themselves.
 """
 
-from adapters.chat_messages import placed, text_of
+from adapters.chat_messages import placed, words_of
 from adapters.chat_request import Message
 from adapters.unsupported import Cannot
 from contracts.prompt_template import PromptTemplate
@@ -24,8 +24,8 @@ def prompt_text(
     told = [template.begin or ""]
     last = len(messages) - 1
     for number, (where, message) in enumerate(placed(messages, cannot)):
+        text = words_of(message, where, cannot)
         before, _, after = _frame(message, template, where, cannot).partition(PLACE)
-        text = "".join(text_of(part, p, cannot) for p, part in message.placed_parts(where))
         told.append(before + text)
         if continues and number == last and message.role == "assistant":
             return "".join(told)
@@ -34,8 +34,6 @@ def prompt_text(
 
 
 def _frame(message: Message, template: PromptTemplate, where: str, cannot: Cannot) -> str:
-    if message.tool_calls or message.role not in _ROLES:
-        cannot.refuse(where, "it knows no tools")
     frame: str | None = getattr(template, _ROLES[message.role])
     if frame is None:
         cannot.refuse(f"{where}.role", "the model's template has no system messages")

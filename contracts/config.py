@@ -346,13 +346,13 @@ class Records(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     keep: Duration = Duration(30 * 86400)
     """Older records are removed, and tasks that ended before that."""
     max_size: Size = Size(2**30)
-    """More than that, and the oldest are removed."""
+    """More than that, and the oldest are removed. At least 1MiB."""
     spill: str = "setpoint-records.spill.jsonl"
     """Where records wait while the database is down. Relative to the configuration file."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Traces and GenAI metrics by OpenTelemetry. Needs `pip install 'setpoint[otel]'`."""
+    """Traces and GenAI metrics by OpenTelemetry. Its packages are in requirements.lock."""
 
     otlp: Url
     """The collector, by OTLP over HTTP: `http://127.0.0.1:4318`."""

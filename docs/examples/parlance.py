@@ -4,16 +4,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from adapters.chat_request import Members, messages_of, token_limit_of
+from adapters.chat_messages import placed, words_of
+from adapters.chat_request import messages_of, token_limit_of
 from adapters.dialect import AttemptContext, Dialect, EndpointState, WireHead, WireRequest
 from adapters.event_stream import EventStreamDecoder
+from adapters.model_list import state_by_list
 from adapters.openai_faults import class_of_status
+from adapters.request_members import members_of, refuse_many
 from adapters.unsupported import Cannot
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, Event, Finish
 from contracts.inference import InferRequest
-
-OURS = {"model": None, "stream": None, "stream_options": None}  # decided by the gateway
 
 
 class Parlance(Dialect):
@@ -21,16 +22,17 @@ class Parlance(Dialect):
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         cannot = Cannot(self.engine, attempt.unsupported)
-        if infer.operation != "chat" or infer.facts.n > 1:
-            cannot.refuse("n" if infer.operation == "chat" else infer.operation)
-        given = {n: v for n, v in {**infer.members, **attempt.overrides}.items() if n not in OURS}
-        asked = Members(given, {"n": 1})
-        said = [f"{m.role}: {p.text}" for m in messages_of(asked) for p in m.parts() if p.text]
+        if infer.operation != "chat":
+            cannot.refuse(infer.operation)
+        refuse_many(infer, cannot)
+        asked = members_of(infer, attempt)
+        chat = placed(messages_of(asked), cannot)  # what is no words is refused, with its place
+        said = [f"{m.role}: {words_of(m, where, cannot)}" for where, m in chat]
         words = token_limit_of(asked, attempt.max_tokens)
         for name in asked.left():
             cannot.parameter(name)  # refused, or dropped with a word, as the pool says
         body = msgspec.json.encode({"voice": attempt.upstream_model, "said": said, "words": words})
-        headers = self.access(attempt.api_key)
+        headers = (("content-type", "application/json"), *self.access(attempt.api_key))
         return WireRequest(
             method="POST", path="/speak", headers=headers, body=body, dropped=cannot.dropped
         )
@@ -45,9 +47,7 @@ class Parlance(Dialect):
         return ("/voices",)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        found = answers.get("/voices")
-        ready = found is not None and found[0].status == 200
-        return EndpointState(live=found is not None, ready=ready, why="asked for its voices")
+        return state_by_list(answers.get("/voices"), self.fault, lambda voices: ())
 
 
 class Words(EventStreamDecoder):

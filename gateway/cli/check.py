@@ -3,7 +3,6 @@
 import argparse
 import os
 
-from contracts import problems
 from contracts.problems import ProblemsFound
 from gateway.cli.command import OK, CommandParser, Commands, add_command
 from gateway.cli.config_flag import add_config, config_path
@@ -23,9 +22,9 @@ def add_to(commands: "Commands[CommandParser]") -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from gateway.configuration import check
-    from gateway.configuration.routes import targets_path
+    from gateway.configuration.likely_mistakes import likely_mistakes
     from gateway.policy_files import load_policies
-    from policies.quality import idle_fallbacks
+    from gateway.route_names import with_route_names
 
     checked = check(config_path(arguments), env=os.environ)
     found, loaded, policy = list(checked.problems), checked.loaded, None
@@ -36,19 +35,7 @@ def _run(arguments: argparse.Namespace) -> int:
             found += exc.problems
     if loaded is None or policy is None:
         raise ProblemsFound(found)
-    for route, index in idle_fallbacks(policy.intents.values(), loaded.catalog):
-        given = loaded.config.routes.get(route, [])
-        path: problems.Path = (*targets_path(route, given), index)
-        target = loaded.catalog.routes[route][index]
-        quality = loaded.catalog.models[target].quality
-        rating = "unrated" if quality is None else f"of quality {quality:g}"
-        message = f"{target!r} is {rating}: no intent with a quality floor will ever try it"
-        warning = problems.Problem(
-            position=checked.reading.position(path),
-            path=problems.spell_path(path),
-            message=message,
-            hint="give the model a quality" if quality is None else "",
-        )
+    for warning in likely_mistakes(loaded, policy, with_route_names(loaded.catalog)):
         complain(f"warning: {warning}")
     say(
         f"ok: {loaded.file}: {len(loaded.pools)} pools, {len(loaded.catalog.models)} models; "

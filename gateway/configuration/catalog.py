@@ -5,6 +5,7 @@ from contracts.config import Config, Model, Route
 from gateway.configuration.findings import Findings
 from gateway.configuration.models import check_models, model_card
 from gateway.configuration.routes import Routes, check_routes, route_options, targets_of
+from gateway.route_names import with_route_names
 from gateway.settings import PoolSpec
 
 
@@ -38,7 +39,7 @@ def catalog_of(
         and findings.sure(("auth",), "trust_proxy_auth")
         and findings.all_named(("auth", "keys"), "name")
     )
-    return Catalog(
+    catalog = Catalog(
         models=cards,
         pools=ids,
         routes={name: tuple(targets_of(route)) for name, route in routes.items()},
@@ -52,3 +53,5 @@ def catalog_of(
         open_pools=not pools_known,
         discovering=discovering,
     )
+    # Which of its targets a route's name is for hangs on what is listed.
+    return catalog if discovering else with_route_names(catalog)

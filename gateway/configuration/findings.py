@@ -23,17 +23,22 @@ class Findings:
         """What paths in the configuration start from."""
         self.env = env
         self.problems = list(reading.problems)
+        self.warnings: list[Problem] = []
+        """What is allowed and most likely not meant."""
 
     def note(
         self, path: problems.Path, message: str, hint: str = "", *, sure: bool | None = None
     ) -> None:
         """`sure` is for what is said at `path` and does not hang on all that is in it."""
-        if not (self.reading.intact(path) if sure is None else sure):
-            return
+        if self.reading.intact(path) if sure is None else sure:
+            self.problems.append(self._at(path, message, hint))
+
+    def warn(self, path: problems.Path, message: str, hint: str = "") -> None:
+        self.warnings.append(self._at(path, message, hint))
+
+    def _at(self, path: problems.Path, message: str, hint: str) -> Problem:
         position = self.reading.position(path)
-        self.problems.append(
-            Problem(position=position, path=spell_path(path), message=message, hint=hint)
-        )
+        return Problem(position=position, path=spell_path(path), message=message, hint=hint)
 
     def note_repeated(self, path: problems.Path, field: str, names: Sequence[str]) -> None:
         """`names` are what `field` is in each entry of the list at `path`: no two may be the same."""

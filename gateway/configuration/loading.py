@@ -19,10 +19,15 @@ from gateway.configuration.findings import Findings
 from gateway.configuration.masking import masked
 from gateway.configuration.paths import decisions_file, exists, policies_path
 from gateway.configuration.pools import pools_of
-from gateway.configuration.quantities import check_not_zero, check_simulations, check_tasks
+from gateway.configuration.quantities import (
+    check_not_zero,
+    check_simulations,
+    check_tasks,
+    check_timeouts,
+)
 from gateway.configuration.reach import bind_address, check_reach, trusted_proxies
 from gateway.configuration.records import records_of
-from gateway.configuration.routes import Routes
+from gateway.configuration.routes import Routes, target_places
 from gateway.configuration.secret_values import read_secret
 from gateway.configuration.telemetry import telemetry_of
 from gateway.settings import LoadedConfig, PoolSpec
@@ -101,6 +106,7 @@ def _checked(file: str, base_dir: Path, text: str, env: Mapping[str, str]) -> Ch
     discovering = {spec.id for spec in pools} - {model.pool for model in models}
     pools = tuple(msgspec.structs.replace(p, discovers=p.id in discovering) for p in pools)
     check_not_zero(findings, config, ())
+    check_timeouts(findings, config)
     check_simulations(findings, config)
     check_tasks(findings, config)
     policies = policies_path(findings, config)
@@ -132,6 +138,8 @@ def _checked(file: str, base_dir: Path, text: str, env: Mapping[str, str]) -> Ch
         catalog=catalog,
         records=records,
         telemetry=telemetry,
+        warnings=tuple(findings.warnings),
+        target_places=target_places(reading, routes),
     )
     return Checked(
         loaded=loaded, problems=[], policies_path=policies, catalog=catalog, reading=reading

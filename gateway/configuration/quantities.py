@@ -42,6 +42,20 @@ def check_simulations(findings: Findings, config: Config) -> None:
             findings.note((*path, field), message)
 
 
+def check_timeouts(findings: Findings, config: Config) -> None:
+    """Of an attempt, no part that somebody gave a time to has longer than the whole."""
+    for index, pool in enumerate(config.pools):
+        for name in ("connect", "first_token", "idle"):
+            path: problems.Path = ("pools", index, "timeouts", name)
+            value, total = getattr(pool.timeouts, name), pool.timeouts.total
+            if path in findings.reading.positions and value > total:
+                findings.warn(
+                    path,
+                    f"the whole attempt ends after {total:g}s, so this has no effect",
+                    f"less than {total:g}s, or a longer total",
+                )
+
+
 def check_tasks(findings: Findings, config: Config) -> None:
     """A task that says nothing waits no longer than one may that says how long."""
     if config.tasks.ttl > config.tasks.max_ttl and findings.sure(("tasks",), "ttl", "max_ttl"):

@@ -7,6 +7,8 @@ from gateway.configuration.secret_values import read_secret_file
 from gateway.records import database_url
 from gateway.settings import RecordsSpec
 
+LEAST_BYTES = 2**20
+
 
 def records_of(findings: Findings, config: Config) -> RecordsSpec | None:
     """None where none are wanted, and where something is wrong (then with a problem)."""
@@ -22,6 +24,11 @@ def records_of(findings: Findings, config: Config) -> RecordsSpec | None:
         given = Records(url=config.records)
     else:
         path, given = ("records", "url"), config.records
+    if given.max_size < LEAST_BYTES:
+        message = (
+            "keeps next to nothing: a record takes 1 to 2 KiB, and with bodies up to several MiB"
+        )
+        findings.note(("records", "max_size"), message, "1MiB or more")
     url = given.url if isinstance(given.url, str) else read_secret_file(findings, given.url, path)
     if url is None:
         return None

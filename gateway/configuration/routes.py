@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 from contracts import problems
 from contracts.catalog import ModelCard, RouteOptions
-from contracts.config import Name, Route
+from contracts.config import Config, Name, Route
 from contracts.problems import did_you_mean
+from contracts.yaml_document import Reading
 from gateway.configuration.findings import Findings, repeated
 from gateway.configuration.quantities import check_not_zero
 
+NAME_MAX_CHARS = 256
+"""As in `contracts.openai_api`: clients can ask for a route by its name."""
 Routes = dict[str, list[Name] | Route]
 """As they are configured. A list is short for the targets."""
 
@@ -32,14 +35,27 @@ def route_options(route: Route) -> RouteOptions:
     )
 
 
+def target_places(
+    reading: Reading[Config], routes: Routes
+) -> dict[tuple[str, int], problems.Position]:
+    """Where each target stands, by its route and its place there."""
+    return {
+        (name, index): reading.position((*targets_path(name, route), index))
+        for name, route in routes.items()
+        for index in range(len(targets_of(route)))
+    }
+
+
 def check_routes(
     findings: Findings, routes: Routes, cards: Mapping[str, ModelCard], *, discovering: bool
 ) -> None:
     """Each names models that are there, once. `discovering`: a pool may list others yet."""
     for name, route in routes.items():
         targets, path = targets_of(route), targets_path(name, route)
+        if not (name.isprintable() and 0 < len(name) <= NAME_MAX_CHARS):
+            findings.note(("routes",), "a route's name is no text of 1 to 256 printable characters")
         if not targets:
-            findings.note(path, "an empty route")
+            findings.note(path, "an empty route", "name the models to try, or leave the route out")
         for index in repeated(targets):
             findings.note((*path, index), f"{targets[index]!r} is tried twice")
         for index, target in enumerate(targets):
@@ -49,3 +65,11 @@ def check_routes(
                 )
         if isinstance(route, Route) and route.hedge is not None:
             check_not_zero(findings, route.hedge, ("routes", name, "hedge"))
+        if isinstance(route, Route) and route.resume == "continue":
+            able = [target not in cards or cards[target].prefill for target in targets]
+            if not any(able):
+                findings.warn(
+                    ("routes", name, "resume"),
+                    "none of its targets goes on with a text that it is shown, so it is done as replay",
+                    "prefill: true at a model that does, or replay",
+                )

@@ -35,9 +35,18 @@ def read_secret_file(findings: Findings, given: SecretFile, path: problems.Path)
     try:
         with (findings.base_dir / given.file).open("rb") as opened:
             raw = opened.read(SECRET_FILE_BYTES + 1)
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
-        reason = exc.strerror if isinstance(exc, OSError) else None
-        findings.note(path, f"the secret file cannot be read: {reason or 'not a path'}")
+    except ValueError:  # a NUL in it
+        findings.note(path, "the secret file cannot be read: not a path", "the path of a file")
+        return None
+    except OSError as exc:
+        # A name without a folder may be the secret itself, by mistake: it is not quoted.
+        where = findings.base_dir / given.file if "/" in given.file else f"in {findings.base_dir}"
+        reason = exc.strerror or "it cannot be opened"
+        findings.note(
+            path,
+            f"the secret file cannot be read: {where}: {reason}",
+            "the path of a file that the gateway may read, from the configuration's own folder",
+        )
         return None
     if len(raw) > SECRET_FILE_BYTES:
         findings.note(path, f"the secret file has more than {SECRET_FILE_BYTES} bytes")

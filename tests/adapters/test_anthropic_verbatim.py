@@ -86,7 +86,7 @@ def test_what_anthropic_thought_and_signed_goes_back_as_it_was() -> None:
 )
 def test_what_another_engine_said_is_told_as_a_chat(turns: list[dict[str, Any]]) -> None:
     raw = json.dumps({**BODY, "messages": turns}).encode()
-    infer, _ = read_messages(raw, request_id="r", key="", headers={})
+    infer, _, _ = read_messages(raw, request_id="r", key="", headers={})
     wire = AnthropicDialect().request(infer, AttemptContext(upstream_model="claude-x"))
     assert not wire.native
     _, assistant, user = json.loads(wire.body)["messages"]
@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_anthropics_to_judge() -> None:
 def test_the_dialect_sends_it_with_its_betas_and_drops_nothing() -> None:
     raw = json.dumps(BODY).encode()
     headers = {"anthropic-beta": "b1", "x-other": "y"}
-    infer, _ = read_messages(raw, request_id="r", key="", headers=headers)
+    infer, _, _ = read_messages(raw, request_id="r", key="", headers=headers)
     wire = AnthropicDialect().request(infer, AttemptContext(upstream_model="claude-x"))
     assert wire.native
     assert json.loads(wire.body)["system"] == BODY["system"]

@@ -83,6 +83,7 @@ async def test_a_gateway_speaks_with_an_engine_that_it_was_not_shipped_with(
         await edge.aclose()
     asked = next(asked for asked in engine.asked if asked.path == "/speak")
     assert asked.headers["authorization"] == "Bearer sesame"
+    assert asked.headers["content-type"] == "application/json"
     assert msgspec.json.decode(asked.body) == {"voice": "bass", "said": ["user: Hi"], "words": 5}
 
 
@@ -98,6 +99,30 @@ async def test_what_it_cannot_do_is_dropped_where_the_pool_says_so(
         await edge.aclose()
     assert answer.status == 200
     assert answer.headers["x-setpoint-dropped"] == "seed,temperature"
+
+
+IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+async def test_what_a_message_says_is_never_lost_even_where_the_pool_drops_parameters(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    edge = await edge_before(engine, tmp_path, "drop")
+    user = {"role": "user", "content": "Hi"}
+    try:
+        for told, param in (
+            (IMAGE, "messages[1].content[0]"),
+            ({"role": "assistant", "tool_calls": [CALL]}, "messages[1].tool_calls"),
+            ({"role": "tool", "tool_call_id": "1", "content": "4"}, "messages[1].role"),
+            ({"role": "assistant", "audio": {"id": "a"}}, "messages[1].audio"),
+        ):
+            answer = await edge.chat(messages=[user, told])
+            assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
+            assert answer.error["param"] == param
+    finally:
+        await edge.aclose()
+    assert [asked.path for asked in engine.asked if asked.path == "/speak"] == []
 
 
 def test_its_decoder_keeps_the_rules() -> None:

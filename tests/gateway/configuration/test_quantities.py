@@ -50,3 +50,15 @@ def test_a_task_that_says_nothing_waits_no_longer_than_one_may_that_does(tmp_pat
     assert "(at most tasks.max_ttl, 3600s)" in told
     assert load_text(tmp_path, "tasks: {ttl: 1h, max_ttl: 1h}").config.tasks.ttl == 3600.0
     assert problems(tmp_path, "tasks: {ttl: 0s}") == ["1:14: tasks.ttl: must be more than zero"]
+
+
+def test_a_time_that_never_passes_within_the_whole_attempt_is_doubtful(tmp_path: Path) -> None:
+    def warned(timeouts: str) -> list[str]:
+        pools = f"pools: [{{id: a, engine: openai, timeouts: {{{timeouts}}}}}]"
+        return [str(warning) for warning in load_text(tmp_path, pools).warnings]
+
+    (told,) = warned("total: 1s, first_token: 5s")
+    assert "1:68: pools[0].timeouts.first_token: the whole attempt ends after 1s" in told
+    (told,) = warned("connect: 31m")
+    assert "timeouts.connect: the whole attempt ends after 1800s" in told
+    assert warned("total: 1s") == warned("total: 5s, idle: 5s") == []

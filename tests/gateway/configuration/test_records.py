@@ -30,6 +30,18 @@ def test_a_url_of_no_database_is_a_problem_that_does_not_quote_it(
     assert "hunter22" not in found
 
 
+@pytest.mark.req("RUN-8")
+def test_a_bound_that_keeps_nothing_is_a_problem(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "records: {url: 'sqlite:///a.db', max_size: 1KiB}")
+    assert found.endswith(
+        "records.max_size: keeps next to nothing: a record takes 1 to 2 KiB, and with bodies up to several "
+        "MiB (1MiB or more)"
+    )
+    least = load_text(tmp_path, "records: {url: 'sqlite:///a.db', max_size: 1MiB}").records
+    assert least is not None
+    assert least.max_bytes == 2**20
+
+
 def test_durable_tasks_need_records(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, "tasks: {durable: true}")
     assert "tasks.durable: durable tasks are kept in the records database" in found

@@ -46,4 +46,14 @@ def test_a_secret_file_that_cannot_serve_is_a_problem_at_its_place(tmp_path: Pat
         ["9:31", "auth.keys[6].token.file"],
     ]
     assert "top-secret" not in "".join(found)
-    assert found[0].endswith("the secret file cannot be read: No such file or directory")
+    hint = "(the path of a file that the gateway may read, from the configuration's own folder)"
+    assert f"cannot be read: in {tmp_path}: No such file or directory {hint}" in found[0]
+    assert "not a path (the path of a file)" in found[6]
+
+
+@pytest.mark.req("SEC-3", "SEC-4")
+def test_a_missing_secret_file_is_named_and_what_may_be_the_secret_is_not(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, "auth: {token: {file: '${DIR}/token'}}", DIR="/nowhere")
+    assert "cannot be read: /nowhere/token: No such file or directory (" in told
+    (told,) = problems(tmp_path, "auth: {token: {file: '${TOKEN}'}}", TOKEN="sk-secret")
+    assert "sk-secret" not in told

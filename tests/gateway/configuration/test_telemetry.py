@@ -27,6 +27,8 @@ def test_where_telemetry_goes(tmp_path: Path) -> None:
         ("{otlp: 'http://x', headers: {a: ''}}", "telemetry.headers.a: empty"),
         ('{otlp: "http://x", headers: {a: "x\\ty"}}', "telemetry.headers.a: a secret travels in a header"),
         ("{otlp: 'http://x', sample: 2}", "telemetry.sample"),
+        ("{otlp: 'http://h:4318/v1/traces'}", "telemetry.otlp: /v1/traces is put behind it, so nothing"),
+        ("{otlp: 'http://h:4318/otel/v1/metrics/'}", "telemetry.otlp: /v1/metrics is put behind it"),
     ],
 )  # fmt: skip
 def test_telemetry_that_cannot_be_sent_is_a_problem(
@@ -44,6 +46,7 @@ def test_telemetry_without_its_packages_says_what_to_install(
     monkeypatch.delitem(sys.modules, "opentelemetry.sdk.trace", raising=False)
     assert problems(tmp_path, "telemetry: {otlp: 'http://127.0.0.1:4318'}") == [
         "1:12: telemetry: traces and metrics by OTLP need packages that are not installed"
-        " (pip install 'setpoint[otel]', or leave telemetry out)"
+        " (install requirements.lock, as `make run` does, or '.[otel]' from Setpoint's folder; or leave"
+        " telemetry out)"
     ]
     assert load_text(tmp_path, "").telemetry is None
