@@ -79,7 +79,7 @@ COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null
 	--no-emit-trusted-host $(UPGRADE)
 
 lock: $(VENV)/.installed-dev ## write all locks, from pyproject.toml and tests/bench/peers/locks; needs npm
-	$(COMPILE) --extra build --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra build,otel --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra build,load,otel,report,test,check,lock --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --output-file $(LOCKS)/vllm-router.lock $(LOCKS)/vllm-router.in

@@ -160,6 +160,12 @@ class Normaliser:
         """Every choice has finished; usage and the end marker may still come."""
         return self._document or len(self._finished) >= self._choices
 
+    def estimate(self) -> Usage:
+        """What has come so far, as the gateway counts."""
+        return Usage(
+            prompt_tokens=self._prompt_tokens, completion_tokens=self._deltas, estimated=True
+        )
+
     def _delta(self, event: Delta, out: list[Event]) -> None:
         if event.choice in self._finished or not 0 <= event.choice < self._choices:
             return
@@ -222,12 +228,7 @@ class Normaliser:
             return
         self.over = True
         out += map(self._judged, self._unjudged)
-        usage = self._usage
-        if usage is None:
-            usage = Usage(
-                prompt_tokens=self._prompt_tokens, completion_tokens=self._deltas, estimated=True
-            )
-        out.append(UsageReport(usage=usage))
+        out.append(UsageReport(usage=self._usage or self.estimate()))
         out.append(End())
 
     def _fail(self, message: str, out: list[Event]) -> None:

@@ -363,7 +363,7 @@ def as_markdown() -> str:
         "",
         "What `GET /metrics` exposes, in Prometheus' text format. Generated from `contracts/metrics.py`:",
         "",
-        "    python -c 'from contracts.metrics import as_markdown; print(as_markdown(), end=\"\")' > docs/metrics.md",
+        "    .venv/bin/python -c 'from contracts.metrics import as_markdown; print(as_markdown(), end=\"\")' > docs/metrics.md",
         "",
         "| name | kind | labels | meaning |",
         "|---|---|---|---|",

@@ -185,6 +185,12 @@ class Attempt:
             self._disarm()
             self._arm(LINGER_S, self.cancel)
 
+    def counted(self) -> Usage | None:
+        """What its answer came to, as far as there is one: the gateway's own count where it broke off."""
+        if self.usage is not None or self.first_token_s is None:
+            return self.usage
+        return self._normaliser.estimate()
+
     def pause(self) -> None:
         """The reader is slow: read no more from the engine, and do not call it idle for that."""
         if not self._closed and not self._paused:

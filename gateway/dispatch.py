@@ -261,7 +261,7 @@ class Dispatch:
         attempt.let_go()  # it may run still: the client is gone, by whichever exception that came
         fault = attempt.fault
         record.dispatched_s, record.first_token_s = attempt.dispatched_s, attempt.first_token_s
-        record.ended_s, record.usage = attempt.ended_s or self._clock(), attempt.usage
+        record.ended_s, record.usage = attempt.ended_s or self._clock(), attempt.counted()
         record.quiet_s = attempt.quiet_s
         if fault is not None:
             record.fault = fault.code

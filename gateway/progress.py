@@ -25,7 +25,7 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     quiet_s: float = 0.0
     """How long nothing had come from its engine when it ended."""
     usage: Usage | None = None
-    """As its engine counted, or the gateway where the engine did not; None: it did not come to that."""
+    """As its engine counted, or the gateway where the engine did not; None: it had no content."""
     trace: TraceContext | None = None
     """Its span, of which its engine was told."""
 

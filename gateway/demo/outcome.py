@@ -39,7 +39,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
             if not path.parent.is_dir():
                 raise ValueError(f"there is no folder {path.parent}")
         if (self.report or self.png) and importlib.util.find_spec("matplotlib") is None:
-            raise ValueError("plots need matplotlib: pip install 'setpoint[report]'")
+            raise ValueError("plots need matplotlib: `make install`, or pip install matplotlib")
 
 
 def tell(out: TextIO, plan: Scenario, off: Record, on: Record, verdict: Verdict) -> None:

@@ -7,11 +7,10 @@ is not known here.
 
 import asyncio
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +25,8 @@ from gateway import logs
 from gateway.records.database_url import DatabaseUrl
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
 from gateway.records.migrate import check, is_behind, migrate
+from gateway.records.schema import metadata
+from gateway.records.sqlite_file import Identity, identity, lies_still, make_private
 
 ANSWER_S = 10.0
 """A transaction that takes longer has met a database that is down, or hangs."""
@@ -51,21 +52,25 @@ class Database:
         if url.file is None:
             self._engine = _postgresql(url)
         else:
-            self._engine = _sqlite(url.file, still=not migrates and _lies_still(url.file))
+            self._engine = _sqlite(url.file, still=not migrates and lies_still(url.file))
         self._ready = False
+        self._file: Identity | None = None
+        """Of SQLite: the file that has been brought up to date. None where others do that."""
         self._preparing: asyncio.Task[None] | None = None
         self._began_s = 0.0
         """When `_preparing` did, on the event loop's clock."""
         self._migrating = self._told = False
 
     async def prepare(self) -> None:
-        """Connect, and bring the schema up to date. Does nothing if that has been done.
+        """Connect, and bring the schema up to date. Does nothing if that has been done, unless SQLite's file was
+        removed since, or another put in its place.
 
         Raises SchemaMismatch, and RecordsDown: also while a migration takes longer than `ANSWER_S`. It goes
         on then, and whoever comes later finds it done, or is told the same at once.
         """
-        if self._ready:
+        if self._ready and not self._is_gone(self._file):
             return
+        self._ready = False
         loop = asyncio.get_running_loop()
         if self._preparing is None or self._preparing.done():
             # Not a TaskGroup's: it outlives whoever began it; `_heard` looks at its error.
@@ -77,12 +82,15 @@ class Database:
         except TimeoutError:
             migrating = "its schema is being brought up to date"
             silent = f"no answer within {ANSWER_S:g} s"
-            raise RecordsDown(migrating if self._migrating else silent) from None
+            raise RecordsDown(self._named(migrating if self._migrating else silent)) from None
 
     async def _prepare(self) -> None:
         file = self.url.file
         if file is not None and self._migrates:
-            _make_private(file)
+            if self._is_gone(self._file):
+                await self._leave_behind()
+            make_private(file)
+            self._file = identity(file)
             await asyncio.to_thread(_make_ready_for_many, file)
         elif file is not None and not file.exists():
             raise RecordsDown(f"{file}: there are no records yet")
@@ -91,6 +99,25 @@ class Database:
         if missing:
             await self._migrate()
         self._ready = True
+
+    def _is_gone(self, known: Identity | None) -> bool:
+        return known is not None and self.url.file is not None and identity(self.url.file) != known
+
+    async def _leave_behind(self) -> None:
+        """Tell what was in a file that only open connections still hold, and close them."""
+        held: dict[str, int] = {}
+        pool = self._engine.pool
+        if (
+            isinstance(pool, sa.QueuePool) and pool.checkedin()
+        ):  # a new one would open what is there now
+            with suppress(RecordsDown, RowRefused):
+                async with self._translated(), self._snapshot() as connection:
+                    for table in metadata.sorted_tables:
+                        count = sa.select(sa.func.count()).select_from(table)
+                        held[table.name] = (await connection.execute(count)).scalar_one()
+        await _dispose(self._engine)
+        self._file = None
+        logs.event(logging.WARNING, "records_file_gone", database=self.url.shown, **held)
 
     async def _migrate(self) -> None:
         began_s = asyncio.get_running_loop().time()
@@ -116,8 +143,13 @@ class Database:
         Raises RecordsDown (then it may have been committed or not), RowRefused, SchemaMismatch.
         """
         await self.prepare()
+        known = self._file
         async with self._translated(), self._engine.begin() as connection:
             yield connection
+        if self._is_gone(known):
+            raise RecordsDown(
+                f"{self.url.file}: it was removed, or another file put in its place, while it was written to"
+            )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -149,19 +181,22 @@ class Database:
         except DBAPIError as exc:
             if _is_of_the_row(exc):
                 raise RowRefused(_reason(exc)) from exc
-            raise RecordsDown(self._named(exc)) from exc
+            raise RecordsDown(self._named(_reason(exc))) from exc
         # What SQLAlchemy says of a value that does not fit its column's type, and what sqlite3 does.
         except (StatementError, OverflowError, UnicodeError) as exc:
             why = type(getattr(exc, "orig", None) or exc).__name__
             raise RowRefused(f"a value does not fit its column ({why})") from exc
         except TimeoutError as exc:
-            raise RecordsDown(f"no answer within {most_s:g} s") from exc
+            raise RecordsDown(self._named(f"no answer within {most_s:g} s")) from exc
         except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
-            raise RecordsDown(_reason(exc)) from exc
+            remedy = ""
+            if isinstance(exc, OSError) and not self.is_sqlite:
+                remedy = "; start it, or correct records.url"
+            raise RecordsDown(self._named(_reason(exc)) + remedy) from exc
 
-    def _named(self, exc: BaseException) -> str:
-        """SQLite's words do not say which file they are about."""
-        return _reason(exc) if self.url.file is None else f"{self.url.file}: {_reason(exc)}"
+    def _named(self, what: str) -> str:
+        """No driver's words say which database they are about."""
+        return f"{self.url.file or self.url.shown}: {what}"
 
 
 async def _dispose(engine: AsyncEngine) -> None:
@@ -229,21 +264,6 @@ def _postgresql(url: DatabaseUrl, answer_s: float | None = None) -> AsyncEngine:
 # -- SQLite ---------------------------------------------------------------------------------
 
 
-def _make_private(file: Path) -> None:
-    """What was asked and answered is nobody else's business. The files beside it get its permissions."""
-    folder = file.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as exc:
-        raise RecordsDown(f"{file}: {folder} is not a folder") from exc
-    except OSError as exc:
-        raise RecordsDown(f"{file}: {folder} cannot be made: {exc.strerror}") from exc
-    try:
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except OSError as exc:
-        raise RecordsDown(f"{file}: {exc.strerror}") from exc
-
-
 def _make_ready_for_many(file: Path) -> None:
     """What stays in the file, and is set before anything else is written to it. Of several processes that
     start at once all but one are told "locked" when they change the journal, whatever timeout they have
@@ -263,12 +283,6 @@ def _make_ready_for_many(file: Path) -> None:
         time.sleep(LOCKED_AGAIN_S)
 
 
-def _lies_still(file: Path) -> bool:
-    """A copy in a folder that cannot be written to, as on a read-only mount: nobody writes to it, and there is no
-    place for the files that WAL mode wants beside it (https://sqlite.org/wal.html#readonly)."""
-    return not os.access(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
-
-
 def _sqlite(file: Path, *, still: bool) -> AsyncEngine:
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below it, two lines a call and no news
     engine = create_async_engine(
@@ -285,9 +299,8 @@ def _sqlite(file: Path, *, still: bool) -> AsyncEngine:
 
 
 def _sqlite_url(file: Path, still: bool) -> sa.URL:
-    if not still:
-        return sa.URL.create("sqlite+aiosqlite", database=str(file))
-    options = {"uri": "true", "immutable": "1"}
+    # No connection makes the file: it would be readable for all, and an empty one in place of a removed one.
+    options = {"uri": "true", **({"immutable": "1"} if still else {"mode": "rw"})}
     return sa.URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query=options)
 
 

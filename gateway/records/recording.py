@@ -14,6 +14,7 @@ import msgspec
 from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import Cancelled, ClientFault, GatewayError, NoReadyBackend, Shed
+from contracts.events import Usage
 from contracts.inference import RequestFacts, RoutingPlan
 from gateway.progress import AttemptRecord, Progress
 from gateway.records.kept import Answer, Kept, Missing
@@ -79,7 +80,7 @@ class Recorder:
         """Its record, with an id that no other has. Call once for each."""
         execution_id = f"exec_{self._run}{next(self._numbers):08x}"
         facts, decision, progress = closed.facts, closed.decision, closed.progress
-        usage, redact = progress.usage, self._redact
+        usage, redact = _usage(progress), self._redact
         cost = _cost(progress, closed.catalog)
         facts_json = storable_json(facts, redact)
         decision_json = storable_json(decision, redact)
@@ -186,6 +187,15 @@ class Recorder:
     def _code(self, text: str | None) -> str | None:
         """What an engine says of itself may be any text."""
         return None if text is None else storable_text(text[:_CODE_CHARS], self._redact)
+
+
+def _usage(progress: Progress) -> Usage | None:
+    """Of what its client got. Where that broke off nobody has told a total: it is what had come until then, of
+    the attempt that the client saw."""
+    if progress.usage is not None or progress.first_token_s is None:
+        return progress.usage
+    seen = (a.usage for a in progress.attempts if a.first_token_s == progress.first_token_s)
+    return next(seen, None)
 
 
 def _cost(progress: Progress, catalog: Catalog) -> float | None:

@@ -166,7 +166,13 @@ def _engine_of(attempt: AttemptRecord) -> str:
 
 
 def _engine(engine: str, version: str | None, digest: str | None) -> str:
-    return " ".join(part for part in (engine, version, digest and digest[:12]) if part)
+    return " ".join(part for part in (engine, version, digest and _short(digest)) if part)
+
+
+def _short(digest: str) -> str:
+    """Enough to tell models apart, behind the name of what was digested."""
+    kind, colon, value = digest.rpartition(":")
+    return f"{kind}{colon}{value[:12]}"
 
 
 def _since(moment_s: float | None, start_s: float) -> float | None:

@@ -6,10 +6,13 @@ Does not import SQLAlchemy until it runs.
 import argparse
 import asyncio
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gateway import logs
 from gateway.records.faults import RecordsDown, SchemaMismatch
 
 if TYPE_CHECKING:
@@ -48,7 +51,8 @@ async def _run(loaded: "LoadedConfig", name: str, decide: bool, out: TextIO) -> 
     row = await _find(loaded, name)
     then = _restored(row, name)
     try:
-        now = await replay(loaded, then, decide=decide)
+        with _warnings_shown(loaded):
+            now = await replay(loaded, then, decide=decide)
     except NotAsked as exc:
         raise CannotReplay(f"{name}: {exc}") from exc
     from gateway.records.comparison import compared, table
@@ -68,6 +72,23 @@ async def _run(loaded: "LoadedConfig", name: str, decide: bool, out: TextIO) -> 
         lines.append("only the beginning of its answer was recorded, and is compared")
     _write(out, [*lines, *(difference or ["the text is the same"])])
     return DIFFERS if difference else SAME
+
+
+@contextmanager
+def _warnings_shown(loaded: "LoadedConfig") -> Iterator[None]:
+    """What goes wrong on the way, on stderr: which endpoint is not ready, for example."""
+    output = logs.LogOutput(
+        level="warning",
+        form="text",
+        file=None,
+        redact=loaded.redactor().redact,
+        on_drop=lambda: None,
+        stream=sys.stderr,
+    )
+    try:
+        yield
+    finally:
+        output.close()
 
 
 async def _find(loaded: "LoadedConfig", name: str) -> dict[str, Any]:

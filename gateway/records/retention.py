@@ -4,6 +4,8 @@ Size is counted in bytes of what rows hold, not of files: PostgreSQL's do not sh
 Tasks that have not ended are never removed. Rows go in small transactions, so that writers get their turn.
 """
 
+import itertools
+import math
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +14,14 @@ from gateway.records.database import Database
 from gateway.records.schema import executions, tasks
 
 CHUNK = 1000
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Of a transaction, but for one row that is larger: SQLite moves as much, and it must not take long."""
 _KEPT_SHARE = 0.9
 """Of the most that may be kept: so that not every look has something to remove."""
+_WHAT = (
+    (executions, executions.c.execution_id, executions.c.accepted_s),
+    (tasks, tasks.c.task_id, tasks.c.ended_s),
+)
 
 
 async def remove_old(
@@ -23,16 +31,11 @@ async def remove_old(
 
     `now_s` is Unix time. Raises RecordsDown, SchemaMismatch; what was removed until then stays removed.
     """
-    removed, _ = await _remove(database, now_s - keep_s, included=False)
+    removed = await _remove(database, before_s=now_s - keep_s)
     size = await _size(database)
     if size > max_bytes:
-        while size > max_bytes * _KEPT_SHARE:
-            moment_s = await _oldest_chunk_ends(database)
-            if moment_s is None:
-                break
-            more, freed_bytes = await _remove(database, moment_s, included=True)
-            removed = removed[0] + more[0], removed[1] + more[1]
-            size -= freed_bytes
+        more = await _remove(database, enough_bytes=size - max_bytes * _KEPT_SHARE)
+        removed = removed[0] + more[0], removed[1] + more[1]
     return removed
 
 
@@ -46,45 +49,45 @@ async def _size(database: Database) -> int:
         return int((await connection.execute(total)).scalar_one())
 
 
-async def _oldest_chunk_ends(database: Database) -> float | None:
-    """When the last of the oldest `CHUNK` rows was accepted, or ended. None: there is nothing to remove."""
-    moments = sa.union_all(
-        _first(executions.c.accepted_s),
-        _first(tasks.c.ended_s),
-    ).subquery()
-    oldest = sa.select(moments.c.s).order_by(moments.c.s).limit(CHUNK).subquery()
-    async with database.reading() as connection:
-        found: float | None = (
-            await connection.execute(sa.select(sa.func.max(oldest.c.s)))
-        ).scalar_one()
-    return found
-
-
-def _first(moment: sa.Column[Any]) -> sa.Select[Any]:
-    """Each by its own index: a sort of both together would read all there is."""
-    first = sa.select(moment.label("s")).where(moment.is_not(None)).order_by(moment).limit(CHUNK)
-    return sa.select(first.subquery().c.s)
-
-
 async def _remove(
-    database: Database, moment_s: float, *, included: bool
-) -> tuple[tuple[int, int], int]:
-    """What is from before `moment_s`. Returns how many executions and tasks, and what they held in bytes."""
+    database: Database, *, before_s: float | None = None, enough_bytes: float = math.inf
+) -> tuple[int, int]:
+    """The oldest rows, from before `before_s`, until those that went held `enough_bytes`. Returns how many
+    executions and tasks."""
     removed, freed_bytes = [0, 0], 0
-    for number, (table, key, moment) in enumerate(
-        (
-            (executions, executions.c.execution_id, executions.c.accepted_s),
-            (tasks, tasks.c.task_id, tasks.c.ended_s),
-        )
-    ):
-        old = moment <= moment_s if included else moment < moment_s
-        chunk = sa.select(key).where(old).order_by(moment).limit(CHUNK)
-        delete = table.delete().where(key.in_(chunk)).returning(table.c.row_bytes)
-        while True:
+    while freed_bytes < enough_bytes:
+        oldest = await _oldest(database, before_s)
+        if not oldest:
+            break
+        until_s = _ends(oldest, min(CHUNK_BYTES, enough_bytes - freed_bytes))
+        for number, (table, key, moment) in enumerate(_WHAT):
+            part = sa.select(key).where(moment <= until_s).order_by(moment).limit(CHUNK)
+            delete = table.delete().where(key.in_(part)).returning(table.c.row_bytes)
             async with database.writing() as connection:
                 sizes = (await connection.execute(delete)).scalars().all()
             removed[number] += len(sizes)
             freed_bytes += sum(sizes)
-            if len(sizes) < CHUNK:
-                break
-    return (removed[0], removed[1]), freed_bytes
+    return removed[0], removed[1]
+
+
+async def _oldest(database: Database, before_s: float | None) -> list[tuple[float, int]]:
+    """When the oldest `CHUNK` rows were accepted, or ended, and their bytes."""
+    rows = sa.union_all(*(_first(table, moment, before_s) for table, _, moment in _WHAT)).subquery()
+    oldest = sa.select(rows.c.s, rows.c.row_bytes).order_by(rows.c.s).limit(CHUNK)
+    async with database.reading() as connection:
+        return [(s, size) for s, size in await connection.execute(oldest)]
+
+
+def _first(table: sa.Table, moment: sa.Column[Any], before_s: float | None) -> sa.Select[Any]:
+    """Each by its own index: a sort of both together would read all there is."""
+    old = moment.is_not(None) if before_s is None else moment < before_s
+    first = sa.select(moment.label("s"), table.c.row_bytes).where(old).order_by(moment)
+    return sa.select(first.limit(CHUNK).subquery())
+
+
+def _ends(oldest: list[tuple[float, int]], most_bytes: float) -> float:
+    """The moment of the row with which `most_bytes` are reached, or of the last one."""
+    moments = [at_s for at_s, _ in oldest]
+    sizes = itertools.accumulate(row_bytes for _, row_bytes in oldest)
+    reached = (at_s for at_s, size in zip(moments, sizes, strict=True) if size >= most_bytes)
+    return next(reached, moments[-1])

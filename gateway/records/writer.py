@@ -234,6 +234,7 @@ class RecordWriter:
             self._spill_trouble(exc)
 
     async def _to_database(self) -> None:
+        spilled_bytes = self._spill.waiting_bytes
         try:
             if self._back or self._spill.waiting_bytes:
                 await self._write_back()
@@ -249,7 +250,7 @@ class RecordWriter:
             self._spill_trouble(exc)
             self._down(exc)
         else:
-            self._is_up()
+            self._is_up(spilled_bytes)
 
     async def _write(self, rows: list[Recorded]) -> None:
         """Write `rows` and take them out of the list, from its beginning. One that is refused is looked
@@ -307,9 +308,10 @@ class RecordWriter:
         self._retry_s = min(RETRY_MAX_S, self._retry_s * 2 or RETRY_FIRST_S)
         self._retry_at_s = self._clock() + self._retry_s
 
-    def _is_up(self) -> None:
+    def _is_up(self, spilled_bytes: int) -> None:
+        """`spilled_bytes` waited in the file when it came back."""
         if not self.up:
-            logs.event(logging.INFO, "records_up", spilled_bytes=self._spill.waiting_bytes)
+            logs.event(logging.INFO, "records_up", spilled_bytes=spilled_bytes)
         self._retry_s = self._retry_at_s = 0.0
 
     # -- to the file --------------------------------------------------------------------

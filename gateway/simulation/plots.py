@@ -47,5 +47,5 @@ def _wants_matplotlib() -> Iterator[None]:
         if exc.name is None or exc.name.partition(".")[0] != "matplotlib":
             raise
         raise NoMatplotlib(
-            "plots need matplotlib, which is not installed: pip install 'setpoint[report]'"
+            "plots need matplotlib, which is not installed: `make install`, or pip install matplotlib"
         ) from exc

@@ -20,6 +20,8 @@ from policies.intents import pick
 from policies.policy_set import PolicySet
 
 _ANSWERED = "completed"
+NAMED_MODELS = 5
+"""Of those that are left out."""
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +36,15 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     """None: it was not answered to its end."""
     most_tokens: int | None
     """What its client asked for at most."""
+
+
+def _models_left_out(counts: Counter[str]) -> str:
+    """One line, however many they are: clients may have asked for any name."""
+    named = counts.most_common(NAMED_MODELS)
+    shown = [f"{count} {model!r}" for model, count in named]
+    if others := len(counts) - len(named):
+        shown.append(f"and {others} others")
+    return f"left out: {counts.total()} for models that are not simulated ({', '.join(shown)})"
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +62,8 @@ class Gatherer:
         self._names: dict[str, str] = {}
         """Each text once."""
         self._left_out: Counter[str] = Counter()
+        self._not_simulated: Counter[str] = Counter()
+        """By model."""
 
     def __len__(self) -> int:
         return len(self._executions)
@@ -60,6 +73,8 @@ class Gatherer:
         for row in rows:
             if why := self._useless(row):
                 self._left_out[why] += 1
+            elif row["model"] not in self._catalog.models:
+                self._not_simulated[row["model"]] += 1
             else:
                 self._executions.append(self._execution(row))
 
@@ -79,6 +94,8 @@ class Gatherer:
             for e in self._executions
         ]
         notes = [f"left out: {count} {why}" for why, count in sorted(self._left_out.items())]
+        if self._not_simulated:
+            notes.append(_models_left_out(self._not_simulated))
         if guessed := sum(e.output_tokens is None for e in self._executions):
             notes.append(
                 f"{guessed} of {len(arrivals)} requests had no whole answer: the median length of their model's "
@@ -92,8 +109,6 @@ class Gatherer:
             return "embeddings"
         if row["outcome"] == "invalid":
             return "requests that were at fault themselves"
-        if row["model"] not in self._catalog.models:
-            return f"for model {row['model']!r}, which is not simulated"
         return ""
 
     def _execution(self, row: dict[str, Any]) -> Execution:

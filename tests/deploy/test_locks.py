@@ -42,7 +42,10 @@ def test_both_locks_hold_the_same_versions(root: Path) -> None:
 def test_all_that_the_project_asks_for_is_locked(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    run = {normal(requirement) for requirement in [*project["dependencies"], *extras["build"]]}
+    run = {
+        normal(requirement)
+        for requirement in [*project["dependencies"], *extras["build"], *extras["otel"]]
+    }
     dev = run | {normal(requirement) for extra in extras.values() for requirement in extra}
     assert run <= pins(root / "requirements.lock").keys()
     assert dev <= pins(root / "requirements-dev.lock").keys()

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.catalog import Catalog
 from contracts.errors import GatewayError, QueueTimeout, UnsupportedParameter
-from contracts.events import Delta
+from contracts.events import Delta, Usage
 from contracts.inference import RoutingPlan, Timeouts
 from gateway.dispatch import Dispatch, Run
 from gateway.pools import Pool
@@ -85,8 +85,29 @@ async def test_one_that_fails_is_written_down_with_its_error(make_pool: MakePool
         await scene.attempt()
     (record,) = scene.run.progress.attempts
     assert (record.fault, record.status) == ("upstream_unavailable", 503)
+    assert record.usage is None
     assert scene.recorder.told[-1] == "failed: upstream_unavailable"
     assert pool.signals().inflight == 0
+
+
+@pytest.mark.req("RUN-8")
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_what_had_content_and_came_to_no_usage_is_written_down_as_the_gateway_counted(
+    make_pool: MakePool, breaks: bool
+) -> None:
+    content = [data(0.1 * n, chunk({"content": "word"})) for n in range(1, 4)]
+    script = [head(0.1), *content, *([end(0.4)] if breaks else [])]
+    scene = Scene(make_pool("a", ScriptedTransport(script)))
+    if breaks:
+        await scene.attempt()
+    else:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await scene.attempt()
+    (record,) = scene.run.progress.attempts
+    asked = scene.run.infer.facts.prompt_tokens
+    assert record.usage == Usage(prompt_tokens=asked, completion_tokens=3, estimated=True)
+    assert record.first_token_s == scene.run.progress.first_token_s
 
 
 async def test_what_cannot_be_said_to_an_engine_is_no_attempt_at_it(make_pool: MakePool) -> None:

@@ -13,11 +13,13 @@ from msgspec.structs import asdict
 from gateway.records import database as module
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
+from gateway.records.execution_store import ExecutionStore
 from gateway.records.faults import RecordsDown, RowRefused
 from gateway.records.recording import Recorder
 from gateway.records.schema import executions, tasks
 from tests.fakes.closed import closed, resolved
 from tests.support.postgres import PASSWORD, Postgres
+from tests.support.wire import free_port
 
 ROW = {"task_id": "t1", "caller": "", "operator": False, "body_digest": "", "accepted_s": 1.0} | {
     "state": "queued",
@@ -149,6 +151,104 @@ async def test_sqlite_files_are_for_their_owner_only(tmp_path: Path) -> None:
     assert modes == {0o600}
 
 
+def remove(file: Path) -> None:
+    for one in file.parent.glob(f"{file.name}*"):
+        one.unlink()
+
+
+def told_of(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    return [record.__dict__["fields"] for record in caplog.records if record.getMessage() == event]
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_file_that_was_removed_is_made_anew_and_what_went_with_it_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "a.db"
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    await insert(database)
+    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed())])
+    remove(file)
+    await insert(database, task_id="t2")
+    assert await count(database) == 1
+    await database.aclose()
+    with sqlite3.connect(file) as other:
+        assert other.execute("SELECT task_id FROM tasks").fetchall() == [("t2",)]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (told,) = told_of(caplog, "records_file_gone")
+    assert (told["executions"], told["tasks"]) == (1, 1)
+
+
+@pytest.mark.req("RUN-8")
+async def test_another_file_in_its_place_is_written_to(tmp_path: Path) -> None:
+    other = Database(parse("sqlite:///b.db", tmp_path))
+    await insert(other, task_id="of the other")
+    await other.aclose()
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    await insert(database)
+    remove(tmp_path / "a.db")
+    (tmp_path / "b.db").rename(tmp_path / "a.db")
+    assert await count(database) == 1
+    await insert(database)
+    assert await count(database) == 2
+    await database.aclose()
+
+
+@pytest.mark.req("RUN-8")
+async def test_what_is_written_while_its_file_is_removed_has_to_be_written_again(
+    tmp_path: Path,
+) -> None:
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    await insert(database)
+
+    async def overtaken() -> None:
+        async with database.writing() as connection:
+            await connection.execute(tasks.insert(), ROW | {"task_id": "t2"})
+            remove(tmp_path / "a.db")
+
+    with pytest.raises(
+        RecordsDown, match=r"a\.db: it was removed, or another file put in its place"
+    ):
+        await overtaken()
+    await insert(database, task_id="t2")
+    assert await count(database) == 1
+    await database.aclose()
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_file_that_could_not_be_brought_up_to_date_is_not_called_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(_: object) -> None:
+        raise OSError("no room")
+
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    with monkeypatch.context() as failing:
+        failing.setattr(module, "migrate", refuse)
+        for _ in range(2):
+            with pytest.raises(RecordsDown, match="no room"):
+                await insert(database)
+    await insert(database)
+    assert told_of(caplog, "records_file_gone") == []
+    await database.aclose()
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_file_that_cannot_be_made_anew_is_down(tmp_path: Path) -> None:
+    database = Database(parse("sqlite:///var/a.db", tmp_path))
+    await insert(database)
+    remove(tmp_path / "var" / "a.db")
+    (tmp_path / "var").rmdir()
+    (tmp_path / "var").touch()
+    for _ in range(2):
+        with pytest.raises(RecordsDown, match="var is not a folder"):
+            await insert(database)
+    (tmp_path / "var").unlink()
+    await insert(database)
+    assert await count(database) == 1
+    await database.aclose()
+
+
 async def test_a_file_that_is_no_database_is_down(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text(
         "something else altogether, and long enough to be looked at" * 20
@@ -215,6 +315,22 @@ async def test_postgresql_that_hangs_is_down(
         own_postgres.thaw()
     await insert(database, task_id="t2")
     await database.aclose()
+
+
+@pytest.mark.req("SEC-3", "SEC-4")
+async def test_a_server_that_is_not_there_is_named_with_the_remedy_and_without_its_password() -> (
+    None
+):
+    port = free_port()
+    url = f"postgresql://web:hunter22@127.0.0.1:{port}/records"
+    database = Database(parse(url, Path()), migrates=False)
+    with pytest.raises(RecordsDown) as caught:
+        await count(database)
+    await database.aclose()
+    told = str(caught.value)
+    assert told.startswith(f"postgresql://web:***@127.0.0.1:{port}/records: ")
+    assert told.endswith("; start it, or correct records.url")
+    assert "hunter22" not in told
 
 
 @pytest.mark.req("SEC-3")

@@ -102,6 +102,24 @@ def test_a_cost_is_that_of_all_attempts() -> None:
     assert rows(closed(progress=tried)).execution.cost_usd == 0.000212
 
 
+@pytest.mark.req("RUN-8")
+def test_one_that_broke_off_has_the_tokens_of_the_attempt_that_its_client_saw() -> None:
+    lost = attempt(fault="overload", usage=None, first_token_s=None)
+    seen = attempt(usage=GUESSED)
+    beside = attempt(usage=Usage(prompt_tokens=90, completion_tokens=7), first_token_s=102.5)
+    cut = closed(
+        status=499,
+        outcome="cancelled",
+        progress=progress(usage=None, attempts=[lost, seen, beside]),
+    )
+    execution = rows(cut).execution
+    assert (execution.prompt_tokens, execution.completion_tokens) == (90, 120)
+    assert execution.cost_usd is None
+    assert json.loads(execution.actual_cost or "")["usage"]["estimated"]
+    nothing = progress(usage=None, first_token_s=None, attempts=[lost])
+    assert rows(closed(progress=nothing)).execution.completion_tokens is None
+
+
 @pytest.mark.parametrize(
     ("status", "error", "expected"),
     [

@@ -75,3 +75,8 @@ def test_facts_of_a_record_are_read_from_its_rows() -> None:
     assert facts.attempts == ("sim/1 overload", "sim/1 ok")
     assert facts.engine == "llamacpp b9 0123456789ab"
     assert recorded_facts(row | {"attempts": []}).engine is None
+    prefixed = attempt | {"model_digest": "told-sha256:0123456789abcdef"}
+    assert (
+        recorded_facts(row | {"attempts": [prefixed]}).engine
+        == "llamacpp b9 told-sha256:0123456789ab"
+    )

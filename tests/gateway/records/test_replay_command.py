@@ -158,6 +158,8 @@ def test_what_cannot_be_asked_is_said_why(make_gateway: Make, told: Told, tmp_pa
     code, text = told(gateway, asked)
     assert code == UNDONE
     assert "now it failed: 502 upstream_unreachable" in text
+    (unready,) = [line for line in text.splitlines() if "endpoint_not_ready" in line]
+    assert "sim/1" in unready
     edited(gateway, "id: sim", "id: other")
     code, text = told(gateway, asked)
     assert code == UNDONE

@@ -75,13 +75,42 @@ async def test_what_is_too_much_goes_oldest_first(
     await task(database, "old", ended_s=START_S - 1)
     await task(database, "waiting", ended_s=None)
     removed = await remove_old(database, keep_s=1e9, max_bytes=each * 9, now_s=START_S + 10.0)
-    assert removed == (3, 1)
-    assert await left(database, executions) == [f"req_{n}" for n in range(3, 10)]
+    assert removed == (2, 1)
+    assert await left(database, executions) == [f"req_{n}" for n in range(2, 10)]
     assert await left(database, tasks) == ["waiting"]
     assert await remove_old(database, keep_s=1e9, max_bytes=each * 9, now_s=START_S + 10.0) == (
         0,
         0,
     )
+
+
+@pytest.mark.req("RUN-8")
+async def test_no_more_goes_than_has_to(database: Database) -> None:
+    each = await fill(database, 60)
+    removed = await remove_old(database, keep_s=1e9, max_bytes=each * 50, now_s=START_S + 100.0)
+    assert removed == (15, 0)
+    assert await left(database, executions) == sorted(f"req_{n}" for n in range(15, 60))
+
+
+@pytest.mark.req("RUN-8")
+@pytest.mark.parametrize(("keep_s", "of"), [(0.0, 60), (1e9, 50)])
+async def test_large_rows_go_a_few_at_a_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch, keep_s: float, of: int
+) -> None:
+    each = await fill(database, 60)
+    monkeypatch.setattr(module, "CHUNK_BYTES", each * 5)
+    steps = 0
+
+    def listen(_: Any, __: Any, statement: str, *___: Any) -> None:
+        nonlocal steps
+        steps += statement.startswith("DELETE FROM executions")
+
+    engine = database._engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", listen)
+    removed, _ = await remove_old(
+        database, keep_s=keep_s, max_bytes=each * of, now_s=START_S + 100.0
+    )
+    assert steps == removed / 5
 
 
 @pytest.mark.req("RUN-8")

@@ -163,6 +163,22 @@ async def test_while_the_database_is_down_records_go_to_the_file_and_come_back_f
     assert scene.counts.rows == 710
 
 
+async def test_the_log_says_how_much_waited_in_the_file(
+    tmp_path: Path, small: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(tmp_path, Memory())
+    scene.store.moods.extend(["down"] * 3)
+    scene.add(2)
+    while await scene.step():
+        pass
+    waited_bytes = scene.writer.spilled_bytes
+    scene.store.moods.clear()
+    with caplog.at_level("INFO"):
+        await scene.until_written()
+    (told,) = [r for r in caplog.records if r.getMessage() == "records_up"]
+    assert told.__dict__["fields"]["spilled_bytes"] == waited_bytes > 0
+
+
 async def test_a_database_that_is_down_is_asked_ever_less_often(tmp_path: Path) -> None:
     scene = Scene(tmp_path, Memory())
     scene.store.moods.extend(["down"] * 50)

@@ -86,7 +86,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
     monkeypatch.delitem(sys.modules, "gateway.simulation.drawing", raising=False)
     monkeypatch.delattr("gateway.simulation.drawing", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(plots.NoMatplotlib, match=r"pip install 'setpoint\[report\]'"):
+    with pytest.raises(plots.NoMatplotlib, match="`make install`, or pip install matplotlib"):
         draw(report)
 
 

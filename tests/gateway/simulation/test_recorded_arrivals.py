@@ -112,14 +112,24 @@ def test_what_cannot_be_simulated_is_left_out_and_told(gather: Any) -> None:
         execution(900.0, outcome="invalid"),
         execution(901.0, operation="embedding"),
         execution(902.0, facts={"model": "huge"}),
+        execution(903.0, facts={"model": "vast"}),
+        execution(904.0, facts={"model": "huge"}),
         execution(1000.0),
     )
     assert [a.arrival_s for a in found.arrivals] == [0.0]
     assert found.notes == (
         "left out: 1 embeddings",
-        "left out: 1 for model 'huge', which is not simulated",
         "left out: 1 requests that were at fault themselves",
+        "left out: 3 for models that are not simulated (2 'huge', 1 'vast')",
     )
+
+
+def test_of_many_models_that_are_left_out_the_commonest_are_named(gather: Any) -> None:
+    strange = [execution(facts={"model": f"m{n}"}) for n in range(20)]
+    found = gather(*strange, execution(facts={"model": "m7"}), execution())
+    (note,) = found.notes
+    assert note.startswith("left out: 21 for models that are not simulated (2 'm7', 1 ")
+    assert note.endswith(", and 15 others)")
 
 
 def test_nothing_gives_nothing(gather: Any) -> None:

@@ -131,7 +131,7 @@ def test_what_was_left_out_is_printed(
     text = Path(filled).read_text()
     Path(filled).write_text(text.replace("name: big", "name: huge"))
     assert main(["simulate", "-c", filled, "--records"]) == REFUSED
-    assert "left out: 40 for model 'big', which is not simulated" in capsys.readouterr().err
+    assert "left out: 40 for models that are not simulated (40 'big')" in capsys.readouterr().err
 
 
 def test_either_a_trace_or_records(config: str) -> None:
