@@ -16,6 +16,30 @@ QUOTA_CODES = frozenset(
     }
 )
 CONTENT_CODES = frozenset({"content_policy_violation", "content_filter"})
+_GENERATED = "tool_use_failed"
+"""Groq's: the model wrote a call that is none. Its type blames the request, but another attempt may fare better."""
+_STATUS_OF_CODE: dict[str, int] = {
+    "account_deactivated": 401,
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+    "rate_limit_exceeded": 429,
+    "request_timeout": 408,
+    "slow_down": 503,
+}
+_STATUS_OF_TYPE: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "service_unavailable_error": 503,
+    "timeout_error": 504,
+}
+"""By which an error inside a stream, whose status was 200, is judged like one before it. The code comes first: what
+is wrong with a key or a model is an `invalid_request_error` as well. A `server_error` is not among them: there it
+says that the stream has failed."""
 
 
 def class_of(found: ErrorPiece, status: int | None) -> FaultClass:
@@ -55,11 +79,17 @@ def class_of_status(status: int) -> FaultClass:
 
 
 def status_in(found: ErrorPiece) -> int | None:
-    """The HTTP status that an error object names as its code (llama.cpp, vLLM, OpenRouter)."""
+    """The HTTP status that an error object names as its code (llama.cpp, vLLM, OpenRouter), or that OpenAI
+    answers with to what its code or type says."""
     code = found.code
+    if code == _GENERATED:
+        return None
     if isinstance(code, str):
-        code = int(code) if code.isdecimal() and len(code) == 3 else None
-    return code if code is not None and 400 <= code < 600 else None
+        named = _STATUS_OF_CODE.get(code)
+        code = named or (int(code) if code.isdecimal() and len(code) == 3 else None)
+    if code is not None and 400 <= code < 600:
+        return code
+    return _STATUS_OF_TYPE.get(found.type or "")
 
 
 def message_for(fault: FaultClass, found: ErrorPiece, status: int | None) -> str:

@@ -65,9 +65,14 @@ class GatewayError(Exception):
         self.policy_label = policy_label
 
     @property
+    def is_of_the_moment(self) -> bool:
+        """It is not the request that is wrong, so that clients are told whether it is worth repeating."""
+        return isinstance(self, Shed | UpstreamFault)
+
+    @property
     def told_retry_after_s(self) -> float | None:
         """`retry_after_s` as clients hear it: the truth, where they are told not to repeat by themselves."""
-        if self.retry_after_s is None or (isinstance(self, Shed) and not self.retriable):
+        if self.retry_after_s is None or (self.is_of_the_moment and not self.retriable):
             return self.retry_after_s
         return min(self.retry_after_s, RETRY_AFTER_MAX_S)
 
@@ -84,7 +89,7 @@ class GatewayError(Exception):
                 source=self.source,
                 request_id=request_id,
                 policy_label=self.policy_label if not shed else self.policy_label or self.code,
-                retriable=self.retriable if shed else None,
+                retriable=self.retriable if self.is_of_the_moment else None,
                 retry_after_ms=None if delay_s is None else round(delay_s * 1000),
             )
         )
@@ -331,6 +336,8 @@ REPEATABLE: frozenset[FaultClass] = frozenset(
     {"rate_limit", "overload", "unavailable", "upstream_bug", "timeout"}
 )
 """Classes for which another attempt, here or elsewhere, can help while nothing has been sent on."""
+RETRIABLE: frozenset[FaultClass] = REPEATABLE | {"stream_broken", "slo_shed"}
+"""Classes for which the client may repeat the same request later."""
 
 
 class UpstreamFault(GatewayError):
@@ -358,7 +365,7 @@ class UpstreamFault(GatewayError):
     ) -> None:
         super().__init__(message, param=param, retry_after_s=retry_after_s)
         self.fault: FaultClass = fault
-        self.retriable = fault in REPEATABLE
+        self.retriable = fault in RETRIABLE
         self.where = where
         self.upstream_status = upstream_status
         if status is not None:

@@ -1,7 +1,7 @@
 """An error as its client sees it: status, headers, body, or the last event of a stream.
 
 Must stay true: every error the gateway answers with has a request id; a 429 or 503 says when to come
-back; nothing leaves that is not the client's business. An engine's own words may hold the key it was
+back, or that it is of no use; nothing leaves that is not the client's business. An engine's own words may hold the key it was
 called with or an address, so both are taken out here. Writing to a connection is the callers'.
 """
 
@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from contracts.errors import GatewayError, Shed, UpstreamFault
+from contracts.errors import GatewayError, UpstreamFault
 from gateway.ids import new_id
 from gateway.secrets import Redactor
 
 SERVER = "setpoint"
 RETRY_AFTER_DEFAULT_S = 1.0
 """For who declined without an estimate of its own."""
+SDKS_REPEAT = frozenset({408, 409, 429})
+"""Statuses below 500 that SDKs repeat by themselves, if they are not told not to."""
 BACKEND = "[backend]"
 """What stands where an engine named an address."""
 _PRIVATE_HOST = (
@@ -102,21 +104,17 @@ def _names(url: str) -> list[str]:
 
 
 def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
-    """What the SDKs read to decide whether and when to repeat.
+    """What the SDKs read to decide whether and when to repeat; the body's `retriable` says the same.
 
-    Gives a 429 or 503 without an estimate the default one, so that the body says the same: call this
-    before `error.encode`.
+    Gives a 429 or 503 that may be repeated, and has no estimate, the default one, so that the body says the same:
+    call this before `error.encode`.
     """
     headers = {"Server": SERVER, "x-request-id": request_id}
-    hopeless = isinstance(error, Shed) and not error.retriable
-    if error.retry_after_s is None:
-        out_of_quota = isinstance(error, UpstreamFault) and error.fault == "quota"
-        if out_of_quota:
-            headers["x-should-retry"] = "false"
-        if error.status in (429, 503) and not out_of_quota and not hopeless:
-            error.retry_after_s = RETRY_AFTER_DEFAULT_S
-    if hopeless:
+    hopeless = error.is_of_the_moment and not error.retriable
+    if hopeless and (error.status in SDKS_REPEAT or error.status >= 500):
         headers["x-should-retry"] = "false"
+    if error.retry_after_s is None and error.status in (429, 503) and not hopeless:
+        error.retry_after_s = RETRY_AFTER_DEFAULT_S
     delay_s = error.told_retry_after_s
     if delay_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(delay_s)))

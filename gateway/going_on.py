@@ -7,6 +7,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from contracts.errors import GatewayError
 from contracts.inference import Target
 from gateway.dispatch import Dispatch, Run
@@ -53,7 +55,9 @@ class GoingOn:
             if wait_s is None or not pool.ready or not stream.sent.allows(way):
                 continue
             repeats = run.infer.operation == "chat" and pool.dialect.prefill() == "repeats"
-            if not stream.begin(run.infer, continues=way.continues, repeats=repeats):
+            if not stream.begin(
+                run.infer, continues=way.continues, repeats=repeats, exact=way.exact
+            ):
                 continue
             if not pool.retry_budget.take(self._clock()):
                 continue
@@ -79,6 +83,11 @@ class GoingOn:
             progress.usage, progress.finish_reasons = None, []
             if stream.diverged:
                 entrant.record.fault = "resume_diverged"
+                # Who is told to go on with a message may have its blanks cut off by a template: only what is
+                # said again, and a prompt, are known to keep them.
+                keeps_blanks = repeats or run.infer.operation == "completion"
+                if way.continues and not way.exact and keeps_blanks and stream.lacks_blanks:
+                    pending.appendleft(msgspec.structs.replace(way, exact=True))
             if stream.fault is not None:
                 fault = failed[pool.id] = stream.fault
                 if pool.untried(seen):

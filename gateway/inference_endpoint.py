@@ -75,7 +75,7 @@ class InferenceEndpoint:
             raise
         except GatewayError as exc:
             headers = record.error_headers(exc)
-            response = self._errors.answer(exc, infer.request_id, headers, encode=tongue.error)
+            response = self._errors.answer(exc, infer.request_id, headers, encode=asked.voice.error)
             record.close(exc.status, exc)
             return response
         except Exception:
@@ -120,6 +120,7 @@ class InferenceEndpoint:
         except GatewayError as exc:
             if not reply.opened:
                 raise
+            record.settle(exc)
             record.progress.fault = exc
             reply.fail(exc)
         except ConnectionError:

@@ -45,7 +45,7 @@ def _codes(base: type[GatewayError]) -> Iterator[str]:
         yield from _codes(leaf)
 
 
-_OUTCOMES = frozenset(_codes(GatewayError)) | {
+ATTEMPT_CODES = {
     "answer_too_large",
     "content_policy_violation",
     "context_length_exceeded",
@@ -61,6 +61,8 @@ _OUTCOMES = frozenset(_codes(GatewayError)) | {
     "upstream_total_timeout",
     "upstream_unavailable",
 }
+"""The gateway's own words for how an attempt ended, beside those of the classes of errors."""
+_OUTCOMES = ATTEMPT_CODES.union(_codes(GatewayError))
 
 
 def bounded_code(code: str) -> str:

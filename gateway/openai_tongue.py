@@ -25,6 +25,9 @@ class OpenAIVoice(msgspec.Struct, frozen=True, kw_only=True):
     def folding(self, identity: Identity, *, max_bytes: int) -> Fold:
         return Fold(identity, max_bytes=max_bytes)
 
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        return error.encode(request_id)
+
 
 class OpenAITongue:
     """A Tongue, of one operation."""

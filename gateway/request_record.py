@@ -93,11 +93,15 @@ class RequestRecord:
         return headers
 
     def error_headers(self, error: GatewayError) -> Headers:
-        """The same beside an error. What was repeated here in vain, an SDK must not triple."""
-        headers = self.headers(self.progress)
+        """The same beside an error, which is settled."""
+        self.settle(error)
+        return self.headers(self.progress)
+
+    def settle(self, error: GatewayError) -> None:
+        """What was repeated here in vain, its client must not triple: it is not `retriable` any more, in the
+        answer's headers and in its body."""
         if isinstance(error, UpstreamFault) and len(self.progress.attempts) > 1:
-            headers["x-should-retry"] = "false"
-        return headers
+            error.retriable = False
 
     def stream_headers(self, progress: Progress) -> Headers:
         return {

@@ -48,6 +48,8 @@ class Resumable:
         """What the next attempt is asked, where it continues the text; None: it begins anew."""
         self.diverged = False
         """The newest attempt said something else than what the client has."""
+        self.lacks_blanks = False
+        """It did in nothing but the blanks at the end."""
         self._replay: Replay | None = None
         self._earlier = 0
         """Pieces that came from earlier attempts, where the running one continues them."""
@@ -93,16 +95,18 @@ class Resumable:
         if self._attempt is not None:
             self._attempt.cancel()
 
-    def begin(self, infer: InferRequest, *, continues: bool, repeats: bool = True) -> bool:
+    def begin(
+        self, infer: InferRequest, *, continues: bool, repeats: bool = True, exact: bool = False
+    ) -> bool:
         """Another attempt is to go on: by saying all of it again, or from where the client is. One that
         continues may say first what it was shown (`repeats`); else it says the blanks first, that it was
-        not shown. False: this request cannot be continued, or its client wants no more."""
+        not shown. It is shown them where it is to be `exact`. False: this request cannot be continued, or its client wants no more."""
         text = self.sent.content
-        shown = text.rstrip()
+        shown = text if exact else text.rstrip()
         self.continued = continued(infer, shown) if continues else None
         if self._over or (continues and self.continued is None):
             return False
-        self.fault, self.diverged = None, False
+        self.fault, self.diverged, self.lacks_blanks = None, False, False
         self._earlier = self.sent.deltas if continues else 0
         again = (
             {"content": text[len(shown) :]} if continues and not repeats else self.sent.channels()
@@ -114,8 +118,8 @@ class Resumable:
         if self._replay is not None:
             try:
                 events = self._replay.pass_on(events)
-            except Diverged:
-                self.diverged = True
+            except Diverged as exc:
+                self.diverged, self.lacks_blanks = True, exc.left.isspace()
                 if self._attempt is not None:
                     self._attempt.cancel()
                 return

@@ -58,6 +58,10 @@ class Voice(Protocol):
 
     def folding(self, identity: Identity, *, max_bytes: int) -> Folding: ...
 
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        """The body of an error's answer, which names what it is about as this request does."""
+        ...
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One request, and how it wants to be answered."""
@@ -76,5 +80,5 @@ class Tongue(Protocol):
         ...
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
-        """The body of an error's answer."""
+        """The body of an error's answer, where no request was read."""
         ...

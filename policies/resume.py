@@ -24,10 +24,11 @@ SENT_MAX_CHARS = 4 * 1024 * 1024
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
     """How a broken stream may be gone on with: by which target of the plan, and whether it `continues` the text
-    that it is shown or says all of it again."""
+    that it is shown or says all of it again. `exact`: it is shown the blanks at the end as well."""
 
     position: int
     continues: bool
+    exact: bool = False
 
 
 def ways(plan: RoutingPlan, broke_at: int, *, stalled: bool) -> list[Way]:
@@ -45,8 +46,8 @@ def ways(plan: RoutingPlan, broke_at: int, *, stalled: bool) -> list[Way]:
 
 def continued(infer: InferRequest, text: str) -> InferRequest | None:
     """The request whose answer begins with `text` already: as the chat's last message, or at the end of
-    the prompt. `text` must not end with a blank: some refuse that, templates cut it off, and tokens begin
-    with one. None: it cannot be said (nothing to continue, several prompts, a prompt of token numbers)."""
+    the prompt. `text` had better not end with a blank: some refuse that, templates cut it off, and tokens
+    begin with one. None: it cannot be said (nothing to continue, several prompts, a prompt of token numbers)."""
     if not text:
         return None
     members = dict(infer.members)
@@ -114,7 +115,11 @@ class Sent:
 
 
 class Diverged(Exception):
-    """The other attempt says something else than what the client has."""
+    """The other attempt says something else than what the client has. `left` is what it did not say of that."""
+
+    def __init__(self, message: str, *, left: str = "") -> None:
+        super().__init__(message)
+        self.left = left
 
 
 class Replay:
@@ -142,7 +147,8 @@ class Replay:
                 case Opened():
                     pass  # the client has had its head
                 case Finish() if self._left:
-                    raise Diverged("it ended before all that was sent")
+                    left = "".join(self._left.values())
+                    raise Diverged("it ended before all that was sent", left=left)
                 case _:
                     passed.append(event)
         return passed
@@ -185,7 +191,8 @@ class Replay:
             return text
         same = min(len(sent), len(text))
         if sent[:same] != text[:same]:
-            raise Diverged(f"its {channel.rstrip('0123456789')} differs")
+            agreed = next(i for i in range(same) if sent[i] != text[i])
+            raise Diverged(f"its {channel.rstrip('0123456789')} differs", left=sent[agreed:])
         if len(sent) > same:
             self._left[channel] = sent[same:]
         else:

@@ -14,6 +14,7 @@ from contracts.events import Delta, End, Event, Finish, Usage, UsageReport
 from gateway.answers import PIECE_BYTES, Identity
 from gateway.inbound.message_blocks import Blocks, Told
 from gateway.inbound.messages_errors import error_body
+from gateway.inbound.origins import SAME, Origins
 from gateway.inbound.tool_calls import too_large
 from gateway.tongues import Cost
 
@@ -127,8 +128,9 @@ class MessageWriter:
 
     heartbeat = PING
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, origins: Origins) -> None:
         self._story = story
+        self._origins = origins
 
     def served_by(self, model: str) -> None:
         self._story.model = model
@@ -140,7 +142,7 @@ class MessageWriter:
         )
 
     def failed(self, error: GatewayError, request_id: str) -> bytes:
-        return b"event: error\ndata: %b\n\n" % error_body(error, request_id)
+        return b"event: error\ndata: %b\n\n" % error_body(error, request_id, self._origins)
 
 
 class MessageFold:
@@ -206,12 +208,16 @@ class MessagesVoice(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt_tokens: int
     stops: frozenset[str]
+    origins: Origins = SAME
 
     def writer(self, identity: Identity, *, cost: Cost, max_bytes: int) -> MessageWriter:
-        return MessageWriter(self._story(identity, max_bytes))
+        return MessageWriter(self._story(identity, max_bytes), self.origins)
 
     def folding(self, identity: Identity, *, max_bytes: int) -> MessageFold:
         return MessageFold(self._story(identity, max_bytes), max_bytes=max_bytes)
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        return error_body(error, request_id, self.origins)
 
     def _story(self, identity: Identity, max_bytes: int) -> Story:
         return Story(

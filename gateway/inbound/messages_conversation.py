@@ -28,9 +28,12 @@ from contracts.anthropic_api import (
     UserBlock,
     UserTurn,
 )
+from gateway.inbound.origins import Place
 
 Message = dict[str, Any]
 Part = dict[str, Any]
+Placed = tuple[str, Part]
+"""A part, and where it came from."""
 ResultBlock = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock
 
 BETWEEN = "\n"
@@ -41,24 +44,35 @@ ever know a prompt again that begins with it, and to a model it says nothing."""
 _encode = msgspec.json.Encoder().encode
 
 
-def chat_messages(system: str | list[TextBlock] | None, turns: list[Turn]) -> list[Message]:
-    """The messages of a chat."""
+def chat_messages(
+    system: str | list[TextBlock] | None, turns: list[Turn]
+) -> tuple[list[Message], list[Place]]:
+    """The messages of a chat, and where each came from."""
     messages: list[Message] = []
+    places: list[Place] = []
     if told := _system_text(system):
         messages.append({"role": "system", "content": told})
-    for turn in turns:
+        places.append(Place(path="system", content="system"))
+    for number, turn in enumerate(turns):
+        at = f"messages[{number}]"
         match turn:
             case UserTurn():
-                _add_user(turn.content, messages)
+                _add_user(turn.content, at, messages, places)
             case AssistantTurn():
-                _add_assistant(turn, messages)
+                _add_assistant(turn, at, messages, places)
             case SystemTurn():
                 messages.append({"role": "system", "content": _system_text(turn.content)})
-    for message in messages:
+                places.append(_turn(at))
+    for message, place in zip(messages, places, strict=True):
         if isinstance(message["content"], list):
             silent = not message["content"] and "tool_calls" in message
+            place.parts = [path for path, _ in message["content"]]
             message["content"] = None if silent else _content(message["content"])
-    return messages
+    return messages, places
+
+
+def _turn(at: str) -> Place:
+    return Place(path=at, content=f"{at}.content")
 
 
 def _system_text(system: str | list[TextBlock] | None) -> str:
@@ -67,54 +81,68 @@ def _system_text(system: str | list[TextBlock] | None) -> str:
     return BETWEEN.join(text for text in told if text)
 
 
-def _add_user(content: str | list[UserBlock], messages: list[Message]) -> None:
-    parts: list[Part] = []
+def _add_user(
+    content: str | list[UserBlock], at: str, messages: list[Message], places: list[Place]
+) -> None:
+    parts: list[Placed] = []
     if isinstance(content, str):
-        parts += _text(content)
+        parts += _placed(f"{at}.content", _text(content))
     else:
-        for block in content:
+        for number, block in enumerate(content):
             if isinstance(block, ToolResultBlock):
-                _add_result(block, messages, parts)
-        for block in content:
+                place = f"{at}.content[{number}]"
+                messages.append(_result(block, place, parts))
+                places.append(Place(path=place, content=f"{place}.content"))
+        for number, block in enumerate(content):
             if not isinstance(block, ToolResultBlock):
-                parts += _parts(block)
+                parts += _placed(f"{at}.content[{number}]", _parts(block))
     if not parts and messages and messages[-1]["role"] == "tool":
         return
     if messages and messages[-1]["role"] == "user":
         messages[-1]["content"] += parts
     else:
         messages.append({"role": "user", "content": parts})
+        places.append(_turn(at))
 
 
-def _add_result(block: ToolResultBlock, messages: list[Message], parts: list[Part]) -> None:
+def _result(block: ToolResultBlock, at: str, parts: list[Placed]) -> Message:
     """Its text as the tool's message. Nothing else can stand there, so pictures and files come after it, as the
-    user's."""
+    user's: they go to `parts`."""
+    told: list[Placed] = []
     if isinstance(block.content, str | None):
-        told = _text(block.content or "")
+        told += _placed(f"{at}.content", _text(block.content or ""))
     else:
-        told = [part for inner in block.content for part in _parts(inner)]
-    text = BETWEEN.join(part["text"] for part in told if part["type"] == "text")
-    others = [part for part in told if part["type"] != "text"]
+        for number, inner in enumerate(block.content):
+            told += _placed(f"{at}.content[{number}]", _parts(inner))
+    text = BETWEEN.join(part["text"] for _, part in told if part["type"] == "text")
+    others = [(path, part) for path, part in told if part["type"] != "text"]
     if others:
-        parts += [*_text(f"[What the call {block.tool_use_id} returned beside its text:]"), *others]
+        about = f"[What the call {block.tool_use_id} returned beside its text:]"
+        parts += [*_placed(at, _text(about)), *others]
     if block.is_error:
         text = f"Error: {text}"
-    messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": text})
+    return {"role": "tool", "tool_call_id": block.tool_use_id, "content": text}
 
 
-def _add_assistant(turn: AssistantTurn, messages: list[Message]) -> None:
+def _add_assistant(
+    turn: AssistantTurn, at: str, messages: list[Message], places: list[Place]
+) -> None:
     blocks = [TextBlock(text=turn.content)] if isinstance(turn.content, str) else turn.content
-    parts = [part for b in blocks if isinstance(b, TextBlock) for part in _text(b.text)]
-    calls = [_call(block) for block in blocks if isinstance(block, ToolUseBlock)]
-    last = messages[-1] if messages else None
-    if last is not None and last["role"] == "assistant":
-        last["content"] += parts
-        calls = [*last.get("tool_calls", ()), *calls]
-    else:
-        last = {"role": "assistant", "content": parts}
-        messages.append(last)
+    parts: list[Placed] = []
+    calls: list[tuple[str, dict[str, Any]]] = []
+    for number, block in enumerate(blocks):
+        place = f"{at}.content" if isinstance(turn.content, str) else f"{at}.content[{number}]"
+        if isinstance(block, TextBlock):
+            parts += _placed(place, _text(block.text))
+        elif isinstance(block, ToolUseBlock):
+            calls.append((place, _call(block)))
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": []})
+        places.append(_turn(at))
+    messages[-1]["content"] += parts
     if calls:
-        last["tool_calls"] = calls
+        messages[-1].setdefault("tool_calls", []).extend(call for _, call in calls)
+        places[-1].calls.extend(path for path, _ in calls)
 
 
 def _call(block: ToolUseBlock) -> dict[str, Any]:
@@ -160,8 +188,12 @@ def _text(text: str) -> list[Part]:
     return [{"type": "text", "text": text}] if text else []
 
 
-def _content(parts: Iterable[Part]) -> str | list[Part]:
-    parts = list(parts)
+def _placed(at: str, parts: Iterable[Part]) -> list[Placed]:
+    return [(at, part) for part in parts]
+
+
+def _content(placed: Iterable[Placed]) -> str | list[Part]:
+    parts = [part for _, part in placed]
     if all(part["type"] == "text" for part in parts):
         return BETWEEN.join(part["text"] for part in parts)
     return parts

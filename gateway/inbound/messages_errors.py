@@ -7,6 +7,7 @@ Anthropic's two members the error has those that the gateway's errors always hav
 import msgspec
 
 from contracts.errors import ContextTooLong, GatewayError
+from gateway.inbound.origins import SAME, Origins
 
 _TYPES: dict[int, str] = {
     401: "authentication_error",
@@ -30,9 +31,9 @@ def error_type(error: GatewayError) -> str:
     return _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
 
 
-def error_body(error: GatewayError, request_id: str) -> bytes:
+def error_body(error: GatewayError, request_id: str, origins: Origins = SAME) -> bytes:
     """The body of an error's answer, and the data of an error event."""
-    said = error.envelope().error
+    said = origins.told(error.envelope().error)
     message = said.message
     if said.code == ContextTooLong.code and not message.lower().startswith(TOO_LONG):
         message = f"{TOO_LONG}: {message}"

@@ -25,9 +25,11 @@ from contracts.anthropic_api import (
     ThinkingEnabled,
     TokenCountRequest,
 )
+from contracts.errors import ClientFault
 from contracts.inference import InferRequest
 from contracts.openai_api import Members
 from gateway.inbound.messages_conversation import chat_messages
+from gateway.inbound.origins import Origins, Place
 from gateway.inbound.own_tools import refuse_own_tools
 from gateway.inbound.untold import fit_for_a_header, given, refuse, untold
 from gateway.intake import SESSION_MAX_CHARS, checked, read_members, read_request, whole_numbers
@@ -41,6 +43,17 @@ REFUSED = {
 }
 SAME_NAMES = ("temperature", "top_p", "top_k", "stream")
 """Members that mean the same in a chat."""
+_MEMBERS = {
+    "max_completion_tokens": "max_tokens",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "tool_choice.function": "tool_choice",
+    "response_format.json_schema": "output_config.format",
+    "response_format": "output_config.format",
+}
+_FUNCTIONS = {"parameters": "input_schema"}
+"""What members of the chat, and of a tool's function, are called here."""
 HINT = ".cache_control"
 """Within other members an answer is the same without it."""
 _LOW_BELOW, _MEDIUM_BELOW = 4096, 16_384
@@ -54,13 +67,13 @@ _count = msgspec.json.Decoder(TokenCountRequest)
 
 def read_messages(
     body: bytes, *, request_id: str, key: str, headers: Mapping[str, str]
-) -> tuple[InferRequest, MessagesRequest]:
-    """The chat, and what was asked. Raises InvalidJson, or ClientFault with `param`."""
+) -> tuple[InferRequest, MessagesRequest, Origins]:
+    """The chat, what was asked, and which of it became what. Raises InvalidJson, or ClientFault with `param`."""
     members, asked = _read(body, _messages)
     left_out = [name for name in untold(body, asked) if not name.endswith(HINT)]
     if not asked.tools and isinstance(asked.tool_choice, AnyChoice | NamedChoice):
         left_out.append("tool_choice")
-    chat = _chat(asked)
+    chat, origins = _chat(asked)
     chat["max_completion_tokens"] = asked.max_tokens
     chat |= {name: members[name] for name in SAME_NAMES if name in members}
     if asked.stop_sequences:
@@ -68,11 +81,11 @@ def read_messages(
     user = asked.metadata.user_id if asked.metadata else None
     if user:
         chat["user"] = user
-    infer = _infer(chat, request_id, key, headers)
+    infer = _infer(chat, origins, request_id, key, headers)
     infer = msgspec.structs.replace(
         infer, native={ENGINE: members}, untold=fit_for_a_header(left_out)
     )
-    return _in_session(infer, user), asked
+    return _in_session(infer, user), asked, origins
 
 
 def read_count(
@@ -80,7 +93,7 @@ def read_count(
 ) -> InferRequest:
     """The chat whose prompt is to be counted. Raises as `read_messages`."""
     _, asked = _read(body, _count)
-    return _infer(_chat(asked), request_id, key, headers)
+    return _infer(*_chat(asked), request_id, key, headers)
 
 
 def _read(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Members, T]:
@@ -96,17 +109,32 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[Members, T]:
 
 
 def _infer(
-    chat: dict[str, Any], request_id: str, key: str, headers: Mapping[str, str]
+    chat: dict[str, Any],
+    origins: Origins,
+    request_id: str,
+    key: str,
+    headers: Mapping[str, str],
 ) -> InferRequest:
-    return read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
+    try:
+        return read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
+    except ClientFault as exc:
+        raise origins.corrected(exc) from exc.__cause__
 
 
-def _chat(asked: TokenCountRequest) -> dict[str, Any]:
-    """The members that both requests have."""
-    chat: dict[str, Any] = {
-        "model": asked.model,
-        "messages": chat_messages(asked.system, asked.messages),
-    }
+def _origins(places: list[Place], asked: TokenCountRequest) -> Origins:
+    config = asked.output_config or OutputConfig()
+    disabled = isinstance(asked.thinking, ThinkingDisabled)
+    thinks = disabled or config.effort is None
+    effort = "thinking" if thinks else "output_config.effort"
+    return Origins(
+        members={**_MEMBERS, "reasoning_effort": effort}, functions=_FUNCTIONS, messages=places
+    )
+
+
+def _chat(asked: TokenCountRequest) -> tuple[dict[str, Any], Origins]:
+    """The members that both requests have, and where they came from."""
+    messages, places = chat_messages(asked.system, asked.messages)
+    chat: dict[str, Any] = {"model": asked.model, "messages": messages}
     if asked.tools:
         chat["tools"] = [_tool(tool) for tool in asked.tools]
         chat |= _tool_choice(asked.tool_choice)
@@ -117,7 +145,7 @@ def _chat(asked: TokenCountRequest) -> dict[str, Any]:
     effort = _effort(asked.thinking, config)
     if effort is not None:
         chat["reasoning_effort"] = effort
-    return chat
+    return chat, _origins(places, asked)
 
 
 def _tool(tool: MessagesTool) -> dict[str, Any]:

@@ -16,9 +16,11 @@ class MessagesTongue:
     operation: Operation = "chat"
 
     def read(self, body: bytes, *, request_id: str, key: str, headers: Mapping[str, str]) -> Asked:
-        infer, asked = read_messages(body, request_id=request_id, key=key, headers=headers)
+        infer, asked, origins = read_messages(body, request_id=request_id, key=key, headers=headers)
         voice = MessagesVoice(
-            prompt_tokens=infer.facts.prompt_tokens, stops=frozenset(asked.stop_sequences or ())
+            prompt_tokens=infer.facts.prompt_tokens,
+            stops=frozenset(asked.stop_sequences or ()),
+            origins=origins,
         )
         return Asked(infer=infer, voice=voice)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from contracts.errors import GatewayError
+from contracts.errors import ErrorBody, ErrorEnvelope, GatewayError
 from contracts.events import Delta, End, Event, Finish, Usage, UsageReport
 from gateway.answers import HEARTBEAT, Identity
+from gateway.inbound.origins import SAME, Origins
 from gateway.inbound.response_items import Items, Told
 from gateway.tongues import Cost
 
@@ -54,11 +55,10 @@ class Story:
                     pass
         return out
 
-    def failed(self, error: GatewayError, request_id: str) -> list[Told]:
+    def failed(self, told: ErrorBody) -> list[Told]:
         """The end of one that failed. The SDKs raise what stands under `error`; others read the response."""
         out: list[Told] = []
         self._begin(out)
-        told = error.envelope(request_id).error
         out.append(
             {
                 "type": "error",
@@ -140,8 +140,9 @@ class ResponseWriter:
 
     heartbeat = HEARTBEAT
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, origins: Origins) -> None:
         self._story = story
+        self._origins = origins
         self._number = 0
 
     def served_by(self, model: str) -> None:
@@ -151,7 +152,8 @@ class ResponseWriter:
         return self._framed(self._story.told(events))
 
     def failed(self, error: GatewayError, request_id: str) -> bytes:
-        return self._framed(self._story.failed(error, request_id))
+        told = self._origins.told(error.envelope(request_id).error)
+        return self._framed(self._story.failed(told))
 
     def _framed(self, told: list[Told]) -> bytes:
         frames: list[bytes] = []
@@ -181,9 +183,13 @@ class ResponsesVoice(msgspec.Struct, frozen=True, kw_only=True):
     """A Voice. A response's price is not part of it: there is no place for one."""
 
     repeated: dict[str, Any]
+    origins: Origins = SAME
 
     def writer(self, identity: Identity, *, cost: Cost, max_bytes: int) -> ResponseWriter:
-        return ResponseWriter(Story(identity, self.repeated, max_bytes=max_bytes))
+        return ResponseWriter(Story(identity, self.repeated, max_bytes=max_bytes), self.origins)
 
     def folding(self, identity: Identity, *, max_bytes: int) -> ResponseFold:
         return ResponseFold(Story(identity, self.repeated, max_bytes=max_bytes))
+
+    def error(self, error: GatewayError, request_id: str) -> bytes:
+        return _encode(ErrorEnvelope(error=self.origins.told(error.envelope(request_id).error)))

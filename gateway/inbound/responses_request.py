@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from contracts.errors import InvalidField
+from contracts.errors import ClientFault, InvalidField
 from contracts.inference import InferRequest
 from contracts.openai_api import Members
 from contracts.responses_api import (
@@ -24,6 +24,7 @@ from contracts.responses_api import (
     SchemaJson,
     ToolName,
 )
+from gateway.inbound.origins import Origins, Place
 from gateway.inbound.own_tools import refuse_own_tools
 from gateway.inbound.responses_conversation import chat_messages
 from gateway.inbound.untold import fit_for_a_header, given, refuse, untold
@@ -37,6 +38,17 @@ REFUSED = {
 }
 SAME_NAMES = ("stream", "temperature", "top_p", "user", "safety_identifier", "prompt_cache_key")
 """Members that mean the same in a chat."""
+_MEMBERS = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+    "tool_choice.function": "tool_choice",
+    "response_format.json_schema": "text.format",
+    "response_format": "text.format",
+}
+"""What members of the chat are called here."""
 QUIET = frozenset(
     {
         "stream_options",
@@ -77,13 +89,17 @@ _decoder = msgspec.json.Decoder(ResponsesRequest)
 
 def read_responses(
     body: bytes, *, request_id: str, key: str, headers: Mapping[str, str]
-) -> tuple[InferRequest, dict[str, Any]]:
-    """The chat, and the members that the answer repeats. Raises InvalidJson, or ClientFault with `param`."""
+) -> tuple[InferRequest, dict[str, Any], Origins]:
+    """The chat, the members that the answer repeats, and which of it came from where. Raises InvalidJson, or ClientFault with `param`."""
     members = given(read_members(body))
     body = _prepared(members)
     asked = _checked(body)
-    chat = _chat(asked, members)
-    infer = read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
+    chat, places = _chat(asked, members)
+    origins = Origins(members=_MEMBERS, messages=places)
+    try:
+        infer = read_request(_encode(chat), "chat", request_id=request_id, key=key, headers=headers)
+    except ClientFault as exc:
+        raise origins.corrected(exc) from exc.__cause__
     quiet = QUIET.union(n for n, value in ASKS_NOTHING.items() if members.get(n) == value)
     left_out = [name for name in untold(body, asked) if name not in quiet]
     if not asked.tools and asked.tool_choice not in (None, "none", "auto"):
@@ -94,7 +110,8 @@ def read_responses(
         left_out.append("reasoning.summary")
     repeated = {name: members.get(name) for name in REPEATED}
     repeated |= {name: members.get(name, value) for name, value in _DEFAULTS.items()}
-    return msgspec.structs.replace(infer, untold=fit_for_a_header(left_out)), repeated
+    infer = msgspec.structs.replace(infer, untold=fit_for_a_header(left_out))
+    return infer, repeated, origins
 
 
 def _prepared(members: Members) -> bytes:
@@ -128,11 +145,10 @@ def _with_types(items: Raw) -> Raw:
     return Raw(_encode([i if "type" in i else {"type": message, **i} for i in listed]))
 
 
-def _chat(asked: ResponsesRequest, members: Members) -> dict[str, Any]:
-    chat: dict[str, Any] = {
-        "model": asked.model,
-        "messages": chat_messages(asked.instructions, asked.input),
-    }
+def _chat(asked: ResponsesRequest, members: Members) -> tuple[dict[str, Any], list[Place]]:
+    """The chat, and where its messages came from."""
+    messages, places = chat_messages(asked.instructions, asked.input)
+    chat: dict[str, Any] = {"model": asked.model, "messages": messages}
     if isinstance(asked.input, list) and all(isinstance(i, ReasoningItem) for i in asked.input):
         raise InvalidField("input: there is no message in it", param="input")
     chat |= {name: members[name] for name in SAME_NAMES if name in members}
@@ -149,7 +165,7 @@ def _chat(asked: ResponsesRequest, members: Members) -> dict[str, Any]:
     if asked.tools:
         chat["tools"] = [_tool(tool) for tool in asked.tools]
         chat |= _tool_choice(asked)
-    return chat
+    return chat, places
 
 
 def _format(wanted: PlainText | AnyJson | SchemaJson | None) -> dict[str, Any]:

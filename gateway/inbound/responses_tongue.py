@@ -15,8 +15,10 @@ class ResponsesTongue:
     operation: Operation = "chat"
 
     def read(self, body: bytes, *, request_id: str, key: str, headers: Mapping[str, str]) -> Asked:
-        infer, repeated = read_responses(body, request_id=request_id, key=key, headers=headers)
-        return Asked(infer=infer, voice=ResponsesVoice(repeated=repeated))
+        infer, repeated, origins = read_responses(
+            body, request_id=request_id, key=key, headers=headers
+        )
+        return Asked(infer=infer, voice=ResponsesVoice(repeated=repeated, origins=origins))
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return error.encode(request_id)

@@ -60,7 +60,10 @@ HEADERS: dict[str, tuple[str, str]] = {
     "openai-processing-ms": ("integer", "Milliseconds from receipt to this answer's head."),
     "Retry-After": ("integer", "Seconds after which a repetition may succeed."),
     "retry-after-ms": ("integer", "The same, more exactly, in milliseconds."),
-    "x-should-retry": ("string", "`false`: the gateway has repeated what was worth repeating."),
+    "x-should-retry": (
+        "string",
+        "`false`: not worth repeating, or the gateway has done so in vain. As `retriable` in the body.",
+    ),
     "WWW-Authenticate": ("string", "The scheme that is asked for."),
     "Allow": ("string", "The methods that this path has."),
     **_BUDGET_HEADERS,

@@ -86,7 +86,7 @@ def _terminal(view: TaskView) -> Terminal:
     error = view.error
     return ErrorEvent(
         code=error.code or "internal_error",
-        # An engine's fault does not say it in so many words; what may be repeated says when.
+        # What is wrong with a request does not say it in so many words; what may be repeated says when.
         retriable=error.retry_after_ms is not None if error.retriable is None else error.retriable,
         retry_after_ms=error.retry_after_ms,
         message=error.message,

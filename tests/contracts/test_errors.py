@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import (
     REPEATABLE,
+    RETRIABLE,
     RETRY_AFTER_MAX_S,
     BudgetExceeded,
     ClientFault,
@@ -122,18 +123,27 @@ def test_who_is_told_not_to_repeat_by_itself_hears_how_long_it_really_is() -> No
 @pytest.mark.parametrize("fault", get_args(FaultClass))
 def test_a_fault_is_repeated_for_its_class_and_not_for_its_status(fault: FaultClass) -> None:
     for status in (400, 429, 500, 503):
-        assert UpstreamFault("no", fault=fault, status=status).retriable == (fault in REPEATABLE)
+        error = UpstreamFault("no", fault=fault, status=status)
+        assert error.retriable == error.envelope().error.retriable == (fault in RETRIABLE)
 
 
-def test_after_the_first_byte_nothing_is_repeated_by_itself() -> None:
-    assert not StreamBroken("cut", fault="stream_broken").retriable
+def test_a_client_may_repeat_more_than_the_gateway_does_by_itself() -> None:
+    """It knows what it has had of a broken stream, and can wait until an objective can be met again."""
+    assert {"stream_broken", "slo_shed"} == RETRIABLE - REPEATABLE
+    assert StreamBroken("cut", fault="stream_broken").retriable
+
+
+def test_an_engine_that_asks_not_to_be_repeated_for_hours_is_told_of_as_it_is() -> None:
+    error = UpstreamFault("used up", fault="quota", status=429, retry_after_s=40_000.0)
+    shown = error.envelope().error
+    assert (shown.retriable, shown.retry_after_ms) == (False, 40_000_000)
 
 
 def test_a_fault_speaks_with_its_engines_words_and_leaves_the_tree_as_it_was() -> None:
     fault = UpstreamFault("no", status=418, code="teapot", type="TeapotError", param="leaf")
     shown = fault.envelope().error
     assert (shown.type, shown.code, shown.param) == ("TeapotError", "teapot", "leaf")
-    assert (shown.source, shown.retriable, shown.policy_label) == ("engine", None, None)
+    assert (shown.source, shown.retriable, shown.policy_label) == ("engine", True, None)
     assert fault.status == 418
     again = UpstreamFault("no")
     assert (again.status, again.code, again.kind) == (502, "upstream_error", "server_error")

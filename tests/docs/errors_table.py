@@ -212,9 +212,13 @@ class Seen(msgspec.Struct, kw_only=True):
     error: GatewayError
     primary: int
     fallback: int
+    alone: bool = False
+    """There was no fallback."""
 
     @property
     def done(self) -> str:
+        if self.alone:
+            return "there is none"
         if self.fallback == 0:
             return "passed on"
         if isinstance(self.error, UpstreamFault) and self.error.fault == "context_length":
@@ -266,7 +270,12 @@ def _text_request() -> InferRequest:
     return read_request(body, "completion", request_id="req_1", key="", headers={})
 
 
-def _pool(pool_id: str, engine: str, transport: ScriptedTransport) -> Pool:
+def _pool(
+    pool_id: str,
+    engine: str,
+    transport: ScriptedTransport,
+    timeouts: Timeouts | None = None,
+) -> Pool:
     pool = Pool(
         pool_id,
         engine=engine,
@@ -277,7 +286,7 @@ def _pool(pool_id: str, engine: str, transport: ScriptedTransport) -> Pool:
             max_waiting=10,
             max_tasks=10,
             queue_timeout_s=5.0,
-            timeouts=Timeouts(min_tokens_per_s=5),
+            timeouts=timeouts or Timeouts(),
             retries=1,
             probe_interval_s=1.0,
         ),
@@ -317,40 +326,60 @@ def answers_table() -> str:
 
 
 def others_table() -> str:
-    """What goes wrong without an error answer. The last three have sent content, which a whole answer keeps."""
+    """What goes wrong without an error answer. Those that come after content have sent it, which a whole
+    answer keeps."""
     begun = [head(0.05), data(0.1, chunk({"content": "a"}))]
     cut = StreamBroken("x", fault="stream_broken")
     error = {"message": "m", "type": "server_error", "code": None}
     told = data(0.2, b"data: %b\n\n" % msgspec.json.encode({"error": error}))
     slow = [head(0.05), *(data(n + 1.0, chunk({"content": "a"})) for n in range(60))]
     closed = UpstreamFault("x", fault="unavailable")
-    cases: list[tuple[str, Script]] = [
-        ("nobody listens", [broken(0.01, ConnectFailed("x", fault="unavailable"))]),
-        ("the connection is closed without an answer", [broken(0.01, closed)]),
-        ("no first token in `timeouts.first_token`, or none at all", [head(0.05)]),
-        ("an error event before any content", [head(0.05), told]),
-        ("an error event, or broken JSON, after content", [*begun, told]),
-        ("the connection is cut after content", [*begun, broken(0.3, cut)]),
-        ("silence after content for `timeouts.idle`", begun),
-        ("an answer slower than `timeouts.min_tokens_per_s`", slow),
+    plain, paced, short = Timeouts(), Timeouts(min_tokens_per_s=5), Timeouts(total_s=30)
+    cases: list[tuple[str, Script, Timeouts]] = [
+        ("nobody listens", [broken(0.01, ConnectFailed("x", fault="unavailable"))], plain),
+        ("the connection is closed without an answer", [broken(0.01, closed)], plain),
+        (
+            "no first token in `timeouts.first_token`, where another attempt may follow",
+            [head(0.05)],
+            plain,
+        ),
+        ("an error event that says no more, before any content", [head(0.05), told], plain),
+        ("the same, or broken JSON, after content", [*begun, told], plain),
+        ("the connection is cut after content", [*begun, broken(0.3, cut)], plain),
+        ("silence after content for `timeouts.idle`", begun, plain),
+        ("an answer slower than `timeouts.min_tokens_per_s`", slow, paced),
+        ("an answer that takes longer than `timeouts.total`", slow, short),
     ]
     lines = [
         "| what happens | class | told as | code | retriable | with a fallback, nothing sent |",
         "|---|---|---|---|---|---|",
     ]
-    for what, script in cases:
-        found = _without_answer(script)
-        lines.append("| " + _cells(what, found))
+    for what, script, timeouts in cases:
+        lines.append("| " + _cells(what, _without_answer(script, timeouts)))
+    alone = seen_alone([head(0.05)])
+    lines.append("| " + _cells("no token at all for `timeouts.idle`, in the last attempt", alone))
     return "\n".join(lines) + "\n"
 
 
-def _without_answer(script: Script) -> Seen:
+def seen_alone(script: Script) -> Seen:
+    """Where nobody else could take over."""
+
+    async def play() -> Seen:
+        error, primary, _ = await _run("openai", script, alone=True)
+        assert error is not None
+        return Seen(error=error, primary=primary, fallback=0, alone=True)
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        return runner.run(play())
+
+
+def _without_answer(script: Script, timeouts: Timeouts) -> Seen:
     """With a fallback from the start: some faults there are only where somebody else can take over."""
 
     async def play() -> Seen:
         loop = asyncio.get_running_loop()
         primary, fallback = ScriptedTransport(script), ScriptedTransport(answer())
-        pools = [_pool("a", "openai", primary), _pool("b", "openai", fallback)]
+        pools = [_pool("a", "openai", primary, timeouts), _pool("b", "openai", fallback)]
         plan = RoutingPlan(
             targets=tuple(Target(model=p.id, pool=p.id, upstream="m") for p in pools)
         )

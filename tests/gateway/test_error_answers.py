@@ -77,7 +77,10 @@ def test_a_fault_of_the_client_names_no_backend() -> None:
         (UpstreamFault("x", status=503, retry_after_s=4), ("4", "4000", None)),
         (UpstreamFault("x", status=429, fault="rate_limit"), ("1", "1000", None)),
         (UpstreamFault("x", status=429, fault="quota"), (None, None, "false")),
-        (UpstreamFault("x", status=429, fault="quota", retry_after_s=300), ("300", "300000", "false")),
+        (
+            UpstreamFault("x", status=429, fault="quota", retry_after_s=300),
+            ("300", "300000", "false"),
+        ),
         (UpstreamFault("x", status=502), (None, None, None)),
         (UpstreamFault("x", status=502, fault="auth"), (None, None, "false")),
         (UpstreamFault("x", status=409, fault="client"), (None, None, "false")),

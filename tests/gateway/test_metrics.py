@@ -69,8 +69,15 @@ async def test_a_failure_moves_what_it_should(make_edge: MakeEdge, engine: Scrip
 
 @pytest.mark.parametrize(
     "code",
-    "hedge_lost resume_diverged upstream_too_slow upstream_overloaded answer_too_large"
-    " content_policy_violation upstream_idle_timeout".split(),
+    [
+        "hedge_lost",
+        "resume_diverged",
+        "upstream_too_slow",
+        "upstream_overloaded",
+        "answer_too_large",
+        "content_policy_violation",
+        "upstream_idle_timeout",
+    ],
 )
 def test_a_word_of_our_own_for_how_an_attempt_ended_is_a_label(code: str) -> None:
     assert metrics.bounded_code(code) == code

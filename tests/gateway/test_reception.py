@@ -88,7 +88,12 @@ async def test_what_may_be_a_credential_is_taken_neither_for_rules_nor_for_recor
 
     monkeypatch.setattr(Reception, "receive", received)
     edge = await make_edge()
-    told = {"api_key": "s-1", "X_Goog_Api_Key": "s-2", "x_auth_token": "s-3", "x_client_secret": "s-4"}
+    told = {
+        "api_key": "s-1",
+        "X_Goog_Api_Key": "s-2",
+        "x_auth_token": "s-3",
+        "x_client_secret": "s-4",
+    }
     await edge.ask("POST", door, b"{}", **told, cookie="s-5", X_Team="red", idempotency_key="k")
     (arrival,) = arrivals
     assert "s-" not in str(list(arrival.headers.values()))

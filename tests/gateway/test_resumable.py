@@ -161,6 +161,54 @@ async def test_an_engine_that_says_again_what_it_continues_is_heard_from_there(
     assert sink.text == "".join(WORDS)
 
 
+@pytest.mark.parametrize("otherwise", [("The quick brown", ", red "), ("The quick brown, red",)])
+async def test_blanks_that_do_not_come_by_themselves_are_shown_to_who_keeps_them(
+    make_pool: MakePool, otherwise: tuple[str, ...]
+) -> None:
+    """Tokens begin with a blank, so it is not shown at first; but the client has it, whatever comes next."""
+    able = ScriptedTransport(answer(otherwise), answer(("The quick brown ", "fox ", "jumps.")))
+    sink, progress = await run(
+        make_pool("a", ScriptedTransport(dies_after(3)), retries=0),
+        make_pool("b", able, engine="llamacpp"),
+        resume="continue",
+        prefill=(False, True),
+    )
+    assert sink.text == "".join(WORDS)
+    assert [a.fault for a in progress.attempts][1:] == ["resume_diverged", None]
+    shown = [msgspec.json.decode(asked.body)["messages"][-1]["content"] for asked in able.requests]
+    assert shown == ["The quick brown", "The quick brown "]
+
+
+async def test_a_prompt_is_continued_with_its_blanks_where_they_do_not_come(
+    make_pool: MakePool,
+) -> None:
+    able = ScriptedTransport(answer(("fox jumps.",)), answer(("fox ", "jumps.")))
+    body = msgspec.json.encode({"model": "m", "prompt": "Say: "})
+    sink, _ = await run(
+        make_pool("a", ScriptedTransport(dies_after(3)), retries=0),
+        make_pool("b", able, engine="vllm"),
+        resume="continue",
+        prefill=(False, True),
+        infer=read_request(body, "completion", request_id="r", key="", headers={}),
+    )
+    assert sink.text == "".join(WORDS)
+    shown = [msgspec.json.decode(asked.body)["prompt"] for asked in able.requests]
+    assert shown == ["Say: The quick brown", "Say: The quick brown "]
+
+
+async def test_who_says_something_else_is_not_asked_again_for_a_blank(make_pool: MakePool) -> None:
+    able = ScriptedTransport(answer(("The quick red",)), refusal(503))
+    _, progress = await run(
+        make_pool("a", ScriptedTransport(dies_after(3), refusal(503)), retries=0),
+        make_pool("b", able, engine="llamacpp", retries=0),
+        resume="continue",
+        prefill=(False, True),
+    )
+    asked = [msgspec.json.decode(request.body)["messages"][-1] for request in able.requests]
+    assert [message["content"] for message in asked].count("The quick brown ") == 0
+    assert progress.fault is not None
+
+
 async def test_an_answer_that_nobody_could_go_on_with_counts_as_far_as_it_came(
     make_pool: MakePool,
 ) -> None:

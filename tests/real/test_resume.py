@@ -21,9 +21,13 @@ routes:
 """
 BEGUN = ("Blue ", "seventeen ", "is what the kettle said, and ")
 """No model would begin so by itself: who says it again can only be continuing it."""
+NUMBER = ("Blue ", "kettle: ", "word9 ")
+"""The model makes a longer number of it, if it is not shown the blank."""
 
 
-@pytest.mark.parametrize("pieces", [BEGUN, (*BEGUN[:-1], "is what")], ids=["blank", "word"])
+@pytest.mark.parametrize(
+    "pieces", [BEGUN, (*BEGUN[:-1], "is what"), NUMBER], ids=["blank", "word", "number"]
+)
 async def test_a_real_server_goes_on_with_words_that_are_not_its_own(
     llama: LlamaServer, tmp_path: Path, pieces: tuple[str, ...]
 ) -> None:

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.req("RUN-2", "RUN-3")
 def messages(*turns: Any, system: Any = None) -> list[dict[str, Any]]:
     body = {"model": "m", "messages": turns, "system": system}
     asked = msgspec.json.decode(msgspec.json.encode(body), type=TokenCountRequest)
-    return chat_messages(asked.system, asked.messages)
+    told, places = chat_messages(asked.system, asked.messages)
+    assert len(told) == len(places)
+    return told
 
 
 def user(*content: Any) -> dict[str, Any]:

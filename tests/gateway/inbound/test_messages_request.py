@@ -22,7 +22,7 @@ BODY: dict[str, Any] = {
 
 def read(**members: Any) -> InferRequest:
     body = json.dumps({**BODY, **members}).encode()
-    infer, _ = read_messages(body, request_id="r", key="k", headers={"x": "y"})
+    infer, _, _ = read_messages(body, request_id="r", key="k", headers={"x": "y"})
     return infer
 
 
@@ -230,5 +230,5 @@ def test_an_agents_session_is_known_by_its_user_id(user: str, session: str) -> N
 
 def test_a_session_that_is_named_in_the_header_comes_first() -> None:
     body = json.dumps({**BODY, "metadata": {"user_id": "u_session_a"}}).encode()
-    infer, _ = read_messages(body, request_id="r", key="", headers={"x-session-id": "mine"})
+    infer, _, _ = read_messages(body, request_id="r", key="", headers={"x-session-id": "mine"})
     assert infer.facts.session == "mine"

@@ -18,7 +18,7 @@ from gateway.inbound.responses_request import read_responses
 pytestmark = pytest.mark.req("RUN-1", "RUN-3")
 
 WHO = Identity(operation="chat", id="chatcmpl-0a", created_s=7, model="mine")
-_, REPEATED = read_responses(
+_, REPEATED, _ = read_responses(
     b'{"model":"m","input":"Hi","temperature":0.5}', request_id="r", key="", headers={}
 )
 VOICE = ResponsesVoice(repeated=REPEATED)

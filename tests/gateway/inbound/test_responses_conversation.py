@@ -14,7 +14,9 @@ pytestmark = pytest.mark.req("RUN-2", "RUN-3")
 
 def messages(*items: Any, instructions: str | None = None) -> list[dict[str, Any]]:
     given = msgspec.json.decode(json.dumps(items), type=list[InputItem])
-    return chat_messages(instructions, given)
+    told, places = chat_messages(instructions, given)
+    assert len(told) == len(places)
+    return told
 
 
 def message(role: str, content: Any) -> dict[str, Any]:
@@ -30,7 +32,8 @@ IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://x.org/a.png", "
 
 
 def test_text_alone_is_the_users() -> None:
-    assert chat_messages("Be brief.", "Hi") == [
+    told, _ = chat_messages("Be brief.", "Hi")
+    assert told == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hi"},
     ]

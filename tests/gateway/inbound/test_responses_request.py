@@ -17,7 +17,7 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "stri
 
 def read(**members: Any) -> tuple[InferRequest, dict[str, Any]]:
     body = json.dumps({"model": "m", "input": "Hi", **members}).encode()
-    infer, repeated = read_responses(body, request_id="r", key="k", headers={})
+    infer, repeated, _ = read_responses(body, request_id="r", key="k", headers={})
     return infer, json.loads(msgspec.json.encode(repeated))
 
 
