@@ -56,6 +56,7 @@ class VllmDialect(OpenAIDialect):
     engine = "vllm"
     # Lower means earlier there, and it knows nothing of intents: any client could go first.
     withheld = frozenset({"priority"})
+    always_lists = True
 
     def limit_name(self, operation: Operation) -> str:
         return "max_tokens"

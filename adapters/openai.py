@@ -44,6 +44,8 @@ class OpenAIDialect:
     """Every member by which this backend lets itself be told how much to generate."""
     withheld: frozenset[str] = frozenset()
     """Members of the client's that do not travel on, because policy decides them."""
+    always_lists = False
+    """Every such backend lists its models: one that does not is another program."""
 
     def request(self, infer: InferRequest, attempt: AttemptContext) -> WireRequest:
         members = {**infer.members, **attempt.overrides}
@@ -135,7 +137,9 @@ class OpenAIDialect:
         return ("/v1/models",)
 
     def state(self, answers: Mapping[str, tuple[WireHead, bytes]]) -> EndpointState:
-        return state_by_list(answers.get("/v1/models"), self.fault, listed_models)
+        return state_by_list(
+            answers.get("/v1/models"), self.fault, listed_models, always_there=self.always_lists
+        )
 
 
 _ONLY_USAGE = {"include_usage": True}
