@@ -62,32 +62,41 @@ def _digest(text: bytes | str) -> bytes:
 _SPACE = r"(?:\s|\\++(?:[fnrt]|u00[01][0-9a-f]))"
 _WORD_BEGAN = r"(?:(?<=gsk|xai)|(?<!\w..)|(?<=\\[bfnrt]..)|(?<=\\u00[01][0-9a-f]..))"
 """After two letters: they began a word. No word ends in the longer ones."""
-_PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
+_KEY_BEGAN = "(?<=[kfi].)(?:(?<=[spr]k.)|(?<=hf.)|(?<=xai.))"
+_PATTERNS = tuple(
     (
-        ("bearer", "basic"),
-        re.compile(rf"((?ai:Bearer|Basic){_SPACE}+)[^\s\"',;]+"),
-        rf"\g<1>{MASK}",
-    ),
-    (
-        ("sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "hf-", "hf_", "xai-", "xai_"),
-        re.compile(rf"(sk|pk|rk|hf|gsk|xai){_WORD_BEGAN}[-_][A-Za-z0-9_-]{{8,}}"),
-        rf"\g<1>-{MASK}",
-    ),
-    (("://",), re.compile(r"(://)[^\s/?#@\"']+@"), rf"\g<1>{MASK}@"),
-    (
-        ("?", "&"),
-        re.compile(r"([?&](?ai:api[-_]?key|key|access_token|token)=)[^&\s\"'#]+"),
-        rf"\g<1>{MASK}",
-    ),
+        tuple((char, re.compile(char + rest).search) for char, rest in marks),
+        re.compile(pattern),
+        replacement,
+    )
+    for marks, pattern, replacement in (
+        (
+            (("B", "(?ai:earer|asic)"), ("b", "(?ai:earer|asic)")),
+            rf"((?ai:Bearer|Basic){_SPACE}+)[^\s\"',;]+",
+            rf"\g<1>{MASK}",
+        ),
+        (
+            (("-", _KEY_BEGAN), ("_", _KEY_BEGAN)),
+            rf"(sk|pk|rk|hf|gsk|xai){_WORD_BEGAN}[-_][A-Za-z0-9_-]{{8,}}",
+            rf"\g<1>-{MASK}",
+        ),
+        ((("@", ""),), r"(://)[^\s/?#@\"']+@", rf"\g<1>{MASK}@"),
+        (
+            (("=", "(?<=(?ai:key|ken)=)"),),
+            r"([?&](?ai:api[-_]?key|key|access_token|token)=)[^&\s\"'#]+",
+            rf"\g<1>{MASK}",
+        ),
+    )
 )
-"""Of each: texts of which it needs one, in lower case; the pattern; what is put in its place."""
+"""Of each: what a text has one of if the pattern finds anything, as a character and a search that begins with it; the
+pattern; what is put in place of what it finds. A search that begins with one certain character is ten times as quick."""
 
 
 class Redactor:
     """Takes known secrets, and what looks like one, out of text.
 
-    Must stay true: JSON of which `redact` changes nothing holds no text of which it would. So a log line
-    is searched once, as a whole.
+    Must stay true: JSON of which `redact` changes nothing holds no text of which it would, nor do texts that
+    line breaks join. So a log line is searched once, as a whole, and so is a record.
     """
 
     def __init__(self, secrets: Iterable[SecretValue] = ()) -> None:
@@ -97,10 +106,9 @@ class Redactor:
     def redact(self, text: str) -> str:
         """`text` with every secret replaced by `***`. Never raises; takes linear time."""
         text = self._known.replaced(text, MASK)
-        lower = text.lower()
         for marks, pattern, replacement in _PATTERNS:
-            if not any(mark in lower for mark in marks):
-                continue
-            if pattern.search(text):  # `sub` reads its template even when there is nothing to do
-                text = pattern.sub(replacement, text)
+            for char, search in marks:
+                if char in text and search(text):
+                    text = pattern.sub(replacement, text)
+                    break
         return text

@@ -61,6 +61,11 @@ class Database:
         """When `_preparing` did, on the event loop's clock."""
         self._migrating = self._told = False
 
+    @property
+    def dialect(self) -> sa.Dialect:
+        """What a statement is to be compiled for that goes to the driver as it is."""
+        return self._engine.dialect
+
     async def prepare(self) -> None:
         """Connect, and bring the schema up to date. Does nothing if that has been done, unless SQLite's file was
         removed since, or another put in its place.

@@ -28,7 +28,9 @@ _CODE_CHARS = 200
 _encode = msgspec.json.Encoder().encode
 _UNREADABLE = b""
 _NO_ANSWER = _encode(Answer(choices=(), truncated=True))
-
+_Bodies = tuple[bytes | None, bytes | None, bytes | None, Missing | None]
+"""What was asked, the same as its client wrote it where that is something else, the answer, and why the first
+two are not there."""
 
 COUNT_MAX = 2**31 - 1
 
@@ -79,15 +81,31 @@ class Recorder:
     def rows(self, closed: Closed) -> Recorded:
         """Its record, with an id that no other has. Call once for each."""
         execution_id = f"exec_{self._run}{next(self._numbers):08x}"
+        bodies = self._bodies(closed.kept)
+        # Hardly a record has a secret in it. So its texts are searched together, and each by itself only
+        # where that finds something (see `Redactor`).
+        texts: list[str] = []
+
+        def gather(text: str) -> str:
+            texts.append(text)
+            return text
+
+        recorded = self._rows(execution_id, closed, bodies, gather)
+        together = "\n".join(texts)
+        if self._redact(together) == together:
+            return recorded
+        return self._rows(execution_id, closed, bodies, self._redact)
+
+    def _rows(self, execution_id: str, closed: Closed, bodies: _Bodies, redact: Redact) -> Recorded:
         facts, decision, progress = closed.facts, closed.decision, closed.progress
-        usage, redact = _usage(progress), self._redact
+        usage = _usage(progress)
         cost = _cost(progress, closed.catalog)
         facts_json = storable_json(facts, redact)
         decision_json = storable_json(decision, redact)
-        plan_json = self._plan_json(closed)
-        body, native, answer, missing = self._bodies(closed.kept)
+        plan_json = self._plan_json(closed, redact)
+        body, native, answer, missing = bodies
         attempts = tuple(
-            self._attempt(execution_id, number, attempt, progress.accepted_s)
+            _attempt(execution_id, number, attempt, progress.accepted_s, redact)
             for number, attempt in enumerate(progress.attempts, 1)
         )
         execution = ExecutionRow(
@@ -102,7 +120,7 @@ class Recorder:
             policy_version=decision.policy_version,
             status=closed.status,
             outcome=closed.outcome,
-            error_code=self._code(closed.error_code),
+            error_code=_code(closed.error_code, redact),
             queue_s=progress.queue_s,
             ttft_s=_since(progress.first_token_s, progress.accepted_s),
             tpot_s=progress.tpot_s,
@@ -122,15 +140,13 @@ class Recorder:
             + len(facts_json)
             + len(decision_json)
             + len(plan_json or "")
-            + sum(len(text or b"") for text in (body, native, answer)),
+            + len(body or b"")
+            + len(native or b"")
+            + len(answer or b""),
         )
         return Recorded(execution, attempts)
 
-    def _bodies(
-        self, kept: Kept | None
-    ) -> tuple[bytes | None, bytes | None, bytes | None, Missing | None]:
-        """What was asked, the same as its client wrote it where that is something else, the answer, and why the
-        first two are not there."""
+    def _bodies(self, kept: Kept | None) -> _Bodies:
         if kept is None:
             return None, None, None, None
         body, native, missing = (
@@ -152,41 +168,43 @@ class Recorder:
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
             return _UNREADABLE
 
-    def _plan_json(self, closed: Closed) -> str | None:
+    def _plan_json(self, closed: Closed, redact: Redact) -> str | None:
         """None where a rule refused the request, or nothing is left to serve it."""
         if closed.decision.shaping.reject is not None:
             return None
         try:
-            return storable_json(self._plan(closed.decision, closed.catalog), self._redact)
+            return storable_json(self._plan(closed.decision, closed.catalog), redact)
         except NoReadyBackend:
             return None
 
-    def _attempt(
-        self, execution_id: str, ordinal: int, attempt: AttemptRecord, accepted_s: float
-    ) -> AttemptRow:
-        usage = attempt.usage
-        return AttemptRow(
-            execution_id=execution_id,
-            ordinal=ordinal,
-            model=attempt.target.model,
-            pool=attempt.target.pool,
-            upstream=storable_text(attempt.target.upstream, self._redact),
-            replica=attempt.replica,
-            engine=attempt.engine,
-            engine_version=self._code(attempt.version),
-            model_digest=self._code(attempt.model_digest),
-            dispatched_s=_since(attempt.dispatched_s, accepted_s),
-            first_token_s=_since(attempt.first_token_s, accepted_s),
-            ended_s=_since(attempt.ended_s, accepted_s),
-            prompt_tokens=_count(usage.prompt_tokens) if usage else None,
-            completion_tokens=_count(usage.completion_tokens) if usage else None,
-            status=attempt.status,
-            fault=self._code(attempt.fault),
-        )
 
-    def _code(self, text: str | None) -> str | None:
-        """What an engine says of itself may be any text."""
-        return None if text is None else storable_text(text[:_CODE_CHARS], self._redact)
+def _attempt(
+    execution_id: str, ordinal: int, attempt: AttemptRecord, accepted_s: float, redact: Redact
+) -> AttemptRow:
+    usage = attempt.usage
+    return AttemptRow(
+        execution_id=execution_id,
+        ordinal=ordinal,
+        model=attempt.target.model,
+        pool=attempt.target.pool,
+        upstream=storable_text(attempt.target.upstream, redact),
+        replica=attempt.replica,
+        engine=attempt.engine,
+        engine_version=_code(attempt.version, redact),
+        model_digest=_code(attempt.model_digest, redact),
+        dispatched_s=_since(attempt.dispatched_s, accepted_s),
+        first_token_s=_since(attempt.first_token_s, accepted_s),
+        ended_s=_since(attempt.ended_s, accepted_s),
+        prompt_tokens=_count(usage.prompt_tokens) if usage else None,
+        completion_tokens=_count(usage.completion_tokens) if usage else None,
+        status=attempt.status,
+        fault=_code(attempt.fault, redact),
+    )
+
+
+def _code(text: str | None, redact: Redact) -> str | None:
+    """What an engine says of itself may be any text."""
+    return None if text is None else storable_text(text[:_CODE_CHARS], redact)
 
 
 def _usage(progress: Progress) -> Usage | None:

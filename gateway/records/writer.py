@@ -30,7 +30,7 @@ BATCH = 500
 HAND_BYTES = 16 * 1024 * 1024
 """In the hand a row more is taken up to that; of the file, as much is read at once."""
 SLICE = 32
-"""Rows that are made at a stretch: about a millisecond."""
+"""Rows that are made at a stretch: less than a millisecond."""
 SLICE_BYTES = 256 * 1024
 """Of requests and answers, in such a stretch: that of a thread."""
 GATHER_S = 0.25

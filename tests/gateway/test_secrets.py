@@ -83,9 +83,13 @@ def test_redacting_twice_changes_nothing(tokens: list[str], text: str) -> None:
         ("Basic dXNlcjpwdw==, next", "Basic ***, next"),
         ("key sk-proj-abcdefgh12345 was", "key sk-*** was"),
         ("hf_abcdefghijkl", "hf-***"),
+        ("BEARER a bAsIc b", "BEARER *** bAsIc ***"),
+        ("rk-abcdefgh1,pk_abcdefgh1,gsk_abcdefgh1", "rk-***,pk-***,gsk-***"),
+        ("xai-abcdefgh1 openai-abcdefgh1", "xai-*** openai-abcdefgh1"),
         ("to https://user:pw@host:1/x?y=1", "to https://***@host:1/x?y=1"),
         ("GET /v1?api_key=abc&x=1", "GET /v1?api_key=***&x=1"),
         ("GET /v1?a=1&key=abc", "GET /v1?a=1&key=***"),
+        ("/v1?Api-Key=a&ACCESS_TOKEN=b&x=1", "/v1?Api-Key=***&ACCESS_TOKEN=***&x=1"),
         (r'{"said": "no\nBearer\tabc\n"}', r'{"said": "no\nBearer\t***"}'),
         (r'{"said": "{\"key\":\\nsk-abcdefgh\"}"}', r'{"said": "{\"key\":\\nsk-***\"}"}'),
     ],
@@ -133,6 +137,17 @@ def test_json_that_stays_as_it_is_holds_no_text_that_would_not(
     encoded = msgspec.json.encode(text).decode()
     if redactor.redact(text) != text:
         assert redactor.redact(encoded) != encoded
+
+
+@pytest.mark.req("SEC-3")
+@given(secret=AWKWARD, texts=st.lists(st.lists(PARTS | AWKWARD, max_size=6).map("".join)))
+def test_lines_that_stay_as_they_are_together_do_so_each_by_itself(
+    secret: str, texts: list[str]
+) -> None:
+    redact = Redactor([SecretValue(secret)]).redact
+    together = "\n".join(texts)
+    if redact(together) == together:
+        assert [redact(text) for text in texts] == texts
 
 
 @pytest.mark.req("SEC-3")

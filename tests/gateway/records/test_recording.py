@@ -237,6 +237,25 @@ def test_no_secret_gets_into_a_record() -> None:
     assert "hunter22" not in repr(recorded)
 
 
+def test_what_only_looks_like_a_secret_beside_another_text_stays_as_it_is() -> None:
+    tried = attempt(version="Bearer", model_digest="token", fault="overload")
+    (row,) = rows(closed(progress=progress(attempts=[tried]))).attempts
+    assert (row.engine_version, row.model_digest, row.fault) == ("Bearer", "token", "overload")
+
+
+def test_the_texts_of_a_record_are_searched_once() -> None:
+    searched: list[str] = []
+
+    def redact(text: str) -> str:
+        searched.append(text)
+        return text
+
+    tries = [attempt(fault="overload"), attempt(version="0.12.0")]
+    Recorder(resolved, redact).rows(closed(progress=progress(attempts=tries)))
+    (together,) = searched
+    assert {"overload", "0.12.0", "Llama-3.3-70B", "web"} <= set(together.split("\n"))
+
+
 def test_the_size_counts_what_is_kept() -> None:
     small = rows(closed()).execution.row_bytes
     large = rows(closed(kept=kept({"prompt": msgspec.Raw(b'"' + b"a" * 5000 + b'"')})))

@@ -9,7 +9,7 @@ from gateway.records.schema import attempts, executions
 from tests.fakes.closed import closed, kept, resolved
 
 
-def test_rows_have_the_columns_of_their_tables() -> None:
+def test_rows_have_the_columns_of_their_tables_in_their_order() -> None:
     assert list(ExecutionRow.__struct_fields__) == [c.name for c in executions.c]
     assert list(AttemptRow.__struct_fields__) == [c.name for c in attempts.c]
 
