@@ -101,6 +101,8 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
     starting: bool = True
     seen: bool = False
     """There has been a sample."""
+    silent_s: float | None = None
+    """Since when there has been none and somebody waits; or when the limit grew for that."""
     doubled_s: float = -math.inf
     folds: tuple[tuple[float, float], ...] = ()
     """(in-flight, tokens per second), one a second, newest last."""
@@ -149,9 +151,11 @@ def _unseen(
 ) -> tuple[LimitState, Reason]:
     """Nothing streams: what a larger limit would do cannot be told."""
     looking = not state.seen and state.starting and seen.binding and not seen.upstream_late
-    if not looking or now_s - state.doubled_s < SLOW_START_S:
+    if looking and state.silent_s is None:
+        state = msgspec.structs.replace(state, silent_s=now_s)
+    if not looking or state.silent_s is None or now_s - state.silent_s < SLOW_START_S:
         return _at(state, state.limit, bounds), "no_data"
-    state = msgspec.structs.replace(state, doubled_s=now_s)
+    state = msgspec.structs.replace(state, silent_s=now_s)
     return _at(state, state.limit * PROBE_FACTOR, bounds), "probe"
 
 

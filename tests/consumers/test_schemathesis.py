@@ -146,6 +146,7 @@ def test_without_a_token_all_that_asks_for_one_says_so(
 ) -> None:
     case.headers.pop("x-api-key", None)
     case.headers.pop("Authorization", None)
+    case.headers.pop("Transfer-Encoding", None)  # an empty one is no HTTP: 400 before anything else
     response = case.call_and_validate(base_url=guarded.url, **CHECKED)
     if case.operation.definition.raw.get("security") != []:
         assert response.status_code in (401, 404, 405), response.status_code

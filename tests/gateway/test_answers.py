@@ -131,6 +131,34 @@ def test_nothing_to_show_writes_nothing():
     assert writer.write([Opened(), USAGE]) == b""
 
 
+@given(
+    text=st.text(),
+    choice=st.integers(0, 1),
+    operation=st.sampled_from(["chat", "completion"]),
+    field=st.sampled_from(["reasoning", "reasoning_content"]),
+    opened=st.booleans(),
+)
+def test_what_is_around_a_text_is_what_is_written_around_it(text, choice, operation, field, opened):
+    writer = StreamWriter(identity(operation, field), include_usage=True)
+    for member in ("content", "reasoning"):
+        assert writer.around(choice, member) is None, (
+            "its first frame is not all that there is to say"
+        )
+    writer.write([Delta(choice=choice, content="a")])
+    if opened:
+        writer.write([Opened(system_fingerprint="fp")])
+    before, after = writer.around(choice, "content")
+    written = writer.write([Delta(choice=choice, content=text)])
+    assert before + msgspec.json.encode(text) + after == written
+    assert msgspec.json.decode(written[6:])["usage"] is None
+    around = writer.around(choice, "reasoning")
+    assert (around is None) == (operation == "completion")
+    if text and around is not None:
+        written = writer.write([Delta(choice=choice, reasoning=text)])
+        assert around[0] + msgspec.json.encode(text) + around[1] == written
+        assert msgspec.json.decode(written[6:])["choices"][0]["delta"] == {field: text}
+
+
 def test_each_choice_opens_with_its_role():
     events = [
         Delta(choice=1, content="b"),
@@ -210,6 +238,7 @@ def test_an_error_is_one_last_event_in_openais_shape():
             "param": None,
             "code": "upstream_stream_broken",
             "source": "engine",
+            "retriable": True,
         }
     }
     assert error_frame(QueueFull("full", retry_after_s=2), "req-1").endswith(b"}}\n\n")

@@ -50,7 +50,7 @@ def test_a_plan_has_what_its_route_says_and_the_rungs_hedge_goes_first(
     decision = msgspec.structs.replace(decision, hedge_after_s=rung_s)
     found = plan(decision, catalog)
     assert [(t.model, t.context, t.prefill) for t in found.targets] == [
-        ("big", 8192, True),
+        ("assistant", 8192, True),
         ("other", None, False),
     ]
     assert (found.route, found.resume, found.hedge_budget) == ("assistant", "continue", 0.05)
@@ -58,4 +58,4 @@ def test_a_plan_has_what_its_route_says_and_the_rungs_hedge_goes_first(
     facts = msgspec.structs.replace(facts, model="plain")
     plain = plan(decide(policy, catalog, facts, Snapshot()), catalog)
     assert (plain.route, plain.resume, plain.hedge_after_s) == ("", "off", None)
-    assert [t.model for t in plain.targets] == ["big", "other"]
+    assert [t.model for t in plain.targets] == ["plain", "other"]
