@@ -144,6 +144,19 @@ class AdmissionQueue:
             counters = self._counters[priority] = TokenCounters()
         return counters
 
+    def demand(self) -> dict[str, dict[int, int]]:
+        """By lane and priority, how many run or wait."""
+        found: dict[str, dict[int, int]] = {name: {} for name in self.lanes}
+        for ticket in self._running.values():
+            bands = found[ticket.lane]
+            bands[ticket.priority] = bands.get(ticket.priority, 0) + 1
+        for name, lane in self.lanes.items():
+            if lane.waiting:
+                lines, bands = self._lines[name], found[name]
+                for priority in lines.bands:
+                    bands[priority] = bands.get(priority, 0) + lines.in_band(priority)
+        return found
+
     def waiters(self, lane: str) -> Lines:
         """Who waits for a lane."""
         self.lane(lane)
@@ -380,7 +393,7 @@ class AdmissionQueue:
         """Of one room, who has waited longest for a higher band or for the share of its class."""
         oldest: Waiter | None = None
         for name, lane in self.lanes.items():
-            if not lane.waiting or lane.inflight >= max(int(lane.limit), 1):
+            if not lane.waiting or lane.full:
                 continue
             for priority in self._lines[name].bands:
                 passed_over = instead is None or priority < instead.ticket.priority

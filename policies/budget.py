@@ -11,6 +11,7 @@ the moment it is known.
 No clock is read here: a `Moment` is an argument. Who has which budget is the shell's business.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -69,13 +70,26 @@ class Reservation(msgspec.Struct, kw_only=True):
     over: bool = False
 
 
+class Allowance:
+    """A process's part of a limit that several share: `units` of it are this one's to use. What the others
+    use or hold is `elsewhere`, as it was lately, and has left the window at `empty_at_s` (monotonic)."""
+
+    __slots__ = ("elsewhere", "empty_at_s", "units")
+
+    def __init__(self) -> None:
+        self.units = 0
+        self.elsewhere = 0
+        self.empty_at_s = 0.0
+
+
 class _Meter:
     """One limit, and how far it is used."""
 
-    __slots__ = ("books", "count", "held", "limit")
+    __slots__ = ("allowance", "books", "count", "held", "limit")
 
-    def __init__(self, limit: BudgetLimit) -> None:
+    def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
         self.limit = limit
+        self.allowance = allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
         self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
@@ -93,7 +107,8 @@ class _Meter:
 
     def free(self) -> int:
         """Below zero where there are debts."""
-        return self.limit.amount - self.count.used - self.held
+        most = self.limit.amount if self.allowance is None else self.allowance.units
+        return most - self.count.used - self.held
 
     def refuses(self, sure: int, guess: int, now: Moment) -> Refused | None:
         """Why there is no room for it now; what costs nothing always has room."""
@@ -103,6 +118,10 @@ class _Meter:
             return None
         if asked > self.limit.amount:
             return Refused(limit=self.limit, why="too_large", asked=asked)
+        shared = self.allowance
+        if shared is not None and shared.elsewhere and missing > self.count.used:
+            wait_s = max(self.count.empties_s(now), shared.empty_at_s - now.monotonic_s)
+            return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
         if missing > self.count.used:
             return Refused(limit=self.limit, why="under_way", asked=asked)
         wait_s = self.count.frees_s(missing, now)
@@ -115,8 +134,19 @@ class _Meter:
             reset_s = self.limit.per_s * (SLOTS + 1) / SLOTS  # if it were settled this moment
         else:
             reset_s = self.count.empties_s(now) if used else 0.0
-        remaining = max(0, self.free())
+        shared = self.allowance
+        if shared is None:
+            remaining = max(0, self.free())
+        else:
+            used += shared.elsewhere
+            remaining = max(0, self.limit.amount - used)
+            reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
         return Standing(limit=self.limit, used=used, remaining=remaining, reset_s=reset_s)
+
+    def occupied(self, now: Moment) -> tuple[int, float]:
+        """What this process uses or holds of it, and in how long all that is used has left the window."""
+        self.count.advance(now)
+        return self.count.used + self.held, self.count.empties_s(now)
 
 
 _GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
@@ -125,8 +155,12 @@ _GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
 class Budget:
     """The limits of one caller. Each call takes the moment of it; moments never go back."""
 
-    def __init__(self, limits: tuple[BudgetLimit, ...]) -> None:
-        self._meters = tuple(_Meter(limit) for limit in limits)
+    def __init__(
+        self, limits: tuple[BudgetLimit, ...], allowances: Sequence[Allowance] = ()
+    ) -> None:
+        """`allowances`, one a limit, where several processes share the budget."""
+        shared = allowances or (None,) * len(limits)
+        self._meters = tuple(map(_Meter, limits, shared))
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
@@ -179,6 +213,15 @@ class Budget:
     def standings(self, now: Moment) -> list[Standing]:
         """How each limit stands, in the order of the limits."""
         return [meter.standing(now) for meter in self._meters]
+
+    def occupied(self, now: Moment) -> list[tuple[int, float]]:
+        """Of each limit, in their order: see `_Meter.occupied`."""
+        return [meter.occupied(now) for meter in self._meters]
+
+    def asked(self, claim: Claim) -> list[int]:
+        """Of each limit, what a claim is sure to need: more than nothing where it is only a guess."""
+        claims = [meter.claimed(claim) for meter in self._meters]
+        return [max(sure, min(guess, 1)) for sure, guess in claims]
 
     def idle(self, now: Moment) -> bool:
         """Nothing is used and nothing reserved: a new budget would be the same."""

@@ -22,6 +22,10 @@ class Lane:
         """Requests that found no place at once since somebody looked last: the limit was binding."""
         self.drain = Drain()
         self.prefill = PrefillModel()
+        self.share: int | None = None
+        """What this process may run of the limit, where several processes share it; None: all of it."""
+        self.elsewhere = 0
+        """How many the other processes ran lately."""
         self._shares: Mapping[int, float] = {}
 
     def forget(self, limit: float, now_s: float) -> None:
@@ -35,6 +39,10 @@ class Lane:
         """`shares[p]` of the limit, at most, for every request of a priority below p."""
         self._shares = dict(shares)
 
+    @property
+    def held_back(self) -> Mapping[int, float]:
+        return self._shares
+
     def places(self, priority: int) -> int:
         """How many may run for one of this priority to be let in."""
         share = 1.0
@@ -42,15 +50,30 @@ class Lane:
             share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
         return max(int(self.limit * share + 1e-9), 1)
 
+    def free(self, priority: int) -> int:
+        """How many of this priority may be let in now; below zero where a limit has dropped."""
+        if self.share is None:
+            return self.places(priority) - self.inflight
+        in_part = any(priority < above for above in self._shares)
+        # A class's part is of what all processes run together, which is known late, by a tick.
+        left = self.places(priority) - self.elsewhere if in_part else self.share
+        return min(self.share, left) - self.inflight
+
     def has_room(self, priority: int) -> bool:
-        return self.inflight < self.places(priority)
+        return self.free(priority) > 0
+
+    @property
+    def full(self) -> bool:
+        """No class whatever could be let in."""
+        most = max(int(self.limit), 1) if self.share is None else self.share
+        return self.inflight >= most
 
     def wait_s(
         self, ahead: int, priority: int, now_s: float, *, pool_free: int | None = None
     ) -> float | None:
         """How long somebody with `ahead` others before it will wait; None: the drain is not known.
         `pool_free`: places that the pool has left, where its limit counts too."""
-        free = max(self.places(priority) - self.inflight, 0)
+        free = max(self.free(priority), 0)
         behind = ahead + 1 - (free if pool_free is None else min(free, max(pool_free, 0)))
         if behind <= 0:
             return 0.0

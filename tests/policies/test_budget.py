@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.budget import Budget, Claim, Refused, Reservation
+from policies.budget import Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import BudgetLimit, Kind
 from policies.usage_window import DAY_S, SLOTS, Moment
 
@@ -299,3 +299,36 @@ def test_a_budget_is_idle_when_a_new_one_would_be_the_same() -> None:
     budget.settle(held, tokens=1, cost=None, now=at(100))
     assert not budget.idle(at(1000))
     assert budget.idle(at(DAY_S))
+
+
+# -- a part of it ---------------------------------------------------------------------------
+
+
+@pytest.mark.req("OPS-9")
+def test_a_process_books_what_it_was_lent_and_shows_what_all_have_used() -> None:
+    allowance = Allowance()
+    budget = Budget((limit("requests", 10, 60),), [allowance])
+    claim = Claim(tokens=5)
+    allowance.units, allowance.elsewhere, allowance.empty_at_s = 2, 7, 50.0
+    taken(budget, claim, 0.0)
+    taken(budget, claim, 0.0)
+    found = refused(budget, claim, 1.0)
+    assert found.why == "used"
+    assert found.retry_after_s == pytest.approx(60 * (SLOTS + 1) / SLOTS - 1)
+    (standing,) = budget.standings(at(1.0))
+    assert (standing.used, standing.remaining) == (9, 1)
+    assert budget.asked(claim) == [1]
+    assert budget.occupied(at(1.0))[0][0] == 2
+    allowance.units = 3
+    taken(budget, claim, 1.0)
+
+
+@pytest.mark.req("OPS-9")
+def test_what_others_have_used_up_says_when_it_comes_free() -> None:
+    allowance = Allowance()
+    budget = Budget((limit("tokens", 10, 60),), [allowance])
+    allowance.elsewhere, allowance.empty_at_s = 10, 50.0
+    found = refused(budget, Claim(tokens=5), 20.0)
+    assert (found.why, found.retry_after_s) == ("used", 30.0)
+    allowance.elsewhere = 0
+    assert refused(budget, Claim(tokens=5), 20.0).why == "under_way"

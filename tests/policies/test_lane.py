@@ -98,3 +98,25 @@ def test_places_that_the_pool_does_not_have_are_not_free() -> None:
 def test_an_unknown_drain_is_an_unknown_wait_unless_there_is_none() -> None:
     assert lane(1, inflight=1).wait_s(0, 0, 5.0) is None
     assert lane(1, inflight=0).wait_s(0, 0, 5.0) == 0
+
+
+@pytest.mark.req("OPS-9")
+def test_a_share_of_another_process_is_not_this_ones() -> None:
+    shared = lane(10, inflight=2)
+    shared.share = 3
+    assert (shared.free(0), shared.has_room(0), shared.full) == (1, True, False)
+    shared.inflight = 3
+    assert (shared.free(0), shared.has_room(0), shared.full) == (0, False, True)
+    shared.share = 0
+    assert not shared.has_room(0)
+
+
+@pytest.mark.req("OPS-9")
+def test_a_class_that_is_held_back_has_its_part_of_what_all_processes_run() -> None:
+    shared = lane(10, inflight=2)
+    shared.share, shared.elsewhere = 5, 3
+    shared.hold_back({0: 0.5})
+    assert (shared.free(-1), shared.free(0)) == (0, 3)
+    shared.elsewhere = 1
+    assert shared.free(-1) == 2
+    assert dict(shared.held_back) == {0: 0.5}
