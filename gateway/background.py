@@ -25,7 +25,9 @@ async def run_background(
             group.create_task(supervised("honour", gateway.honour_watch.run)),
             group.create_task(supervised("self_test", gateway.self_tests.run)),
             group.create_task(supervised("policy_watch", lambda: policy_watch.watch(gateway))),
-            group.create_task(supervised("hangup", lambda: _reload_on(hangup, gateway))),
+            group.create_task(
+                supervised("hangup", lambda: policy_watch.reload_on(hangup, gateway))
+            ),
         ]
         if gateway.telemetry is not None:
             tasks.append(group.create_task(supervised("telemetry", gateway.telemetry.run)))
@@ -43,10 +45,3 @@ async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> None:
         except Exception as exc:
             logs.failure("background_task_failed", exc, task=name, again_in_s=RESTART_S)
             await asyncio.sleep(RESTART_S)
-
-
-async def _reload_on(hangup: asyncio.Event, gateway: Gateway) -> None:
-    while True:
-        await hangup.wait()
-        hangup.clear()
-        await policy_watch.refresh(gateway)

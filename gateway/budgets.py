@@ -9,7 +9,7 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from contracts.catalog import Catalog, ModelCard
@@ -27,7 +27,7 @@ from gateway.progress import Progress
 from gateway.ratelimit_headers import go_duration, ratelimit_headers
 from gateway.settings import Caller
 from policies.answer_length import AnswerLength
-from policies.budget import Budget, Claim, Refused, Reservation
+from policies.budget import Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import PICODOLLARS, BudgetLimit, picodollars, spelled
 from policies.usage_window import Moment
 
@@ -41,13 +41,15 @@ OTHER = "other"
 """What callers that are not in the configuration are called together in the metrics."""
 
 
-class _Account:
+class Account:
     """One caller's."""
 
     __slots__ = ("budget", "counts_cost", "counts_use", "estimated", "label", "length", "unpriced")
 
-    def __init__(self, limits: tuple[BudgetLimit, ...], label: str) -> None:
-        self.budget = Budget(limits)
+    def __init__(
+        self, limits: tuple[BudgetLimit, ...], label: str, allowances: Sequence[Allowance] = ()
+    ) -> None:
+        self.budget = Budget(limits, allowances)
         self.counts_cost = any(limit.kind == "cost" for limit in limits)
         self.counts_use = any(limit.kind != "requests" for limit in limits)
         self.length = AnswerLength()
@@ -66,7 +68,7 @@ class BudgetHold:
     def __init__(
         self,
         budgets: "Budgets",
-        account: _Account,
+        account: Account,
         reservation: Reservation,
         infer: InferRequest,
         catalog: Catalog,
@@ -106,6 +108,10 @@ class BudgetHold:
         account.budget.settle(self._reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
 
 
+Reserved = BudgetHold | BudgetExceeded | None
+"""What a request has of its caller's budget, or why nothing; None: there is none."""
+
+
 class Budgets:
     """All callers'. `clock` is monotonic, `wall_clock` a Unix time."""
 
@@ -121,14 +127,16 @@ class Budgets:
         self._clock, self._wall_clock = clock, wall_clock
         self._metrics = metrics
         self._default = _limits(default)
-        self._configured: dict[str, _Account | None] = {}
+        self._configured: dict[str, Account | None] = {}
         for caller in callers:
             limits = self._default if caller.budget is None else _limits(caller.budget)
-            self._configured[caller.name] = _Account(limits, caller.name) if limits else None
-        self._others: OrderedDict[str, _Account] = OrderedDict()
+            self._configured[caller.name] = (
+                self._open(caller.name, limits, caller.name) if limits else None
+            )
+        self._others: OrderedDict[str, Account] = OrderedDict()
         """By when they last came."""
-        self._shared = _Account(self._default, OTHER)
-        self._untouched = _Account(self._default, OTHER)
+        self._shared = self._open("", self._default, OTHER)
+        self._untouched = Account(self._default, OTHER)
         self._told: set[str] = set()
         self.any = bool(self._default) or any(self._configured.values())
         """Whether any caller can have one."""
@@ -139,9 +147,10 @@ class Budgets:
 
     def reserve(
         self, infer: InferRequest, decision: Decision, catalog: Catalog
-    ) -> BudgetHold | BudgetExceeded | None:
+    ) -> Reserved | Awaitable[Reserved]:
         """Room for what was decided, to be `close`d at its end; the error to answer with where there is
-        none; None where its caller has no budget."""
+        none; None where its caller has no budget. Only budgets that several processes share may have to be
+        awaited."""
         account = self._account(infer.facts.key)
         if account is None:
             return None
@@ -195,7 +204,7 @@ class Budgets:
 
     # -- accounts -----------------------------------------------------------------------
 
-    def _account(self, name: str) -> _Account | None:
+    def _account(self, name: str) -> Account | None:
         """The one to count on."""
         if not self._is_other(name):
             return self._configured.get(name)
@@ -207,12 +216,20 @@ class Budgets:
         for other in list(itertools.islice(self._others, LOOKED_AT)):
             if self._others[other].budget.idle(now):
                 del self._others[other]
+                self._closed(other)
         if len(self._others) >= KEPT_CALLERS:
             return self._shared
-        account = self._others[name] = _Account(self._default, OTHER)
+        account = self._others[name] = self._open(name, self._default, OTHER)
         return account
 
-    def _known(self, name: str) -> _Account | None:
+    def _open(self, name: str, limits: tuple[BudgetLimit, ...], label: str) -> Account:
+        """A new one; "" is the one that names beyond the bound share."""
+        return Account(limits, label)
+
+    def _closed(self, name: str) -> None:
+        """The account of a name that only a proxy knows is forgotten."""
+
+    def _known(self, name: str) -> Account | None:
         """The one to look at: who only looks is not remembered."""
         if not self._is_other(name):
             return self._configured.get(name)

@@ -42,13 +42,20 @@ from gateway.tongues import Tongue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Entrance = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Switch = Callable[..., Handler]
+"""Called with a path, the handler that answers it here, and "POST" where a path has two methods."""
 MESSAGES = "/v1/messages"
 """Where Anthropic's language is spoken, errors included; and in what is below."""
 _json = msgspec.json.Encoder().encode
 
 
-def make_app(edge: "Edge") -> web.Application:
-    """All paths of one gateway."""
+def answered_here(path: str, handler: Handler, method: str = "GET") -> Handler:
+    """All is answered in this process."""
+    return handler
+
+
+def make_app(edge: "Edge", switch: Switch = answered_here) -> web.Application:
+    """All paths of one gateway. `switch` stands in front of what another process may have to answer."""
     app = web.Application(client_max_size=edge.body_limit, middlewares=[edge.boundary])
     app.on_response_prepare.append(edge.tell_in_each_head)
     for path, handler in edge.inference.items():
@@ -56,27 +63,38 @@ def make_app(edge: "Edge") -> web.Application:
     app.router.add_post(
         f"{MESSAGES}/count_tokens", edge.count_tokens, expect_handler=edge.expectation
     )
+
+    def get(path: str, handler: Handler) -> None:
+        app.router.add_get(path, switch(path, handler))
+
+    def post(path: str, handler: Handler) -> None:
+        app.router.add_post(path, switch(path, handler))
+
     tasks = edge.tasks
-    app.router.add_post("/v1/tasks", tasks.submit, expect_handler=edge.expectation)
-    app.router.add_get("/v1/tasks", tasks.list)
-    app.router.add_get("/v1/tasks/{id}", tasks.look)
-    app.router.add_get("/v1/tasks/{id}/stream", tasks.stream)
-    app.router.add_post("/v1/tasks/{id}/cancel", tasks.cancel)
+    app.router.add_post(
+        "/v1/tasks",
+        switch("/v1/tasks", tasks.submit, "POST"),
+        expect_handler=edge.expectation,
+    )
+    get("/v1/tasks", tasks.list)
+    get("/v1/tasks/{id}", tasks.look)
+    get("/v1/tasks/{id}/stream", tasks.stream)
+    post("/v1/tasks/{id}/cancel", tasks.cancel)
     app.router.add_get("/v1/models", edge.models)
     app.router.add_get("/v1/models/{id:.+}", edge.model)
-    app.router.add_get("/v1/intents", edge.intents)
-    app.router.add_get("/v1/decisions", edge.decisions)
-    app.router.add_get("/v1/pools", edge.pools)
-    app.router.add_get("/v1/pools/{id:.+}/health", edge.pool_health)
-    app.router.add_post("/v1/pools/{id:.+}/drain", edge.drain_pool)
-    app.router.add_post("/v1/pools/{id:.+}/reload", edge.reload_pool)
+    get("/v1/intents", edge.intents)
+    get("/v1/decisions", edge.decisions)
+    get("/v1/pools", edge.pools)
+    get("/v1/pools/{id:.+}/health", edge.pool_health)
+    post("/v1/pools/{id:.+}/drain", edge.drain_pool)
+    post("/v1/pools/{id:.+}/reload", edge.reload_pool)
     app.router.add_get("/v1/capabilities", edge.capabilities)
     app.router.add_get("/livez", edge.livez)
     app.router.add_get("/readyz", edge.readyz)
     app.router.add_get("/health", edge.readyz)
-    app.router.add_get("/metrics", edge.metrics)
+    get("/metrics", edge.metrics)
     app.router.add_get("/openapi.json", edge.openapi)
-    app.router.add_post("/admin/reload", edge.reload)
+    post("/admin/reload", edge.reload)
     return app
 
 

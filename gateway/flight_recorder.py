@@ -82,6 +82,12 @@ class FlightRecorder:
         if card is not None and offered:
             loop.offered(self.flight)
 
+    def offered(self) -> None:
+        """One that was not, because its budget had to be fetched, and now is."""
+        self._over = False
+        if self._decision.shaping.model in self._cards:
+            self._loop.offered(self.flight)
+
     # -- on its way ---------------------------------------------------------------------
 
     def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:

@@ -5,11 +5,13 @@ record with the status that they answered with.
 """
 
 import time
+from collections.abc import Awaitable
 
 from contracts.decision import Decision
 from contracts.errors import BudgetExceeded, RejectedByPolicy, Shed, ShedByIntent
 from contracts.inference import InferRequest, Operation
 from gateway.answers import Identity
+from gateway.budgets import BudgetHold, Reserved
 from gateway.ids import new_id
 from gateway.records.keeping_sink import KeepingSink
 from gateway.request_record import RequestRecord
@@ -27,8 +29,11 @@ def decided(
     *,
     client_retry: str | None = None,
     job_id: str | None = None,
-) -> RequestRecord:
+) -> RequestRecord | Awaitable[RequestRecord]:
     """The brain's word on a request. Whoever calls must `close` the record, whatever becomes of it.
+
+    The record is to be awaited only where several processes share a budget, and this one must have more of
+    it first: a request that need not wait makes no coroutine.
 
     `client_retry` is how often the client says it has tried before, `job_id` the id of a task. Raises
     GatewayError where nothing could be decided (no such model, no model good enough, none known yet).
@@ -36,12 +41,12 @@ def decided(
     policy, catalog = gateway.policy, gateway.catalog
     decision = gateway.decide(infer.facts, policy, catalog)
     # What a rule refuses uses nothing of its caller's budget, and what the budget refuses is no load.
-    budget = None
+    budget: Reserved | Awaitable[Reserved] = None
     if decision.shaping.reject is None:
         budget = gateway.budgets.reserve(infer, decision, catalog)
-    offered = not isinstance(budget, BudgetExceeded)
+    offered = budget is None or isinstance(budget, BudgetHold)
     recorder = gateway.recorder(infer, decision, policy, catalog, accepted_s, offered=offered)
-    return RequestRecord(
+    record = RequestRecord(
         gateway,
         infer,
         decision,
@@ -49,9 +54,19 @@ def decided(
         accepted_s,
         recorder,
         client_retry=client_retry,
-        budget=budget,
         job_id=job_id,
     )
+    if budget is None or isinstance(budget, BudgetHold | BudgetExceeded):
+        record.budget = budget
+        return record
+    return _when_reserved(record, budget)
+
+
+async def _when_reserved(record: RequestRecord, budget: Awaitable[Reserved]) -> RequestRecord:
+    record.budget = await budget
+    if not isinstance(record.budget, BudgetExceeded):
+        record.recorder.offered()
+    return record
 
 
 def identity(gateway: Gateway, record: RequestRecord) -> Identity:

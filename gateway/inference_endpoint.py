@@ -56,7 +56,8 @@ class InferenceEndpoint:
             asked = await self._reception.unless_cut(request, self._accept(request, tongue))
             infer = asked.infer
             retry = request.headers.get("x-stainless-retry-count")
-            record = decided(gateway, infer, accepted_s, client_retry=retry)
+            found = decided(gateway, infer, accepted_s, client_retry=retry)
+            record = found if isinstance(found, RequestRecord) else await found
         except (asyncio.CancelledError, ConnectionError):
             record_undecided(gateway, request, operation, None, accepted_s)
             raise

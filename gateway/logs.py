@@ -6,6 +6,7 @@ written that was not redacted, and a line is one line. What is worth logging is 
 """
 
 import datetime
+import fcntl
 import logging
 import queue
 import sys
@@ -112,9 +113,11 @@ class JsonLines(logging.Formatter):
     could take a quote with it.
     """
 
-    def __init__(self, redact: Redact) -> None:
+    def __init__(self, redact: Redact, process: str | int | None = None) -> None:
+        """`process`: which one wrote it, where several are one gateway."""
         super().__init__()
         self._redact = redact
+        self._process: dict[str, object] = {} if process is None else {"worker": process}
 
     def format(self, record: logging.LogRecord) -> str:
         name, fields = _name_and_fields(record)
@@ -122,6 +125,7 @@ class JsonLines(logging.Formatter):
             "ts": utc(record.created),
             "level": record.levelname.lower(),
             "event": name,
+            **self._process,
         } | fields
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
@@ -138,16 +142,17 @@ class JsonLines(logging.Formatter):
 class Readable(logging.Formatter):
     """For people: time, event, then `name=value`. What a client sent cannot speak to the terminal."""
 
-    def __init__(self, redact: Redact, *, colour: bool) -> None:
+    def __init__(self, redact: Redact, *, colour: bool, process: str | int | None = None) -> None:
         super().__init__()
         self._redact = redact
         self._colour = colour
+        self._process: dict[str, object] = {} if process is None else {"worker": process}
 
     def format(self, record: logging.LogRecord) -> str:
         name, fields = _clean(_name_and_fields(record), self._redact)
         if self._colour:
             name = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m"
-        shown = " ".join(f"{key}={_brief(value)}" for key, value in fields.items())
+        shown = " ".join(f"{k}={_brief(value)}" for k, value in (self._process | fields).items())
         line = f"{utc(record.created)[11:23]} {name} {shown}".rstrip()
         if record.exc_info:
             trace = _clean(self.formatException(record.exc_info), self._redact)
@@ -174,8 +179,12 @@ def _printable(text: str) -> str:
 class _Writer(logging.Handler):
     """Takes records on any thread, and writes them on its own, a batch at a time."""
 
-    def __init__(self, target: TextIO, on_drop: Callable[[], None]) -> None:
+    def __init__(
+        self, target: TextIO, on_drop: Callable[[], None], lock: TextIO | None = None
+    ) -> None:
+        """`lock` is a file that every process which writes to `target` locks meanwhile."""
         super().__init__()
+        self._lock_file = lock
         self._target = target
         self._on_drop = on_drop
         self._lines: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
@@ -231,11 +240,16 @@ class _Writer(logging.Handler):
     def _write(self, batch: list[logging.LogRecord]) -> None:
         lines = [self._line(record) for record in batch]
         try:
+            if self._lock_file is not None:  # a batch is more than one write: none may be torn
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             self._target.write("\n".join(lines) + "\n")
             self._target.flush()
         except (OSError, ValueError):  # a full disk, a closed pipe; a closed file
             for _ in lines:
                 self._on_drop()
+        finally:
+            if self._lock_file is not None:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     def _line(self, record: logging.LogRecord) -> str:
         try:
@@ -259,10 +273,13 @@ class LogOutput:
         on_drop: Callable[[], None],
         decisions: Path | None = None,
         stream: TextIO = sys.stderr,
+        process: str | int | None = None,
+        lock: Path | None = None,
     ) -> None:
         """`on_drop` is called for each line that is lost, on any thread. `decisions` gets what the
-        control loop decided, as JSON Lines: all of it, whatever `level` is. Raises OSError if a file
-        cannot be opened."""
+        control loop decided, as JSON Lines: all of it, whatever `level` is. Where several processes are
+        one gateway, `process` is which of them a line is of, and the file `lock` keeps their lines whole.
+        Raises OSError if a file cannot be opened."""
         self._decisions_file = decisions.open("a", encoding="utf-8") if decisions else None
         try:
             self._file = file.open("a", encoding="utf-8") if file else None
@@ -270,11 +287,14 @@ class LogOutput:
             if self._decisions_file is not None:
                 self._decisions_file.close()
             raise
+        self._lock = lock.open("a", encoding="utf-8") if lock else None
         on_terminal = file is None and stream.isatty()
         readable = form == "text" or (form == "auto" and on_terminal)
-        self._writer = _Writer(self._file or stream, on_drop)
+        self._writer = _Writer(self._file or stream, on_drop, self._lock)
         self._writer.setFormatter(
-            Readable(redact, colour=on_terminal) if readable else JsonLines(redact)
+            Readable(redact, colour=on_terminal, process=process)
+            if readable
+            else JsonLines(redact, process)
         )
         self._writer.setLevel(level.upper())
         self._decisions: _Writer | None = None
@@ -294,6 +314,8 @@ class LogOutput:
         _finish(self._writer, self._file)
         if self._decisions is not None:
             _finish(self._decisions, self._decisions_file)
+        if self._lock is not None:
+            self._lock.close()
 
 
 def _is_decision(record: logging.LogRecord) -> bool:

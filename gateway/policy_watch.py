@@ -47,6 +47,14 @@ async def refresh(gateway: Gateway) -> None:
         return  # logged where it was refused; the old policies stay
 
 
+async def reload_on(hangup: asyncio.Event, gateway: Gateway) -> None:
+    """The same each time `hangup` is set. For ever; cancel to stop."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        await refresh(gateway)
+
+
 def _look(path: Path) -> Look:
     try:
         return tuple(_mark(file) for file in policy_paths(path))

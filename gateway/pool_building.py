@@ -19,8 +19,13 @@ MAX_CONNECTIONS_PER_ENDPOINT = 4096
 """Sockets to one backend; the pool's limit bounds requests long before this."""
 
 
-def build_pool(spec: PoolSpec, clock: Callable[[], float], sessions: Sessions) -> Pool:
-    return Pool(
+def build_pool(
+    spec: PoolSpec,
+    clock: Callable[[], float],
+    sessions: Sessions,
+    make: Callable[..., Pool] = Pool,
+) -> Pool:
+    return make(
         spec.id,
         engine=spec.engine,
         dialect=dialect_for(spec.engine),

@@ -24,6 +24,10 @@ from contracts.errors import (
 from gateway import logs
 from gateway.error_answers import headers_of, new_request_id
 
+HOP, PEER = "x-setpoint-hop", "x-setpoint-peer"
+"""Between the processes of one gateway: the request was handed on, and from where it came. Believed on
+connections from these processes only."""
+
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one connection. `write_buffer_bytes`: what may wait for a reader before its source
@@ -70,6 +74,7 @@ class EdgeProtocol(web.RequestHandler):
         "_serving",
         "_source",
         "_wire",
+        "inner",
     )
 
     def __init__(
@@ -78,9 +83,12 @@ class EdgeProtocol(web.RequestHandler):
         *,
         connections: Connections,
         limits: ConnectionLimits,
+        inner: bool = False,
         **options: Any,
     ) -> None:
+        """`inner`: the other end is a process of this gateway."""
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self.inner = inner
         self._connections = connections
         self._limits = limits
         self._header_timer: asyncio.TimerHandle | None = None
@@ -267,6 +275,14 @@ class EdgeProtocol(web.RequestHandler):
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
+
+
+def handed_on_from(request: web.Request) -> str | None:
+    """Where a request came from that another process of this gateway handed on; None: none did."""
+    protocol = request.protocol
+    if isinstance(protocol, EdgeProtocol) and protocol.inner:
+        return request.headers.get(PEER)
+    return None
 
 
 def _malformed(exc: BaseException | None, status: int) -> GatewayError | None:

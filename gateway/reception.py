@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from contracts.errors import BodyTooLarge, ClientFault, Draining, Forbidden, RequestTimeout
 from gateway.auth import Caller, presented_token
 from gateway.credential_headers import shown_as
+from gateway.protocol import handed_on_from
 from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway
 
@@ -44,7 +45,9 @@ class Reception:
         """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.caller`."""
         known = request.get(_CALLER)
         if known is None:
-            known = request[_CALLER] = self._gateway.auth.caller(request.headers, request.remote)
+            # Another process of this gateway has no address, and says whose request it hands on.
+            peer = request.remote or handed_on_from(request)
+            known = request[_CALLER] = self._gateway.auth.caller(request.headers, peer)
         return known
 
     def operator(self, request: web.Request) -> Caller:

@@ -7,11 +7,11 @@ from aiohttp import web
 
 from contracts.catalog import Catalog
 from contracts.decision import Decision
-from contracts.errors import BudgetExceeded, GatewayError, UpstreamFault
+from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Usage
 from contracts.inference import InferRequest, Operation
 from gateway import logs
-from gateway.budgets import BudgetHold
+from gateway.budgets import BudgetHold, Reserved
 from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
 from gateway.progress import Progress
 from gateway.runtime import Gateway
@@ -34,7 +34,6 @@ class RequestRecord:
         recorder: FlightRecorder,
         *,
         client_retry: str | None = None,
-        budget: BudgetHold | BudgetExceeded | None = None,
         job_id: str | None = None,
     ) -> None:
         self.infer = infer
@@ -44,7 +43,7 @@ class RequestRecord:
         self.recorder = recorder
         self._client_retry = client_retry
         self._job_id = job_id
-        self.budget = budget
+        self.budget: Reserved = None
         """What it holds of its caller's budget, or why it may not; None: there is no budget."""
         # Until an attempt knows more: a stream's head may go out before there is one.
         self.progress = Progress(accepted_s=accepted_s, dropped=infer.untold)

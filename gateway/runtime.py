@@ -25,7 +25,6 @@ from contracts.problems import ProblemsFound
 from contracts.snapshot import Snapshot
 from gateway import logs
 from gateway.auth import Authenticator, AuthRules, Caller
-from gateway.budgets import Budgets
 from gateway.discovered_models import discovered_models
 from gateway.error_answers import Discretion
 from gateway.executor import Executor
@@ -34,6 +33,7 @@ from gateway.health import Health
 from gateway.honour_watch import HonourWatch
 from gateway.load_watch import LoadWatch
 from gateway.metrics import Metrics
+from gateway.parts import ALONE, Parts
 from gateway.policy_files import load_policies
 from gateway.pool_building import build_pool, metrics_source
 from gateway.pools import Pool
@@ -46,8 +46,6 @@ from gateway.version import VERSION
 from policies.affinity import Sessions, SessionSettings
 from policies.decide import decide
 from policies.held import CALM, NO_DRAWS, draws
-from policies.honour import Honour
-from policies.loop import Loop
 from policies.policy_set import PolicySet
 from policies.steering import PoolBounds
 
@@ -62,8 +60,13 @@ class Gateway:
     """
 
     def __init__(
-        self, loaded: LoadedConfig, *, clock: Callable[[], float] = time.monotonic
+        self,
+        loaded: LoadedConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        parts: Parts = ALONE,
     ) -> None:
+        """`parts` are others where several processes are one gateway."""
         self.loaded = loaded
         self.config = loaded.config
         self.started_s = int(time.time())
@@ -71,7 +74,9 @@ class Gateway:
         self.auth = Authenticator(_auth_rules(loaded))
         self.clock = clock
         sessions = Sessions(_session_settings(loaded))
-        self.pools = {spec.id: build_pool(spec, self.clock, sessions) for spec in loaded.pools}
+        self.pools = {
+            spec.id: build_pool(spec, self.clock, sessions, parts.pool) for spec in loaded.pools
+        }
         self.snapshot = Snapshot(pools=PoolsNow(self.pools))
         """The pools at each moment that a decision asks."""
         self.catalog = with_route_names(loaded.catalog)
@@ -87,7 +92,7 @@ class Gateway:
             new_id=lambda: f"call_{secrets.token_hex(12)}",
             clock=self.clock,
         )
-        self.health = Health(list(self.pools.values()), self._discover)
+        self.health = Health(list(self.pools.values()), self.discover)
         self.load_watch = LoadWatch(self.pools.values())
         self.self_tests = SelfTests(
             self.pools.values(),
@@ -97,9 +102,11 @@ class Gateway:
         )
         self.draining = False
         self.metrics.watch_pools(self.pools.values())
-        self.loop = Loop(self.policy, self.catalog, self.clock())
+        self.loop = parts.loop(self.policy, self.catalog, self.clock())
         self.honours = {
-            spec.id: Honour() for spec in loaded.pools if spec.engine in ("llmd", "embedded")
+            spec.id: parts.honour(self.loop, spec.id)
+            for spec in loaded.pools
+            if spec.engine in ("llmd", "embedded")
         }
         """Whether intents are honoured below, by pool."""
         self.honour_watch = HonourWatch(
@@ -109,7 +116,7 @@ class Gateway:
             sources={s.id: metrics_source(s, s.metrics) for s in loaded.pools if s.metrics},
             clock=self.clock,
         )
-        self.budgets = Budgets(
+        self.budgets = parts.budgets(
             loaded.callers, loaded.config.auth.default_budget, metrics=self.metrics, clock=clock
         )
         self.records: Records | None = None
@@ -212,7 +219,7 @@ class Gateway:
         """Can any pool take work now?"""
         return not self.draining and any(pool.ready for pool in self.pools.values())
 
-    def _discover(self) -> None:
+    def discover(self) -> None:
         """Models that backends list themselves join those of the configuration."""
         models = dict(self.loaded.catalog.models)
         for spec in self.loaded.pools:

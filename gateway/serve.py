@@ -47,13 +47,13 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
-        records = await _start_records(gateway)
+        records = await start_records(gateway)
         await gateway.health.first_look()
         control = Control(gateway)
         durable = loaded.config.tasks.durable
         desk = TaskDesk(gateway, records.tasks if records and durable else None)
         listener = await Listener.start(gateway, loaded.host, loaded.port, control, desk)
-        _leave_garbage_alone()
+        leave_garbage_alone()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(desk.run())
@@ -79,7 +79,7 @@ def _warnings(gateway: Gateway) -> list[Problem]:
     return found
 
 
-def _leave_garbage_alone() -> None:
+def leave_garbage_alone() -> None:
     """What is there now stays until the end, and is not searched again for garbage; what requests leave is
     gone with its last reference, nearly all of it, and is searched more seldom than by default. Saves 8%
     of a request's CPU time."""
@@ -88,7 +88,7 @@ def _leave_garbage_alone() -> None:
     gc.set_threshold(GARBAGE_OBJECTS)
 
 
-async def _start_records(gateway: Gateway) -> "Records | None":
+async def start_records(gateway: Gateway) -> "Records | None":
     """Raises SchemaMismatch, an OSError."""
     spec = gateway.loaded.records
     if spec is None:

@@ -60,6 +60,8 @@ class Lane:
         return min(self.share, left) - self.inflight
 
     def has_room(self, priority: int) -> bool:
+        if self.share is None:
+            return self.inflight < self.places(priority)
         return self.free(priority) > 0
 
     @property

@@ -15,6 +15,7 @@ from contracts.errors import Draining, GatewayError, NoReadyBackend
 from contracts.tasks import TaskAccepted, TaskState
 from gateway.auth import Caller
 from gateway.inference import decided
+from gateway.request_record import RequestRecord
 from gateway.runtime import Gateway
 from gateway.tasks.earlier_run import EarlierRun
 from gateway.tasks.idempotency import IdempotencyKeys, reused
@@ -176,17 +177,24 @@ class TaskDesk:
         return work  # it came in while the store was asked
 
     async def _submit(self, order: TaskOrder, client_retry: str | None) -> Submitted:
-        if not self._open or self._gateway.draining:
-            raise Draining("this gateway is shutting down", retry_after_s=1.0)
-        self._runner.make_room(order)
+        self._check_open(order)
         task_id = f"task_{secrets.token_hex(12)}"
-        record = decided(
+        found = decided(
             self._gateway,
             order.infer,
             self._gateway.clock(),
             client_retry=client_retry,
             job_id=task_id,
         )
+        if isinstance(found, RequestRecord):
+            record = found
+        else:
+            record = await found
+            try:
+                self._check_open(order)  # as it may not be any more
+            except GatewayError as exc:
+                record.close(exc.status, exc)
+                raise
         task = self._runner.new_task(task_id, order, record)
         self._runner.start(task)
         try:
@@ -197,6 +205,12 @@ class TaskDesk:
         except GatewayError as exc:
             raise TaskRefused(exc, record.error_headers(exc)) from exc
         return Submitted(accepted=accepted(task), headers=record.headers(record.progress))
+
+    def _check_open(self, order: TaskOrder) -> None:
+        """Raises GatewayError: nothing is taken, or there is no room for this one."""
+        if not self._open or self._gateway.draining:
+            raise Draining("this gateway is shutting down", retry_after_s=1.0)
+        self._runner.make_room(order)
 
     # -- what is forgotten, what is counted ---------------------------------------------
 

@@ -18,6 +18,7 @@ from contracts.errors import (
 )
 from gateway import logs
 from gateway.inference import decided
+from gateway.request_record import RequestRecord
 from gateway.routing_plan import plan
 from gateway.runtime import Gateway, discretion
 from gateway.tasks.idempotency import IdempotencyKeys
@@ -103,7 +104,8 @@ class EarlierRun:
         try:
             order = await self._served(stored)
             accepted_s = gateway.clock() - (self._wall_clock() - stored.accepted_s)
-            record = decided(gateway, order.infer, accepted_s, job_id=stored.task_id)
+            found = decided(gateway, order.infer, accepted_s, job_id=stored.task_id)
+            record = found if isinstance(found, RequestRecord) else await found
             task = self._runner.new_task(stored.task_id, order, record)
         except GatewayError as exc:
             await self._end(stored, exc)

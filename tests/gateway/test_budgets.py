@@ -84,7 +84,9 @@ class Scene:
             models=(model,),
             constraints=Constraints(),
         )
-        return self.budgets.reserve(infer, decision, CATALOG)
+        found = self.budgets.reserve(infer, decision, CATALOG)
+        assert found is None or isinstance(found, BudgetHold | BudgetExceeded)
+        return found
 
     def held(self, key: str = "web", **asked: Any) -> BudgetHold:
         found = self.ask(key, **asked)

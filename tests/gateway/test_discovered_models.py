@@ -27,5 +27,5 @@ async def test_names_that_no_header_could_carry_are_not_taken_over(discovering: 
     (pool,) = gateway.pools.values()
     names = ("ok", "", "a\r\nset-cookie: x", "x" * 300)
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=names))
-    gateway._discover()
+    gateway.discover()
     assert sorted(gateway.catalog.models) == ["ok"]

@@ -4,12 +4,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
-from gateway.listener import Listener, PortInUse
+from gateway.listener import Listener
 from gateway.logs import JsonLines
-from tests.fakes.edge import Edge, chat_body, eventually, request
+from gateway.port import PortInUse
+from tests.fakes.edge import Edge, Line, chat_body, eventually, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
 
 MakeEdge = Callable[..., Awaitable[Edge]]
@@ -19,6 +21,28 @@ async def test_a_taken_port_is_port_in_use(make_edge: MakeEdge) -> None:
     edge = await make_edge()
     with pytest.raises(PortInUse, match="already in use"):
         await Listener.start(edge.gateway, "127.0.0.1", edge.port)
+
+
+@pytest.mark.req("SEC-2")
+async def test_only_a_process_of_this_gateway_says_whose_request_it_hands_on(
+    make_edge: MakeEdge, tmp_path: Path
+) -> None:
+    """Here without a token, which is for who is on this machine."""
+    edge = await make_edge("auth: {token: secret-1, optional: true}")
+    inner = str(tmp_path / "inner")
+    listener = await Listener.start(edge.gateway, "127.0.0.1", 0, inner=inner)
+
+    async def asked(peer: str) -> int:
+        async with Line(*await asyncio.open_unix_connection(inner)) as line:
+            line.send(request("GET", "/v1/models", x_setpoint_peer=peer))
+            return (await line.answer()).status
+
+    assert await asked("127.0.0.1") == 200
+    assert await asked("10.0.0.1") == 401
+    assert await asked("") == 401
+    pretended = await edge.ask("GET", "/v1/models", x_setpoint_peer="10.0.0.1")
+    assert pretended.status == 200
+    await listener.close()
 
 
 async def test_draining_lets_a_running_stream_end_and_refuses_what_is_new(

@@ -1,5 +1,6 @@
 """Log lines: their fields, what is taken out of them, and that nobody waits for them."""
 
+import fcntl
 import io
 import json
 import logging
@@ -355,3 +356,45 @@ def test_where_one_file_cannot_be_opened_nothing_is_left_behind(
     with pytest.raises(OSError, match="No such file"):
         LogOutput(level="info", form="json", redact=redact, on_drop=lambda: None, **places)
     assert (list(logging.getLogger().handlers), threading.active_count()) == before
+
+
+@pytest.mark.req("OPS-1")
+def test_a_line_says_which_process_it_is_of(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    written = LogOutput(
+        level="info",
+        form="json",
+        file=None,
+        redact=redact,
+        on_drop=lambda: None,
+        stream=stream,
+        process=1,
+        lock=tmp_path / "lock",
+    )
+    logs.event(logging.INFO, "started", a=1)
+    written.close()
+    line = json.loads(stream.getvalue())
+    assert (line["worker"], line["a"]) == (1, 1)
+    assert "worker=0" in Readable(redact, colour=False, process=0).format(record())
+
+
+@pytest.mark.req("OPS-1")
+def test_a_batch_waits_for_another_process_that_writes(tmp_path: Path) -> None:
+    stream, lock = io.StringIO(), tmp_path / "lock"
+    other = lock.open("a")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    written = LogOutput(
+        level="info",
+        form="json",
+        file=None,
+        redact=redact,
+        on_drop=lambda: None,
+        stream=stream,
+        lock=lock,
+    )
+    logs.event(logging.INFO, "started")
+    threading.Event().wait(0.05)
+    assert stream.getvalue() == ""
+    other.close()
+    written.close()
+    assert json.loads(stream.getvalue())["event"] == "started"

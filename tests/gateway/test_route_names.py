@@ -67,6 +67,6 @@ async def test_a_route_can_name_a_model_that_its_backend_lists(
     assert (answer.status, answer.headers["x-setpoint-model"]) == (200, "chat")
     (pool,) = edge.gateway.pools.values()
     pool.learn(pool.endpoints[0], EndpointState(why="gone"))
-    edge.gateway._discover()
+    edge.gateway.discover()
     assert sorted(edge.gateway.catalog.models) == ["chat", "served"]
     assert edge.gateway.catalog.routes == {"chat": ("chat",)}

@@ -43,7 +43,7 @@ async def test_a_model_that_a_backend_no_longer_lists_is_gone(discovering: Edge)
     gateway = discovering.gateway
     (pool,) = gateway.pools.values()
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=("other",)))
-    gateway._discover()
+    gateway.discover()
     assert sorted(gateway.catalog.models) == ["other"]
 
 
@@ -192,7 +192,7 @@ async def test_new_policies_and_models_reach_the_loop(
     gateway = discovering.gateway
     (pool,) = gateway.pools.values()
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok", models=("new",)))
-    gateway._discover()
+    gateway.discover()
     assert gateway.loop._catalog is gateway.catalog
     edge = await make_edge(policies=RULE % 1)
     assert edge.gateway.loop.statuses(0.0) == []

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.errors import Draining, IdempotencyKeyReused, QueueFull, TaskNotFound
 from gateway.auth import Caller
+from gateway.budgets import Budgets
 from gateway.tasks.desk import Submitted, TaskRefused
 from gateway.tasks.remembered import Remembered
 from gateway.tasks.task import Task
@@ -87,6 +88,29 @@ async def test_requests_of_all_tasks_together_have_a_bound(tmp_path: Path) -> No
             await desk.submit(user="x" * 100)
         await desk.desk.cancel(first.accepted.task_id, ADA)
         await desk.submit(user="x" * 100)
+
+
+@pytest.mark.req("OPS-6")
+async def test_one_whose_budget_had_to_be_fetched_is_refused_where_nothing_is_taken_any_more(
+    tmp_path: Path,
+) -> None:
+    class Fetched(Budgets):
+        """As those that several processes share. The gateway is told to stop meanwhile."""
+
+        async def reserve(self, *asked: object) -> None:
+            await asyncio.sleep(1)
+            desk.gateway.draining = True
+
+    async with virtual_desk(tmp_path) as desk:
+        made = desk.gateway
+        made.budgets = Fetched((), (), metrics=made.metrics, clock=made.clock)
+        with pytest.raises(Draining):
+            await desk.submit()
+        assert desk.desk.registry.tasks == []
+        refused = made.metrics.counter(
+            "setpoint_requests_total", "chat", "big", "all", "503", "none", "none"
+        )
+        assert refused.value == 1
 
 
 async def test_a_client_that_leaves_before_its_answer_leaves_nothing_behind(
