@@ -282,6 +282,13 @@ class Draining(Shed):
     kind = "overloaded_error"
 
 
+class Restarting(Shed):
+    """Another process of this gateway would have to answer, and is being started again."""
+
+    code, status = "restarting", 503
+    kind = "overloaded_error"
+
+
 class Interrupted(Shed):
     """A task that was at work when the gateway's process died. It is not run again by itself: some of
     its answer may have been read, and a second answer may be another one."""

@@ -348,6 +348,16 @@ METRICS: tuple[Metric, ...] = (
         help="1 if the OpenTelemetry collector took what it was last sent.",
     ),
     Metric(
+        name="setpoint_workers",
+        kind="gauge",
+        help="Processes that carry requests: what --workers says, less those that are being started again.",
+    ),
+    Metric(
+        name="setpoint_process_restarts_total",
+        kind="counter",
+        help="Processes of the gateway that died and were started again.",
+    ),
+    Metric(
         name="setpoint_build_info",
         kind="gauge",
         help="1 for the running version.",

@@ -168,6 +168,7 @@ class Metrics:
         self._children: dict[_Kind, _Children] = {}
         self._counters: dict[tuple[str, ...], Counter] = {}
         self.gauge("setpoint_build_info", version).set(1)
+        self.gauge("setpoint_workers").set(1)
 
     def counter(self, name: str, *labels: str) -> Counter:
         family = self._families[name]

@@ -55,6 +55,8 @@ class Endpoint:
         self.state = EndpointState()
         """The pool must `learn` of another one."""
         self.inflight = 0
+        self.elsewhere = 0
+        """What other processes of the gateway had there lately."""
         self.probed_s: float | None = None
         """When the last probe began, on the pool's clock, and `probe_s`: how long it took."""
         self.probe_s = 0.0
@@ -67,6 +69,11 @@ class Endpoint:
     def told_limits(self, limits: RateLimits | None, at_s: float) -> None:
         """What the head of an answer said of the provider's limits, on the pool's clock; None: forget it."""
         self._limits = None if limits is None else (limits, at_s)
+
+    @property
+    def limits_told(self) -> tuple[RateLimits, float] | None:
+        """The last that was told, and when."""
+        return self._limits
 
     def limits_left(self, now_s: float) -> RateLimits | None:
         """What of that still counts."""
@@ -439,7 +446,10 @@ class Pool:
             liked = [e for e in well if e not in avoid] or well
         if len(liked) == 1 and session is None:
             return liked[0]
-        loads = [Load(endpoint=e.index, inflight=e.inflight, slots=e.state.slots) for e in liked]
+        loads = [
+            Load(endpoint=e.index, inflight=e.inflight + e.elsewhere, slots=e.state.slots)
+            for e in liked
+        ]
         now_s = self._clock()
         home = None if session is None else self._sessions.home(session, now_s)
         chosen = prefer(home, loads, told_slots=SLOTS_UNKNOWN)

@@ -58,7 +58,7 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(desk.run())
                 writing = records and group.create_task(supervised("records", records.run))
-                say(banner(gateway, listener.url, _warnings(gateway)))
+                say(banner(gateway, listener.url, warnings_of(gateway)))
                 await run_background(stop, hangup, gateway, control)
                 await listener.drain()
                 desk.close()
@@ -71,7 +71,7 @@ async def serve(loaded: LoadedConfig, say: Callable[[str], None]) -> None:
         output.close()
 
 
-def _warnings(gateway: Gateway) -> list[Problem]:
+def warnings_of(gateway: Gateway) -> list[Problem]:
     """What `setpoint check` warns of, logged."""
     found = likely_mistakes(gateway.loaded, gateway.policy, gateway.catalog)
     for warning in found:

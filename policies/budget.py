@@ -218,10 +218,14 @@ class Budget:
         """Of each limit, in their order: see `_Meter.occupied`."""
         return [meter.occupied(now) for meter in self._meters]
 
-    def asked(self, claim: Claim) -> list[int]:
-        """Of each limit, what a claim is sure to need: more than nothing where it is only a guess."""
+    def wanted(self, claim: Claim) -> list[int]:
+        """Of each limit, what a claim would take if there were enough, its guess included."""
         claims = [meter.claimed(claim) for meter in self._meters]
-        return [max(sure, min(guess, 1)) for sure, guess in claims]
+        amounts = [meter.limit.amount for meter in self._meters]
+        return [
+            max(sure, min(sure + guess, amount))
+            for (sure, guess), amount in zip(claims, amounts, strict=True)
+        ]
 
     def idle(self, now: Moment) -> bool:
         """Nothing is used and nothing reserved: a new budget would be the same."""

@@ -222,6 +222,7 @@ class Stage:
         )
         began_s = self._loop.time()
         record = decided(self.gateway, infer, self.gateway.clock())
+        assert isinstance(record, RequestRecord)
         answer = Answer(progress=record.progress, began_s=began_s)
         error: GatewayError | None = None
         async with asyncio.timeout(200):  # nothing hangs

@@ -317,10 +317,18 @@ def test_a_process_books_what_it_was_lent_and_shows_what_all_have_used() -> None
     assert found.retry_after_s == pytest.approx(60 * (SLOTS + 1) / SLOTS - 1)
     (standing,) = budget.standings(at(1.0))
     assert (standing.used, standing.remaining) == (9, 1)
-    assert budget.asked(claim) == [1]
+    assert budget.wanted(claim) == [1]
     assert budget.occupied(at(1.0))[0][0] == 2
     allowance.units = 3
     taken(budget, claim, 1.0)
+
+
+@pytest.mark.req("OPS-9")
+def test_a_guess_wants_what_there_could_be() -> None:
+    budget = Budget((limit("tokens", 100, 60),), [Allowance()])
+    assert budget.wanted(Claim(tokens=10, assumed_tokens=50)) == [60]
+    assert budget.wanted(Claim(tokens=10, assumed_tokens=500)) == [100]
+    assert budget.wanted(Claim(tokens=200, assumed_tokens=500)) == [200]
 
 
 @pytest.mark.req("OPS-9")

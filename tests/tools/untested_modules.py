@@ -36,6 +36,13 @@ WITHOUT_TESTS: dict[str, str] = {
     "gateway/sinks.py": "Protocols",
     "gateway/tongues.py": "Protocols",
     "gateway/tasks/store.py": "Structs and a Protocol",
+    "gateway/workers/messages.py": "Structs; that they travel is test_link's",
+    "gateway/workers/hub.py": "test_hub_link joins it with workers, test_supervisor runs it",
+    "gateway/workers/hub_process.py": "a process; test_supervisor runs it",
+    "gateway/workers/hub_pool.py": "test_hub_link joins it with workers' pools",
+    "gateway/workers/shared_pool.py": "test_hub_link joins several of them",
+    "gateway/workers/worker.py": "a process; test_supervisor runs two",
+    "gateway/workers/process.py": "a process; test_supervisor runs three, and one that cannot begin",
     "gateway/settings.py": "Structs; that their redactor knows every secret is configuration/test_loading's",
 }
 """Modules that need no test file, each with its reason. `__init__` and `__main__` never need one."""
