@@ -27,7 +27,7 @@ REQUESTS: dict[type[msgspec.Struct], dict[str, Any]] = {
 }
 
 
-def decode(kind: type[msgspec.Struct], **members: object) -> Any:
+def decode(kind: type[msgspec.Struct], /, **members: object) -> Any:
     return msgspec.json.decode(msgspec.json.encode(REQUESTS[kind] | members), type=kind)
 
 
