@@ -111,7 +111,8 @@ class Normaliser:
         self._tools: dict[int, _ToolOrder] = {}
         self._usage: Usage | None = None
         self._document = False
-        self._deltas = 0
+        self.deltas = 0
+        """Pieces of content, the nearest that one gets to tokens without the backend's own count."""
         self.over = False
 
     def push(self, events: Iterable[Event]) -> list[Event]:
@@ -141,7 +142,7 @@ class Normaliser:
                 case End():
                     self._end(out)
                 case Fault():
-                    if self.complete and (self._deltas or self._document):
+                    if self.complete and (self.deltas or self._document):
                         self._end(out)  # what failed is the farewell of an answer that is there
                     else:
                         self.over = True
@@ -160,10 +161,14 @@ class Normaliser:
         """Every choice has finished; usage and the end marker may still come."""
         return self._document or len(self._finished) >= self._choices
 
+    def expects(self, choice: int) -> bool:
+        """Whether more may be said of it."""
+        return not self.over and 0 <= choice < self._choices and choice not in self._finished
+
     def estimate(self) -> Usage:
         """What has come so far, as the gateway counts."""
         return Usage(
-            prompt_tokens=self._prompt_tokens, completion_tokens=self._deltas, estimated=True
+            prompt_tokens=self._prompt_tokens, completion_tokens=self.deltas, estimated=True
         )
 
     def _delta(self, event: Delta, out: list[Event]) -> None:
@@ -177,7 +182,7 @@ class Normaliser:
             if not event.tool_calls and not _says_more(event):
                 return
         self._opened = True
-        self._deltas += event.pieces
+        self.deltas += event.pieces
         out.append(event)
 
     def _placed(self, choice: int, pieces: tuple[ToolCallDelta, ...]) -> tuple[ToolCallDelta, ...]:
@@ -199,7 +204,7 @@ class Normaliser:
         return tuple(placed)
 
     def _finish(self, event: Finish, out: list[Event]) -> None:
-        if event.choice in self._finished or not 0 <= event.choice < self._choices:
+        if not self.expects(event.choice):
             return
         if event.reason in _FAILURES:
             self._fail(f"the engine ended its answer with {event.reason!r}", out)

@@ -55,13 +55,18 @@ class StreamDecoder(EventStreamDecoder):
         super().__init__()
         self._fault_of = fault_of
         self._opened = False
-        self._repeated = RepeatedChunk(_events_of, joins=joins)
+        self.repeated = RepeatedChunk(_events_of, joins=joins)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the next bytes begin an event, and have reason to be the `repeated` chunk's."""
+        return self.repeated.saved > 0 and self._sse.idle
 
     def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
         """Chunks that repeat the one before them are not `read` one by one: they say a text, and no more."""
         at = 0
         while at < len(datas) and not self._over:
-            event = None if name == "error" else self._repeated.read(datas, at)
+            event = None if name == "error" else self.repeated.read(datas, at)
             if event is not None:
                 out.append(event)
                 at += event.pieces
@@ -86,7 +91,7 @@ class StreamDecoder(EventStreamDecoder):
             out.append(_opened(chunk))
         events: list[Event] = []
         chunk_events(chunk, events)
-        self._repeated.learn(data, events)
+        self.repeated.learn(data, events)
         out += events
 
 

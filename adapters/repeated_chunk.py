@@ -31,26 +31,26 @@ class RepeatedChunk:
     of chunks that are read together come as one."""
 
     __slots__ = (
-        *("_after", "_before", "_choice", "_decode", "_end", "_member", "_saved", "_start"),
-        *("_joins", "_wait", "_waits"),
+        *("_decode", "_end", "_joins", "_start", "_wait", "_waits"),
+        *("after", "before", "choice", "member", "saved"),
     )
 
     def __init__(self, decode: Callable[[bytes], list[Event]], *, joins: bool = False) -> None:
         self._decode = decode
         self._joins = joins
-        self._before = self._after = b""
+        self.before = self.after = b""
         self._start = self._end = 0
         """Where the text is in a chunk, the end counted from behind."""
-        self._member: Member = "content"
-        self._choice = 0
-        self._saved = self._wait = 0
+        self.member: Member = "content"
+        self.choice = 0
+        self.saved = self._wait = 0
         self._waits = PAYS_OFF
 
     def read(self, chunks: list[bytes], first: int) -> Delta | None:
         """What the `first` of `chunks` says, if it is like the one that was learned; where texts are joined, with
         what those after it say that are like it too. None: it must be decoded."""
-        before, chunk = self._before, chunks[first]
-        if not before or not chunk.startswith(before) or not chunk.endswith(self._after):
+        before, chunk = self.before, chunks[first]
+        if not before or not chunk.startswith(before) or not chunk.endswith(self.after):
             return None
         texts = self._texts(chunks[first : first + MAX_JOINED]) if self._joins else []
         if texts:
@@ -62,14 +62,14 @@ class RepeatedChunk:
                 return None  # no text, or more than that
             if not text:
                 return None
-        self._saved += pieces
-        if self._member == "content":
-            return Delta(content=text, choice=self._choice, pieces=pieces)
-        return Delta(reasoning=text, choice=self._choice, pieces=pieces)
+        self.saved += pieces
+        if self.member == "content":
+            return Delta(content=text, choice=self.choice, pieces=pieces)
+        return Delta(reasoning=text, choice=self.choice, pieces=pieces)
 
     def _texts(self, chunks: list[bytes]) -> list[str]:
         """Those of the first of `chunks`, as long as they are alike; none where one of these must be decoded."""
-        before, after, start, end = self._before, self._after, self._start, self._end
+        before, after, start, end = self.before, self.after, self._start, self._end
         found: list[bytes] = []
         for chunk in chunks:
             if chunk[:start] != before or chunk[end:] != after:
@@ -87,14 +87,14 @@ class RepeatedChunk:
         """`data` was decoded to `events`: the chunk to compare with from now on, if it is fit for that."""
         if len(events) != 1 or not isinstance(events[0], Delta):
             return
-        if self._saved >= PAYS_OFF:
+        if self.saved >= PAYS_OFF:
             self._wait, self._waits = 0, PAYS_OFF
         if self._wait > 0:
             self._wait -= 1
             return
-        self._saved, self._wait = 0, self._waits
+        self.saved, self._wait = 0, self._waits
         self._waits = min(2 * self._waits, MAX_WAIT)
-        self._before = b""
+        self.before = b""
         event = events[0]
         for member in _MEMBERS:
             text: str = getattr(event, member)
@@ -107,7 +107,7 @@ class RepeatedChunk:
             wanted = Delta(choice=event.choice)
             setattr(wanted, member, PROBE)
             if probed == [wanted]:
-                self._before, self._after = before, after
+                self.before, self.after = before, after
                 self._start, self._end = len(before), -len(after)
-                self._member, self._choice = member, event.choice
+                self.member, self.choice = member, event.choice
                 return

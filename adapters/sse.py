@@ -62,14 +62,19 @@ class SSEDecoder:
         self.comments = 0
         self.retry_ms: int | None = None
 
+    @property
+    def idle(self) -> bool:
+        """No event has begun, nor anything that would be part of the next one."""
+        return not (self._tail or self._data or self._event or self._skip_lf)
+
     def plain(self, data: bytes) -> list[bytes] | None:
         """What nearly every read brings: the data of whole events without a name, each of one line, and nothing
         else. None: `data` is something else, or the rest of something, and must be fed. Takes a tenth of the
         time."""
         if not data.startswith(b"data: ") or not data.endswith(b"\n\n"):
             return None
-        if self._tail or self._data or self._event or self._skip_lf:
-            return None  # an event has begun, or anything that would be part of the next one
+        if not self.idle:
+            return None
         if len(data) > self._limit:
             return None
         values = data[6:-2].split(b"\n\ndata: ")

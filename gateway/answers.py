@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from adapters.repeated_chunk import Member
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import (
     Delta,
@@ -97,6 +98,7 @@ class StreamWriter:
         self._started: set[int] = set()
         self._usage_tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._head = b""
+        self._around: dict[tuple[int, Member], tuple[bytes, bytes]] = {}
         self._set_head(None, None)
 
     def served_by(self, model: str) -> None:
@@ -108,6 +110,13 @@ class StreamWriter:
     def failed(self, error: GatewayError, request_id: str) -> bytes:
         """The last event of a stream that failed."""
         return error_frame(error, request_id)
+
+    def around(self, choice: int, member: Member) -> tuple[bytes, bytes] | None:
+        """The frame of a `Delta` that has nothing but a text there: before and after it. None: it would not be
+        the only one, or does not have that text."""
+        if choice not in self._started or (member == "reasoning" and not self._chat):
+            return None
+        return self._frame_around(choice, member)
 
     def write(self, events: Iterable[Event]) -> bytes:
         """The frames for `events`; empty if none of them shows."""
@@ -148,6 +157,7 @@ class StreamWriter:
         if tier is not None:
             members["service_tier"] = tier
         self._head = b"data: %b," % _encode(members)[:-1]
+        self._around.clear()
 
     def _choice(self, index: int, body: bytes, logprobs: bytes, reason: bytes) -> bytes:
         name = b'"delta":' if self._chat else b'"text":'
@@ -168,15 +178,24 @@ class StreamWriter:
                 role = b'{"role":"assistant","content":""}'
                 frames.append(self._choice(index, role, b"null", b"null"))
 
+    def _frame_around(self, index: int, member: Member) -> tuple[bytes, bytes]:
+        found = self._around.get((index, member))
+        if found is None:
+            name = "content" if member == "content" else self._identity.reasoning_field
+            body = b'{"%b":\0}' % name.encode() if self._chat else b"\0"
+            before, _, after = self._choice(index, body, b"null", b"null").partition(b"\0")
+            found = self._around[index, member] = (before, after)
+        return found
+
     def _delta(self, event: Delta, frames: list[bytes]) -> None:
         self._start(event.choice, frames)
+        more = event.reasoning or event.refusal or event.tool_calls or event.extra
+        if not more and event.logprobs is None:
+            before, after = self._frame_around(event.choice, "content")
+            frames.append(b"%b%b%b" % (before, _encode(event.content), after))
+            return
         logprobs = bytes(event.logprobs) if event.logprobs is not None else b"null"
-        if not self._chat:
-            body = _encode(event.content)
-        elif event.reasoning or event.refusal or event.tool_calls or event.extra:
-            body = _encode(self._delta_object(event))
-        else:
-            body = b'{"content":%b}' % _encode(event.content)
+        body = _encode(self._delta_object(event) if self._chat else event.content)
         frames.append(self._choice(event.choice, body, logprobs, b"null"))
 
     def _delta_object(self, event: Delta) -> dict[str, Any]:

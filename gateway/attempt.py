@@ -14,6 +14,8 @@ import msgspec
 
 from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead, WireRequest
 from adapters.normalise import Normaliser, carries_content
+from adapters.openai_decoders import StreamDecoder
+from adapters.splice import Splice, TextSink
 from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
@@ -84,6 +86,7 @@ class Attempt:
     """How long nothing had come when its connection ended, or a clock ended it, before the last event."""
     _error_head: WireHead | None = None
     _error_body = b""
+    _paused = False
 
     def __init__(
         self,
@@ -123,11 +126,11 @@ class Attempt:
             where=slot.endpoint.where,
         )
         self._decoder: Decoder | None = None
+        self._splice: Splice | None = None
         self._held: list[Event] = []
         self._wire: WireRequest | None = None
         self._exchange: Exchange | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._paused = False
         self._closed = False
         self._concluding = False
         loop = asyncio.get_running_loop()
@@ -215,15 +218,29 @@ class Attempt:
         if limits is not None:
             self._slot.endpoint.told_limits(limits, self._progress_s)
         if head.status == 200:
-            self._decoder = self._dialect.decoder(self._infer, self._context, head)
+            decoder = self._decoder = self._dialect.decoder(self._infer, self._context, head)
+            sink = self._sink if self._pace is None else None  # a pace is measured by events
+            if isinstance(sink, TextSink) and isinstance(decoder, StreamDecoder):
+                self._splice = Splice(decoder, self._normaliser, sink)
             if self._watch is not None:
                 self._watch.head(self._dialect.queue_s(head))
         else:
             self._error_head = _dated(head)
 
     def on_data(self, data: bytes) -> None:
+        splice = self._splice
+        if splice is not None and (frames := splice.frames(data)):
+            self._progress_s = self._clock()
+            if self._watch is not None:
+                flight = self._watch.flight
+                flight.tokens += len(frames)
+                flight.last_s = self._progress_s
+            splice.sink.send(b"".join(frames))
+            return
         if self._decoder is not None:
             self._deliver(self._normaliser.push(self._decoder.feed(data)))
+            if splice is not None:
+                splice.renew()
             return
         room = ERROR_BODY_BYTES - len(self._error_body)
         self._error_body += data[:room]

@@ -11,9 +11,11 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from adapters.repeated_chunk import Member
+from adapters.splice import TextSink
 from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import End, Event, Fault
-from gateway.answers import Fold, Identity
+from gateway.answers import Fold, Identity, StreamWriter
 from gateway.attempt import Upstream
 from gateway.http_answer import CHUNK, HttpAnswer, framed
 from gateway.pools import Entry
@@ -27,7 +29,7 @@ MakeFolding = Callable[..., Folding]
 HEARTBEAT_MIN_S = 0.02
 
 
-class StreamReply:
+class StreamReply(TextSink):
     """An AnswerSink that writes SSE. `headers` makes the response's own headers once it opens;
     `present` makes an error fit for the client."""
 
@@ -99,7 +101,7 @@ class StreamReply:
     async def waiting(self, progress: Progress) -> None:
         if self._response is None:
             await self.open(progress)
-            self._send(self._writer.heartbeat)  # from here on the clock sends them
+            self.send(self._writer.heartbeat)  # from here on the clock sends them
 
     def events(self, events: list[Event]) -> None:
         if self._cut:
@@ -110,7 +112,12 @@ class StreamReply:
         if self._response is None:
             self._held.append(data)
         else:
-            self._send(data)
+            self.send(data)
+
+    def around(self, choice: int, member: Member) -> tuple[bytes, bytes] | None:
+        if self._cut or self._response is None or not isinstance(self._writer, StreamWriter):
+            return None
+        return self._writer.around(choice, member)
 
     def _frames(self, events: list[Event]) -> bytes:
         last = events[-1]
@@ -130,7 +137,7 @@ class StreamReply:
 
     def fail(self, error: GatewayError) -> None:
         """The headers are out, so the error is the stream's last event."""
-        self._send(self._told(error))
+        self.send(self._told(error))
 
     async def close(self) -> web.StreamResponse:
         """End the body. Call once, after the last event or `fail`."""
@@ -157,18 +164,19 @@ class StreamReply:
             self._beat.cancel()
             self._beat = None
 
-    def _send(self, data: bytes) -> None:
-        transport = self._request.transport
+    def send(self, frames: bytes) -> None:
+        """As one chunk, once it is open."""
+        transport = self._protocol.transport
         if transport is None or transport.is_closing():
             return  # the client left; aiohttp is about to cancel this request
         self._written_s = self._loop.time()
-        transport.write(CHUNK % (len(data), data) if self._chunked else data)
+        transport.write(CHUNK % (len(frames), frames) if self._chunked else frames)
 
     def _heartbeat(self) -> None:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
         quiet_s = self._loop.time() - self._written_s
         if quiet_s >= self._heartbeat_s and not self._protocol.reader_lags:
-            self._send(self._writer.heartbeat)
+            self.send(self._writer.heartbeat)
             quiet_s = 0.0
         delay_s = max(self._heartbeat_s - quiet_s, HEARTBEAT_MIN_S)
         self._beat = self._loop.call_later(delay_s, self._heartbeat)

@@ -73,8 +73,6 @@ class ResponseReader:
     def feed(self, data: bytes) -> None:
         """Raises ResponseRefused. An exception of `on_head` comes out as HttpParserCallbackError."""
         self.begun = True
-        # Chunk extensions and trailers count as well: anything but body is bounded.
-        self._without_body_bytes += len(data)
         assert self._parser is not None, "fed after release"
         try:
             self._parser.feed_data(data)
@@ -94,6 +92,8 @@ class ResponseReader:
                 self._without_body_bytes = 0
                 if self._exchange.sink is not None:
                     self._exchange.sink.on_data(body)
+            else:  # chunk extensions and trailers count as well: anything but body is bounded
+                self._without_body_bytes += len(data)
         if self._without_body_bytes > MAX_HEAD_BYTES and not self.complete:
             raise ResponseRefused(f"more than {MAX_HEAD_BYTES} bytes came without any body")
 

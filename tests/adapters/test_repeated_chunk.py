@@ -215,7 +215,7 @@ def test_a_chunk_that_ends_otherwise_is_decoded_though_it_is_as_long():
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_a_recorded_stream_says_the_same_with_and_without(path):
     plain = StreamDecoder(fault_of)
-    plain._repeated = Forgetful(meaning)
+    plain.repeated = Forgetful(meaning)
     body = path.read_bytes()
     wanted = list(map(told, plain.feed(body)))
     whole = b"".join(b"data: %b\n\n" % event.data for event in SSEDecoder().feed(body))

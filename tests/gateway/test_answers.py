@@ -150,7 +150,8 @@ def test_what_is_around_a_text_is_what_is_written_around_it(text, choice, operat
     before, after = writer.around(choice, "content")
     written = writer.write([Delta(choice=choice, content=text)])
     assert before + msgspec.json.encode(text) + after == written
-    assert msgspec.json.decode(written[6:])["usage"] is None
+    frame = msgspec.json.decode(written[6:])
+    assert (frame["usage"], frame.get("system_fingerprint")) == (None, "fp" if opened else None)
     around = writer.around(choice, "reasoning")
     assert (around is None) == (operation == "completion")
     if text and around is not None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.dialect import AttemptContext
+from adapters.splice import TextSink
 from contracts.config import Engine
 from contracts.errors import GatewayError, InvalidField, StreamBroken, UpstreamFault
 from contracts.events import Delta, End, Event, Fault, Finish, Opened, UsageReport
@@ -640,3 +641,82 @@ async def test_what_comes_after_a_cancel_is_not_counted(make_pool: MakePool) -> 
     assert counted == 3
     await asyncio.sleep(10)
     assert watch.flight.tokens == counted
+
+
+# -- text that goes out without events ------------------------------------------------------
+
+
+class Splicing(TextSink):
+    """Notes what comes as events, and what is sent on without. From the first content on, that may be."""
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self.sent: list[bytes] = []
+
+    def events(self, events: list[Event]) -> None:
+        self.seen += events
+
+    def around(self, choice: int, member: str) -> tuple[bytes, bytes] | None:
+        return b"<%d %b " % (choice, member.encode()), b">"
+
+    def send(self, frames: bytes) -> None:
+        self.sent.append(frames)
+
+
+def spliced(make_pool: MakePool, script: Script, **how: Any) -> tuple[Scene, Watching, Splicing]:
+    scene, watch, sink = Scene(make_pool, script, **how), Watching(), Splicing()
+    scene.attempt._watch, scene.attempt._sink = watch, sink
+    return scene, watch, sink
+
+
+async def test_text_that_goes_out_without_events_counts_as_any_other(make_pool: MakePool) -> None:
+    script = answer("abcdefgh", start_s=1.0, gap_s=1.0)
+    scene, watch, sink = spliced(make_pool, script, timeouts=Timeouts(idle_s=3.0))
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert sink.sent == [b'<0 content "%b">' % bytes([letter]) for letter in b"cdefgh"]
+    assert [type(event) for event in sink.seen] == [Opened, Delta, Delta, Finish, UsageReport, End]
+    assert (scene.attempt.fault, scene.attempt.finish_reasons) == (None, ["stop"])
+    assert watch.flight.tokens == 8
+    assert watch.flight.last_s == pytest.approx(8.0, abs=0.01)
+    assert scene.attempt.usage is not None
+    assert scene.attempt.usage.completion_tokens == 2, "as the engine says"
+
+
+async def test_where_the_engine_counts_nothing_such_text_is_counted_here(
+    make_pool: MakePool,
+) -> None:
+    texts = [data(0.1 * step, chunk({"content": "a"}) * step) for step in range(1, 6)]
+    script = [head(0.05), *texts, data(0.8, chunk({}, finish="stop") + DONE), end(0.9)]
+    scene, watch, sink = spliced(make_pool, script)
+    scene.attempt.start()
+    await asyncio.sleep(0.55)
+    assert len(sink.sent) == 3, "and the first two taught what is repeated"
+    assert scene.attempt.counted() == scene.attempt._normaliser.estimate()
+    await scene.attempt.finished
+    assert scene.attempt.usage is not None
+    assert scene.attempt.usage.completion_tokens == watch.flight.tokens == 15
+
+
+async def test_a_silence_after_such_text_is_still_a_fault(make_pool: MakePool) -> None:
+    texts = [data(float(second), chunk({"content": "a"})) for second in range(1, 6)]
+    scene, _, sink = spliced(
+        make_pool, [head(0.5), *texts, end(99.0)], timeouts=Timeouts(idle_s=3.0)
+    )
+    scene.attempt.start()
+    await scene.attempt.finished
+    assert len(sink.sent) == 3
+    assert isinstance(sink.seen[-1], Fault)
+    assert scene.attempt.quiet_s == pytest.approx(3.0, abs=0.01)
+    assert scene.loop.time() == pytest.approx(8.0, abs=0.01)
+
+
+async def test_after_a_cancel_no_such_text_goes_out(make_pool: MakePool) -> None:
+    scene, watch, sink = spliced(make_pool, answer("a" * 20))
+    scene.attempt.start()
+    await asyncio.sleep(0.75)
+    scene.cancel()
+    assert sink.sent
+    so_far = (list(sink.sent), watch.flight.tokens)
+    await asyncio.sleep(10)
+    assert (sink.sent, watch.flight.tokens) == so_far

@@ -1,14 +1,17 @@
 """The two shapes of an answer on the wire: heartbeats, early heads, late errors, and folds."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 
+from adapters.splice import Splice
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, End, Finish
 from gateway.answers import Identity
+from gateway.progress import Progress
 from gateway.replies import FoldReply, StreamReply
 from tests.fakes.edge import Edge, chat_body, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent, refuses, streams
@@ -47,6 +50,63 @@ async def test_silence_in_mid_stream_is_filled_and_events_stay_whole(
     assert PING in rest
     lines = answer.body.split(b"\n")
     assert {line[:6] for line in lines} <= {b"", b"data: ", b": ping"}
+
+
+@pytest.mark.req("OPS-4")
+@pytest.mark.parametrize("chat", [True, False])
+async def test_a_stream_is_the_same_whether_it_is_spliced_or_not(
+    make_edge: MakeEdge, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, chat: bool
+) -> None:
+    texts = ("Hel", "lo", *('"', "é/", "\\", "\U0001f600", "\x00\x7f\u2028", " ", "the end") * 2)
+    spliced, frames = 0, Splice.frames
+
+    def counted(splice: Splice, data: bytes) -> list[bytes]:
+        nonlocal spliced
+        made = frames(splice, data)
+        spliced += len(made)
+        return made
+
+    engine.plays(streams(texts, gap_s=0.001))
+    edge = await make_edge()
+    path, body = "/v1/chat/completions", chat_body(stream=True)
+    if not chat:
+        path = "/v1/completions"
+        body = msgspec.json.encode({"model": "served", "prompt": "Hi", "stream": True})
+
+    def nothing(splice: Splice, data: bytes) -> list[bytes]:
+        return []
+
+    answers = []
+    for how in (counted, nothing):
+        monkeypatch.setattr(Splice, "frames", how)
+        answer = await edge.ask("POST", path, body)
+        answers.append(re.sub(rb'"(id":"[^"]*|created":\d+)', b"", answer.body))
+        choices = [event["choices"][0] for event in answer.events[:-1]]
+        said = [c["delta"].get("content", "") if chat else c["text"] for c in choices]
+        assert "".join(said) == "".join(texts)
+    assert answers[0] == answers[1]
+    assert spliced
+
+
+@pytest.mark.req("OPS-4")
+async def test_nothing_is_spliced_before_the_head_is_out_nor_after_a_cut(
+    make_edge: MakeEdge, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[object] = []
+    opened = StreamReply.open
+
+    async def watched(reply: StreamReply, progress: Progress) -> None:
+        found.append(reply.around(0, "content"))
+        await opened(reply, progress)
+        found.append(reply.around(0, "content") is not None)
+        reply._cut = True
+        found.append(reply.around(0, "content"))
+        reply._cut = False
+
+    monkeypatch.setattr(StreamReply, "open", watched)
+    engine.plays(streams())
+    await (await make_edge()).chat(stream=True)
+    assert found == [None, True, None]
 
 
 async def test_a_lively_stream_has_no_heartbeats(make_edge: MakeEdge) -> None:
