@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test engines test-engines check format bench peers bench-control faults demo load requirements lock clean
+.PHONY: help install run test engines test-engines check format bench peers profile bench-control faults demo load requirements lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
@@ -54,6 +54,9 @@ bench: $(VENV)/.installed-dev .peers/vllm-router/.installed ## CPU, memory and l
 
 peers: .peers/litellm/.installed .peers/portkey/.installed ## LiteLLM and Portkey for `make bench ARGS=--all`, 800 MB; needs npm
 
+profile: $(VENV)/.installed-dev .peers/py-spy/.installed ## where the CPU time goes under that load; ARGS: requests or tokens, --svg FILE
+	$(BIN)/python -m tests.bench.profile $(ARGS)
+
 bench-control: $(VENV)/.installed-dev ## what the loop reaches in simulated traffic; ARGS: parts of names, --traces FOLDER
 	$(BIN)/python tests/bench/control.py $(ARGS)
 
@@ -84,6 +87,7 @@ lock: $(VENV)/.installed-dev ## write all locks, from pyproject.toml and tests/b
 		--output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --output-file $(LOCKS)/vllm-router.lock $(LOCKS)/vllm-router.in
 	$(COMPILE) --output-file $(LOCKS)/litellm.lock $(LOCKS)/litellm.in
+	$(COMPILE) --output-file $(LOCKS)/py-spy.lock $(LOCKS)/py-spy.in
 	cd $(LOCKS)/portkey && npm install --ignore-scripts --package-lock-only --no-audit --no-fund
 
 clean: ## remove .venv, .peers and all caches
