@@ -2,7 +2,7 @@
 
 py-spy samples whoever holds the interpreter, so waiting does not count and a thread that waits for its turn does
 not either. Beside it stands each thread's CPU time by the kernel's books, and what of it was the kernel's own. The
-profiler itself is in a process of its own: it makes a run longer, and hardly dearer.
+profiler stops the process for each sample, which makes a run dearer by a tenth: read the shares, and `make bench`.
 
     make profile                            a request that is not streamed
     make profile ARGS="tokens --top 60"     a token of 200 streams
