@@ -72,7 +72,7 @@ class InferenceEndpoint:
             answer = self._stream if infer.facts.stream else self._whole
             response = await answer(request, record, asked.voice)
         except (asyncio.CancelledError, ConnectionError):
-            record.close(CLIENT_GONE, None)
+            record.close(200 if record.delivered else CLIENT_GONE, None)
             raise
         except GatewayError as exc:
             headers = record.error_headers(exc)
@@ -135,6 +135,7 @@ class InferenceEndpoint:
             record.progress.fault = GatewayError("internal error")
             reply.fail(record.progress.fault)
         finally:
+            record.delivered = reply.delivered
             reply.stop()
         return await reply.close()
 

@@ -63,6 +63,8 @@ class StreamReply(TextSink):
         self.over = False
         """The last event has gone out: there is nothing left to cancel."""
         self.fault: GatewayError | None = None
+        self._missed = False
+        """Something could not be sent any more."""
         self._written_s = self._loop.time()
         self._beat: asyncio.TimerHandle | None = None
 
@@ -75,6 +77,11 @@ class StreamReply(TextSink):
     @property
     def opened(self) -> bool:
         return self._response is not None
+
+    @property
+    def delivered(self) -> bool:
+        """The whole answer has been sent. Clients may leave at the end marker, and not wait for HTTP's own."""
+        return self.over and self.opened and self.fault is None and not self._missed
 
     def attach(self, attempt: Upstream, model: str) -> None:
         self._writer.served_by(model)
@@ -168,7 +175,8 @@ class StreamReply(TextSink):
         """As one chunk, once it is open."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
-            return  # the client left; aiohttp is about to cancel this request
+            self._missed = True  # the client left; aiohttp is about to cancel this request
+            return
         self._written_s = self._loop.time()
         transport.write(CHUNK % (len(frames), frames) if self._chunked else frames)
 

@@ -47,6 +47,8 @@ class RequestRecord:
         """What it holds of its caller's budget, or why it may not; None: there is no budget."""
         # Until an attempt knows more: a stream's head may go out before there is one.
         self.progress = Progress(accepted_s=accepted_s, dropped=infer.untold)
+        self.delivered = False
+        """Its client has been sent all of a stream: that it leaves then means nothing."""
         self._gateway = gateway
         if gateway.telemetry is not None:
             self.progress.trace = gateway.telemetry.begin(infer.facts.headers)

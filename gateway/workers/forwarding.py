@@ -54,10 +54,16 @@ class Peer:
 
     @asynccontextmanager
     async def ask(
-        self, request: web.Request, *, body: bool = True, timeout_s: float | None = None
+        self,
+        request: web.Request,
+        *,
+        body: bool = True,
+        head_s: float | None = None,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Its answer to `request`, with the body that the client sends, if it sends one. Raises Restarting
-        where it cannot be reached."""
+        where it cannot be reached, or has not begun to answer after `head_s`; TimeoutError where the answer
+        is not whole after `timeout_s`."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(path=self._path, limit=0),
@@ -65,18 +71,26 @@ class Peer:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         data = request.content if body and request.body_exists else None
+        asked = self._session.request(
+            request.method,
+            URL.build(scheme="http", host="gateway").join(request.rel_url),
+            headers=_headers(request),
+            data=data,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
+        )
         try:
-            async with self._session.request(
-                request.method,
-                URL.build(scheme="http", host="gateway").join(request.rel_url),
-                headers=_headers(request),
-                data=data,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
-            ) as answer:
+            async with asyncio.timeout(head_s) as bound:
+                answer = await asked
+            async with answer:
                 yield answer
         except (aiohttp.ClientConnectionError, FileNotFoundError) as exc:
             message = f"the {self.name} of this gateway is being started again: repeat in a second"
+            raise Restarting(message, retry_after_s=1.0) from exc
+        except TimeoutError as exc:
+            if not bound.expired():
+                raise
+            message = f"the {self.name} of this gateway does not answer: repeat in a second"
             raise Restarting(message, retry_after_s=1.0) from exc
 
     async def aclose(self) -> None:
@@ -111,33 +125,37 @@ async def pass_on(request: web.Request, answer: aiohttp.ClientResponse) -> web.S
 async def first_that_knows(
     request: web.Request, peers: Mapping[int, Peer]
 ) -> web.StreamResponse | None:
-    """The answer of the one that does not say 404, with all of them asked at once; None if all do."""
+    """The answer of the one that does not say 404, with all of them asked at once; None if all do. Raises
+    Restarting where none knows it and one of them could not say: it may be the one that does."""
     found: asyncio.Queue[web.StreamResponse | Exception | None] = asyncio.Queue()
 
     async def ask(peer: Peer) -> None:
         try:
-            async with peer.ask(request, body=False) as answer:
+            async with peer.ask(request, body=False, head_s=GATHER_S) as answer:
                 if answer.status == 404:
                     found.put_nowait(None)
                     return
                 found.put_nowait(await pass_on(request, answer))
-        except (Restarting, TimeoutError):
-            found.put_nowait(None)
-        except ConnectionError as exc:
+        except (Restarting, ConnectionError) as exc:
             found.put_nowait(exc)
 
     async with asyncio.TaskGroup() as group:
         asking = [group.create_task(ask(peer)) for peer in peers.values()]
+        away: Restarting | None = None
         try:
             for _ in asking:
                 answer = await found.get()
-                if isinstance(answer, Exception):
+                if isinstance(answer, Restarting):
+                    away = answer
+                elif isinstance(answer, Exception):
                     raise answer
-                if answer is not None:
+                elif answer is not None:
                     return answer
         finally:
             for task in asking:
                 task.cancel()
+    if away is not None:
+        raise away
     return None
 
 

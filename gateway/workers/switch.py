@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from contracts.errors import TaskNotFound
+from contracts.errors import Restarting, TaskNotFound
 from gateway.request_record import REQUEST_ID
 from gateway.workers.forwarding import Peer, first_that_knows, from_all, handed_on, pass_on
 from gateway.workers.merged_metrics import MergedMetrics, parsed
@@ -93,7 +93,7 @@ class WorkerSwitch:
         return handle
 
     def _list(self, handler: Handler) -> Handler:
-        """Everybody's, as one list."""
+        """Everybody's, as one list: one that lacks a worker's would say that its tasks are gone."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             mine = await handler(request)
@@ -102,6 +102,9 @@ class WorkerSwitch:
                 return mine
             bodies = [mine.body]
             answers = await from_all(request, self._others)
+            if len(answers) < len(self._others):
+                message = "a worker of this gateway is being started again: repeat in a second"
+                raise Restarting(message, retry_after_s=1.0)
             bodies += [body for status, body in answers.values() if status == 200]
             tasks = []
             for body in bodies:

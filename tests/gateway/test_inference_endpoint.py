@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import runtime
+from gateway.http_answer import HttpAnswer
 from gateway.logs import JsonLines
 from tests.fakes.edge import RULES, Edge, chat_body, eventually, request, start_edge
 from tests.fakes.scripted import chunk
@@ -380,6 +381,22 @@ routes: {{served: [served, spare]}}
 
 
 # -- the client leaves --------------------------------------------------------------------
+
+
+@pytest.mark.req("OPS-4")
+async def test_a_client_that_leaves_at_the_end_marker_has_had_its_answer(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def left(answer: HttpAnswer, data: bytes = b"") -> None:
+        raise ConnectionResetError("the client has left")
+
+    monkeypatch.setattr(HttpAnswer, "write_eof", left)
+    edge = await make_edge()
+    async with await edge.connect() as line:
+        line.send(request("POST", "/v1/chat/completions", chat_body(stream=True)))
+        await line.until(b"[DONE]")
+    assert await edge.counted("setpoint_requests_total", status="200") == 1
+    assert await edge.counted("setpoint_client_disconnects_total", operation="chat") == 0
 
 
 @pytest.mark.req("RUN-5", "OPS-2")

@@ -14,6 +14,7 @@ from yarl import URL
 
 from contracts.errors import Restarting
 from gateway.protocol import HOP, PEER
+from gateway.workers import forwarding
 from gateway.workers.forwarding import Peer, first_that_knows, from_all, pass_on
 
 pytestmark = pytest.mark.req("RUN-4")
@@ -135,7 +136,9 @@ async def test_one_that_is_being_started_again_says_so(tmp_path: Path) -> None:
     await other.aclose()
 
 
-async def test_of_several_the_one_that_knows_answers(tmp_path: Path) -> None:
+async def test_of_several_the_one_that_knows_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def knows(request: web.Request) -> web.Response:
         return web.Response(text="me", status=409)
 
@@ -146,20 +149,32 @@ async def test_of_several_the_one_that_knows_answers(tmp_path: Path) -> None:
         if request.path == "/all":
             answers = await from_all(request, peers)
             return web.json_response({n: status for n, (status, _) in answers.items()})
-        found = await first_that_knows(
-            request, {n: peers[n] for n in (0, 2)} if "no" in request.path else peers
-        )
+        asked = {"/no": (0,), "/away": (0, 2), "/slow": (0, 3), "/": (0, 1, 2, 3)}[request.path]
+        try:
+            found = await first_that_knows(request, {n: peers[n] for n in asked})
+        except Restarting as exc:
+            return web.Response(text=exc.message)
         return found or web.Response(text="nobody")
+
+    async def stands_still(request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(forwarding, "GATHER_S", 0.2)
 
     async with (
         peer(tmp_path / "a", does_not) as a,
         peer(tmp_path / "b", knows) as b,
+        peer(tmp_path / "c", stands_still) as c,
         front(ask) as client,
     ):
         gone = Peer("gone", str(tmp_path / "gone"))
-        peers = {0: a, 1: b, 2: gone}
+        peers = {0: a, 1: b, 2: gone, 3: c}
         answer = await client.get("/")
         assert (answer.status, await answer.text()) == (409, "me")
         assert await (await client.get("/no")).text() == "nobody"
+        # One that cannot say may be the one that knows.
+        assert "gone of this gateway is being started" in await (await client.get("/away")).text()
+        assert "does not answer" in await (await client.get("/slow")).text()
         assert await (await client.get("/all")).json() == {"0": 404, "1": 409}
         await gone.aclose()

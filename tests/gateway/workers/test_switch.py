@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from contracts.errors import TaskNotFound
+from contracts.errors import Restarting, TaskNotFound
 from gateway.request_record import REQUEST_ID
 from gateway.workers import switch as module
 from gateway.workers.forwarding import Peer
@@ -132,3 +132,22 @@ async def test_lists_become_one_in_order_and_within_the_limit(
     assert isinstance(answer, web.Response)
     assert isinstance(answer.body, bytes)
     assert [task["id"] for task in msgspec.json.decode(answer.body)["data"]] == ["b", "c", "d"]
+
+
+async def test_a_list_that_would_lack_a_workers_tasks_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def listed(request: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode({"object": "list", "data": []}))
+
+    async def gather(request: web.Request, peers: dict[int, Peer]) -> dict[int, tuple[int, bytes]]:
+        return dict.fromkeys(there, (200, b'{"object":"list","data":[]}'))
+
+    monkeypatch.setattr(module, "from_all", gather)
+    handler, there = switch()("/v1/tasks", listed), [0, 2]
+    answer = await handler(request("GET", "/v1/tasks"))
+    assert isinstance(answer, web.Response)
+    assert answer.text == '{"object":"list","data":[]}'
+    there = [0]
+    with pytest.raises(Restarting):
+        await handler(request("GET", "/v1/tasks"))
