@@ -44,3 +44,13 @@ def check_answer(answer: aiohttp.ClientResponse, path: str, method: str) -> None
         if name.lower().startswith(("x-", "retry", "openai-", "www-", "allow"))
     }
     assert told - {"x-accel-buffering"} <= headers
+
+
+async def check_path(
+    client: aiohttp.ClientSession, method: str, path: str, described: str, name: str
+) -> None:
+    """What `method` at `path` answers is what the document says of `described`, of the schema `name`. A method
+    that no path has is described as its path's GET is."""
+    async with client.request(method, path) as answer:
+        check_answer(answer, described, "get" if method == "DELETE" else method.lower())
+        validator(name).validate(await answer.json())

@@ -11,7 +11,7 @@ from gateway.control import Control
 from gateway.listener import Listener
 from gateway.runtime import Gateway
 from tests.fakes.virtual_gateway import breach
-from tests.support.described import CHAT, check_answer, validator
+from tests.support.described import CHAT, check_answer, check_path, validator
 
 ACTING = """
 intents:
@@ -34,9 +34,7 @@ intents:
 async def test_what_paths_answer_is_what_is_described(
     client: aiohttp.ClientSession, method: str, path: str, described: str, name: str
 ) -> None:
-    async with client.request(method, path) as answer:
-        check_answer(answer, described, "get" if method == "DELETE" else method.lower())
-        validator(name).validate(await answer.json())
+    await check_path(client, method, path, described, name)
 
 
 @pytest.mark.req("OPS-3", "INT-7")

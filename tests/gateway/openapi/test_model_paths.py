@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from tests.support.described import check_answer, validator
+from tests.support.described import check_path
 
 
 @pytest.mark.req("OPS-3")
@@ -18,6 +18,4 @@ from tests.support.described import check_answer, validator
 async def test_what_paths_answer_is_what_is_described(
     client: aiohttp.ClientSession, method: str, path: str, described: str, name: str
 ) -> None:
-    async with client.request(method, path) as answer:
-        check_answer(answer, described, "get" if method == "DELETE" else method.lower())
-        validator(name).validate(await answer.json())
+    await check_path(client, method, path, described, name)
