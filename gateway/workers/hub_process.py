@@ -10,8 +10,8 @@ import sys
 
 import msgspec
 
-from gateway import logs, policy_watch
-from gateway.background import supervised
+from gateway import logs
+from gateway.background import follow_policies, probes, supervised
 from gateway.control import Control
 from gateway.edge import Edge
 from gateway.listener import BACKLOG, FLUSH_S, INNER_CONNECTIONS, protocol_of, run_app
@@ -64,13 +64,8 @@ async def serve_hub(handover: Handover, control_pipe: asyncio.StreamReader) -> N
         try:
             async with asyncio.TaskGroup() as group:
                 background = {
-                    "health": gateway.health.watch,
-                    "load": gateway.load_watch.run,
-                    "control": control.run,
-                    "honour": gateway.honour_watch.run,
-                    "self_test": gateway.self_tests.run,
-                    "policy_watch": lambda: policy_watch.watch(gateway),
-                    "hangup": lambda: policy_watch.reload_on(hangup, gateway),
+                    **probes(gateway, control),
+                    **follow_policies(gateway, hangup),
                     "hub": hub.run,
                 }
                 running = [

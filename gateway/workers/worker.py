@@ -6,8 +6,8 @@ What is different from `gateway.serve` is who decides, lends and probes: the hub
 import asyncio
 import signal
 
-from gateway import logs, policy_watch
-from gateway.background import supervised
+from gateway import logs
+from gateway.background import beside_requests, run_until, supervised
 from gateway.control import Control
 from gateway.listener import Listener
 from gateway.parts import Parts
@@ -74,7 +74,7 @@ async def serve_worker(handover: Handover, control_pipe: asyncio.StreamReader) -
             try:
                 group.create_task(desk.run())
                 writing = records and group.create_task(supervised("records", records.run))
-                await _until(stop, hangup, gateway)
+                await run_until(stop, beside_requests(gateway, hangup))
                 await listener.drain()
                 desk.close()
                 if writing:
@@ -88,22 +88,6 @@ async def serve_worker(handover: Handover, control_pipe: asyncio.StreamReader) -
             await peer.aclose()
         await gateway.aclose()
         output.close()
-
-
-async def _until(stop: asyncio.Event, hangup: asyncio.Event, gateway: Gateway) -> None:
-    """Run what a worker does beside requests until `stop` is set."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(supervised("policy_watch", lambda: policy_watch.watch(gateway))),
-            group.create_task(
-                supervised("hangup", lambda: policy_watch.reload_on(hangup, gateway))
-            ),
-        ]
-        if gateway.telemetry is not None:
-            tasks.append(group.create_task(supervised("telemetry", gateway.telemetry.run)))
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
 
 
 async def _either(ready: asyncio.Event, stop: asyncio.Event) -> None:
