@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -112,14 +113,7 @@ def test_the_readable_form_is_short() -> None:
 
 def test_events_below_the_level_are_not_written() -> None:
     stream = io.StringIO()
-    made = LogOutput(
-        level="info",
-        form="auto",
-        file=None,
-        redact=redact,
-        on_drop=lambda: None,
-        stream=stream,
-    )
+    made = output(stream, form="auto")
     logs.event(logging.DEBUG, "unseen")
     logs.event(logging.INFO, "seen", a=1)
     logging.getLogger("elsewhere").warning("said %s", "so")
@@ -154,9 +148,7 @@ def test_a_log_that_cannot_be_written_is_dropped_and_counted_and_nobody_waits(
         drops[0] += 1
 
     stream = Stuck()
-    made = LogOutput(
-        level="info", form="json", file=None, redact=redact, on_drop=drop, stream=stream
-    )
+    made = output(stream, drop)
     try:
         for number in range(20):
             logs.event(logging.INFO, "line", number=number)
@@ -167,10 +159,12 @@ def test_a_log_that_cannot_be_written_is_dropped_and_counted_and_nobody_waits(
     assert len(stream.getvalue().splitlines()) == 20 - drops[0]
 
 
-def output(stream: io.StringIO, on_drop: Callable[[], None] = lambda: None) -> LogOutput:
-    return LogOutput(
-        level="info", form="json", file=None, redact=redact, on_drop=on_drop, stream=stream
-    )
+def output(
+    stream: io.StringIO, on_drop: Callable[[], None] = lambda: None, **more: Any
+) -> LogOutput:
+    """At "info" in JSON to `stream`, unless `more` says otherwise."""
+    told = {"level": "info", "form": "json", "file": None, **more}
+    return LogOutput(redact=redact, on_drop=on_drop, stream=stream, **told)
 
 
 class Counting(io.StringIO):
@@ -279,15 +273,7 @@ def test_a_log_file_that_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None
 def both(tmp_path: Path, level: str = "info") -> tuple[LogOutput, io.StringIO, Path]:
     """A log, what is written to it, and the decision log beside it."""
     stream, file = io.StringIO(), tmp_path / "decisions.jsonl"
-    made = LogOutput(
-        level=level,
-        form="json",
-        file=None,
-        redact=redact,
-        on_drop=lambda: None,
-        decisions=file,
-        stream=stream,
-    )
+    made = output(stream, level=level, decisions=file)
     return made, stream, file
 
 
@@ -361,16 +347,7 @@ def test_where_one_file_cannot_be_opened_nothing_is_left_behind(
 @pytest.mark.req("OPS-1")
 def test_a_line_says_which_process_it_is_of(tmp_path: Path) -> None:
     stream = io.StringIO()
-    written = LogOutput(
-        level="info",
-        form="json",
-        file=None,
-        redact=redact,
-        on_drop=lambda: None,
-        stream=stream,
-        process=1,
-        lock=tmp_path / "lock",
-    )
+    written = output(stream, process=1, lock=tmp_path / "lock")
     logs.event(logging.INFO, "started", a=1)
     written.close()
     line = json.loads(stream.getvalue())
@@ -383,15 +360,7 @@ def test_a_batch_waits_for_another_process_that_writes(tmp_path: Path) -> None:
     stream, lock = io.StringIO(), tmp_path / "lock"
     other = lock.open("a")
     fcntl.flock(other, fcntl.LOCK_EX)
-    written = LogOutput(
-        level="info",
-        form="json",
-        file=None,
-        redact=redact,
-        on_drop=lambda: None,
-        stream=stream,
-        lock=lock,
-    )
+    written = output(stream, lock=lock)
     logs.event(logging.INFO, "started")
     threading.Event().wait(0.05)
     assert stream.getvalue() == ""
