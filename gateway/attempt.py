@@ -61,6 +61,17 @@ class Watch(Protocol):
     def first_token(self, at_s: float) -> None: ...
 
 
+class _Nobody:
+    """The sink of an attempt that is over. The real one knows the attempt: two that know each other are left
+    to the garbage collector, with all that hangs on them."""
+
+    def events(self, events: list[Event]) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 def expected_choices(infer: InferRequest) -> int:
     """How many answers the request asks for: `n`, times the prompts of a text completion."""
     prompts = 1
@@ -390,6 +401,7 @@ class Attempt:
             return
         self._finish()
         self._closed = True
+        self._sink, self._splice = _NOBODY, None
         self._disarm()
         self._slot.release()
         if not self.committed.done():

@@ -119,6 +119,29 @@ def test_a_request_takes_few_calls() -> None:
     assert run(calls_of_a_request) <= REQUEST_CALLS * A_TENTH_MORE
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_leaves_nothing_for_the_garbage_collector(stream: bool) -> None:
+    async def scene(loop: MemoryLoop) -> int:
+        loop.on_request = lambda backend: loop.call_soon(backend.receive, whole_answer(16))
+        client = Client(loop)
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                client.send(request(stream=stream))
+                await client.answer(b"[DONE]" if stream else b"")
+
+        await ask(5)
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(20)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert run(scene) == 0
+
+
 def policy_of(rules: int) -> str:
     """So many rules of each of three kinds; no request here matches any of them."""
     kinds = (
