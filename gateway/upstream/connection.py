@@ -17,7 +17,8 @@ from typing import Protocol, cast
 from contracts.errors import ConnectFailed, StreamBroken, UpstreamFault
 from gateway.upstream.dial import dial
 from gateway.upstream.exchange import HttpExchange
-from gateway.upstream.response import ResponseReader, ResponseRefused
+from gateway.upstream.response import ResponseReader
+from gateway.upstream.response_head import ResponseRefused
 from gateway.upstream.target import Target
 
 
@@ -43,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._dialling: asyncio.Task[None] | None = None
         self._exchange: HttpExchange | None = None
-        self._reader: ResponseReader | None = None
+        self._reader = ResponseReader()
         self._reused = False
         self._poll: select.poll | None = None
         self._closed = False
@@ -91,7 +92,8 @@ class Connection(asyncio.Protocol):
         if self._closed:
             return
         self._closed = True
-        self._let_go()
+        self._exchange = None
+        self._reader.release()
         if self._dialling is not None:
             self._dialling.cancel()
         if self._transport is not None:
@@ -108,7 +110,7 @@ class Connection(asyncio.Protocol):
     def shut_down(self) -> None:
         """The transport is closing down: `fail` what is carried."""
         why = f"{self._where}: the gateway closed the connection"
-        if self._reader is not None and self._reader.begun:
+        if self._exchange is not None and self._reader.begun:
             self.fail(StreamBroken(why, fault="stream_broken", where=self._where))
         else:
             self.fail(UpstreamFault(why, fault="unavailable", where=self._where))
@@ -138,8 +140,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        reader = self._reader
-        if reader is None:
+        reader, exchange = self._reader, self._exchange
+        if exchange is None:
             why = f"{self._where} spoke before it was asked"
             self.fail(UpstreamFault(why, fault="upstream_bug", where=self._where))
             return
@@ -149,8 +151,8 @@ class Connection(asyncio.Protocol):
             why = f"{self._where} sent a response that is refused: {refused}"
             self.fail(UpstreamFault(why, fault="upstream_bug", where=self._where))
             return
-        if reader.complete and self._reader is reader:  # not cancelled from within `feed`
-            self._complete(reader)
+        if reader.complete and not self._closed:  # as it is if cancelled from within `feed`
+            self._complete(exchange)
 
     def eof_received(self) -> None:
         self._peer_closed(clean=True)
@@ -182,7 +184,7 @@ class Connection(asyncio.Protocol):
         exchange, transport = self._exchange, self._transport
         assert exchange is not None, "nothing to send"
         assert transport is not None, "sent before it was connected"
-        self._reader = ResponseReader(exchange)
+        self._reader.expect(exchange)
         if exchange.paused:
             transport.pause_reading()
         # One write, so that head and body leave in one segment. It is not bounded here: the
@@ -191,16 +193,15 @@ class Connection(asyncio.Protocol):
         if not self._reused:
             exchange.wire = b""
 
-    def _complete(self, reader: ResponseReader) -> None:
-        exchange, transport = self._exchange, self._transport
-        assert exchange is not None, "complete without an exchange"
+    def _complete(self, exchange: HttpExchange) -> None:
+        transport = self._transport
         assert transport is not None, "complete without a socket"
         if (
-            reader.reusable
+            self._reader.reusable
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0  # answered before it had read the request
         ):
-            self._let_go()
+            self._exchange = None
             if exchange.paused:
                 transport.resume_reading()
             self._owner.released(self)
@@ -209,12 +210,12 @@ class Connection(asyncio.Protocol):
         exchange.end()
 
     def _peer_closed(self, *, clean: bool) -> None:
-        exchange, reader = self._exchange, self._reader
+        exchange = self._exchange
         self.abort()
         if exchange is None:
             return
         where = self._where
-        match "no_answer" if reader is None else reader.at_close(clean=clean):
+        match self._reader.at_close(clean=clean):
             case "ended":
                 exchange.end()
             case "no_answer" if self._reused:
@@ -229,8 +230,3 @@ class Connection(asyncio.Protocol):
             case "body_cut":
                 why = f"{where} closed the connection before the end of its answer"
                 exchange.fail(StreamBroken(why, fault="stream_broken", where=where))
-
-    def _let_go(self) -> None:
-        if self._reader is not None:
-            self._reader.release()
-        self._exchange = self._reader = None

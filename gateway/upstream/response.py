@@ -1,4 +1,4 @@
-"""One HTTP/1.1 response: bytes in, calls on the exchange's sink out. Sans-IO, on llhttp.
+"""One connection's HTTP/1.1 responses: bytes in, calls on the exchange's sink out. Sans-IO, on llhttp.
 
 Must stay true: cutting the bytes differently never changes what the sink sees, and no peer can
 make us hold more than `MAX_HEAD_BYTES` and one read. The body that a read brought is handed on in one
@@ -6,82 +6,64 @@ piece, however many chunks it came in. Ending the exchange is the connection's b
 read has been looked at.
 """
 
-import functools
 from typing import Literal
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
 
-from adapters.dialect import WireHead
 from gateway.upstream.exchange import HttpExchange
+from gateway.upstream.response_head import ResponseRefused, read_head
 
 MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 128
 
 EarlyEnd = Literal["ended", "no_answer", "head_cut", "body_cut"]
 
 
-class ResponseRefused(Exception):
-    """The peer sent what we do not accept as a response. The message shows none of its bytes."""
-
-
-@functools.lru_cache(256)
-def _name(raw: bytes) -> str:
-    """Of a header. They are few; values are each answer's."""
-    return raw.decode("latin-1").lower()
-
-
 class ResponseReader:
-    """Reads one response, interim (1xx) ones before it included.
+    """Reads one response after the other, interim (1xx) ones before each included.
 
-    Feed it until `complete`; then `reusable` says whether the connection may carry another
-    request. When the peer closes first, `at_close` says what that means. `release` it at the end,
-    which may come from within `feed`: a callback can cancel the exchange.
+    `expect` the next one; feed it until `complete`; then `reusable` says whether the connection may
+    carry another request, and only then may another be expected. When the peer closes first, `at_close`
+    says what that means. `release` it at the end, which may come from within `feed`: a callback can
+    cancel the exchange.
+
+    Where a head is whole, llhttp says; what stands in it is read from the bytes, at once.
     """
 
     __slots__ = (
-        "_body",
-        "_exchange",
-        "_fields",
-        "_head_bytes",
-        "_head_done",
-        "_parser",
-        "_refusal",
-        "_until_close",
-        "_without_body_bytes",
-        "begun",
-        "complete",
-        "on_body",
-        "reusable",
+        *("_body", "_exchange", "_head", "_head_done", "_head_end", "_parser", "_until_close"),
+        *("_without_body_bytes", "begun", "complete", "on_body", "reusable"),
     )
 
-    def __init__(self, exchange: HttpExchange) -> None:
-        self._exchange = exchange
+    def __init__(self) -> None:
         self._body: list[bytes] = []
         self.on_body = self._body.append
         """For llhttp, as are the methods named so."""
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._without_body_bytes = 0
-        self._head_done = False
-        self._until_close = False
-        self._refusal = ""
-        self.begun = False
-        self.complete = False
-        self.reusable = False
+        self._head: list[bytes] = []
+        """All that has come, until the head is done."""
+        self.begun = self.complete = False
+
+    def expect(self, exchange: HttpExchange) -> None:
+        """The next response answers it."""
+        self._exchange = exchange
+        self._head_done = self._until_close = False
+        self._head_end = self._without_body_bytes = 0
+        self.begun = self.complete = self.reusable = False
 
     def feed(self, data: bytes) -> None:
         """Raises ResponseRefused. An exception of `on_head` comes out as HttpParserCallbackError."""
         self.begun = True
         assert self._parser is not None, "fed after release"
+        if not self._head_done:
+            self._head.append(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as exc:
             if self.complete:  # the answer was good; what follows it is not ours
                 self.reusable = False
                 return
-            if self._refusal:
-                raise ResponseRefused(self._refusal) from None
+            if isinstance(exc.__context__, ResponseRefused):
+                raise exc.__context__ from None
             if isinstance(exc, HttpParserCallbackError):
                 raise
             raise ResponseRefused(f"it is no HTTP/1.1 ({exc})") from exc  # llhttp's own fixed texts
@@ -115,62 +97,24 @@ class ResponseReader:
         if self.complete:
             raise ResponseRefused  # a second answer to one request; `feed` has the rest
 
-    def on_status(self, reason: bytes) -> None:
-        self._head_bytes += len(reason)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_head()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_head()
-        if self._head_done:
-            return  # a trailer: nobody asked for one
-        self._fields.append((name, value))
-
     def on_headers_complete(self) -> None:
-        assert self._parser is not None, "called after release"
-        status = self._parser.get_status_code()
-        fields, self._fields = self._fields, []
-        version = self._parser.get_http_version()
-        if len(fields) > MAX_HEADERS:
-            self._refuse(f"it has more than {MAX_HEADERS} headers")
-        if version not in ("1.1", "1.0"):
-            self._refuse("it is of another HTTP version")
-        if status == 101:
-            self._refuse("it switches to a protocol that was not asked for")
-        if status < 100:
-            self._refuse("its status is none")
-        if status < 200:
+        received = b"".join(self._head)
+        start, end = self._head_end, received.index(b"\r\n\r\n", self._head_end)
+        if end > MAX_HEAD_BYTES:
+            raise ResponseRefused(f"its head is larger than {MAX_HEAD_BYTES} bytes")
+        head = read_head(received[start:end])
+        self._head_end = end + 4
+        if head.wire.status < 200:
             return
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in fields:
-            name = _name(raw_name)
-            value = raw_value.decode("latin-1").strip(" \t")  # llhttp leaves blanks at the end
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        coding = headers.get("transfer-encoding")
-        if coding is not None and coding.lower() != "chunked":
-            self._refuse("its transfer-encoding is not plain chunked")
-        encoding = headers.get("content-encoding")
-        if encoding and encoding.lower() != "identity":
-            self._refuse("it is compressed, which was not asked for")
-        self._until_close = coding is None and "content-length" not in headers
-        # HTTP/1.0 servers disagree about keep-alive; a new connection costs less than a doubt.
-        self.reusable = version == "1.1" and self._parser.should_keep_alive()
+        assert self._parser is not None, "called after release"
+        self._head.clear()
         self._head_done = True
+        self._until_close = head.until_close
+        self.reusable = head.may_stay and self._parser.should_keep_alive()
         self._exchange.wire = b""
         sink = self._exchange.sink
         if sink is not None:
-            sink.on_head(WireHead(status=status, headers=headers))
+            sink.on_head(head.wire)
 
     def on_message_complete(self) -> None:
         self.complete = self._head_done  # otherwise an interim response ended
-
-    # -- limits -------------------------------------------------------------------------
-
-    def _refuse_head(self) -> None:
-        self._refuse(f"its head is larger than {MAX_HEAD_BYTES} bytes")
-
-    def _refuse(self, why: str) -> None:
-        self._refusal = why
-        raise ResponseRefused(why)

@@ -8,12 +8,8 @@ from hypothesis import strategies as st
 
 from adapters.dialect import WireHead
 from gateway.upstream.exchange import HttpExchange
-from gateway.upstream.response import (
-    MAX_HEAD_BYTES,
-    MAX_HEADERS,
-    ResponseReader,
-    ResponseRefused,
-)
+from gateway.upstream.response import MAX_HEAD_BYTES, ResponseReader
+from gateway.upstream.response_head import MAX_HEADERS, ResponseRefused
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -141,6 +137,19 @@ ANSWERS = {
     "a folded header": (OK + b"a: b\r\n c\r\n\r\n", None, b"", "refused"),
     "a space before the colon": (OK + b"content-length : 1\r\n\r\nx", None, b"", "refused"),
     "HTTP/2.0": (b"HTTP/2.0 200 OK\r\n\r\nx", None, b"", "refused"),
+    "RTSP, otherwise good": (
+        b"RTSP/1.0 200 OK\r\na: HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
+        None,
+        b"",
+        "refused",
+    ),
+    "line ends before it": (b"\r\n\r\n" + OK + b"\r\nx", None, b"", "refused"),
+    "an interim response with a length": (
+        b"HTTP/1.1 103 X\r\ncontent-length: 5\r\n\r\n" + OK + b"content-length: 1\r\n\r\nx",
+        200,
+        b"x",
+        "complete",
+    ),
     "RTSP": (b"RTSP/1.0 000 OK\r\n\r\nx", None, b"", "refused"),
     "status 42": (b"HTTP/1.1 042 OK\r\n\r\nx", None, b"", "refused"),
     "switching protocols": (
@@ -176,10 +185,16 @@ class Heard:
         self.pieces += 1
 
 
+def reader_of(exchange):
+    reader = ResponseReader()
+    reader.expect(exchange)
+    return reader
+
+
 def play(*pieces):
     """What a sink hears of `pieces` and then a clean close, and how it ends."""
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b"request"))
+    reader = reader_of(HttpExchange(heard, b"request"))
     try:
         for piece in pieces:
             reader.feed(piece)
@@ -214,6 +229,29 @@ def test_a_response_that_comes_byte_by_byte_means_the_same(name):
     assert not answer or heard == play(answer)
 
 
+@pytest.mark.req("RUN-6", "OPS-4")
+@given(names=st.lists(st.sampled_from(sorted(ANSWERS)), min_size=2, max_size=4), cut=st.integers(0))
+def test_what_a_connection_has_read_changes_nothing_of_what_it_reads_next(names, cut):
+    """As long as it may stay: its reader and parser are the same for all answers on it."""
+    reader = ResponseReader()
+    for name in names:
+        answer = ANSWERS[name][0]
+        heard, at = Heard(), cut % (len(answer) + 1)
+        reader.expect(HttpExchange(heard, b""))
+        try:
+            for piece in filter(None, (answer[:at], answer[at:])):
+                reader.feed(piece)
+        except ResponseRefused:
+            assert play(*filter(None, (answer[:at], answer[at:])))[2] == "refused"
+            return
+        ending = "complete" if reader.complete else reader.at_close(clean=True)
+        if reader.complete and not reader.reusable:
+            ending = "complete, close"
+        assert (heard.head, heard.data, ending) == play(*filter(None, (answer[:at], answer[at:])))
+        if not (reader.complete and reader.reusable):
+            return
+
+
 @pytest.mark.req("RUN-6", "SEC-5")
 @given(name=st.sampled_from(sorted(ANSWERS)), cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_cutting_the_bytes_never_changes_what_the_sink_hears(name, cuts):
@@ -230,7 +268,7 @@ def test_no_bytes_raise_anything_but_a_refusal(garbage, after):
 
 def test_header_names_are_lower_case_and_repeated_ones_joined():
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b""))
+    reader = reader_of(HttpExchange(heard, b""))
     reader.feed(OK + b"X-A: 1\r\nx-a:2 \r\nB: \xe9\r\nempty:\r\ncontent-length: 0\r\n\r\n")
     assert heard.head == WireHead(
         status=200, headers={"x-a": "1, 2", "b": "é", "empty": "", "content-length": "0"}
@@ -239,13 +277,13 @@ def test_header_names_are_lower_case_and_repeated_ones_joined():
 
 def test_headers_of_an_interim_response_are_not_those_of_the_answer():
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b""))
+    reader = reader_of(HttpExchange(heard, b""))
     reader.feed(b"HTTP/1.1 103 X\r\nx-a: 1\r\n\r\n" + OK + b"content-length: 0\r\n\r\n")
     assert "x-a" not in heard.head.headers
 
 
 def test_a_reset_never_ends_a_body_well():
-    reader = ResponseReader(HttpExchange(Heard(), b""))
+    reader = reader_of(HttpExchange(Heard(), b""))
     reader.feed(OK + b"\r\nhello")
     assert reader.at_close(clean=True) == "ended"
     assert reader.at_close(clean=False) == "body_cut"
@@ -291,7 +329,7 @@ def test_a_body_may_be_as_large_as_it_likes():
 
 def test_each_chunk_reaches_the_sink_within_the_call_that_brought_it():
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b""))
+    reader = reader_of(HttpExchange(heard, b""))
     reader.feed(CHUNKED)
     for count in range(1, 5):
         reader.feed(b"1\r\nx\r\n")
@@ -300,7 +338,7 @@ def test_each_chunk_reaches_the_sink_within_the_call_that_brought_it():
 
 def test_chunks_that_came_in_one_read_reach_the_sink_in_one_piece():
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b""))
+    reader = reader_of(HttpExchange(heard, b""))
     reader.feed(CHUNKED + b"1\r\na\r\n2\r\nbc\r\n")
     assert (heard.data, heard.pieces) == (b"abc", 1)
 
@@ -308,7 +346,7 @@ def test_chunks_that_came_in_one_read_reach_the_sink_in_one_piece():
 @pytest.mark.req("SEC-5")
 def test_what_was_good_of_a_read_is_heard_before_the_read_is_refused():
     heard = Heard()
-    reader = ResponseReader(HttpExchange(heard, b""))
+    reader = reader_of(HttpExchange(heard, b""))
     with pytest.raises(ResponseRefused):
         reader.feed(CHUNKED + b"1\r\na\r\n1\r\nb\r\nzz\r\n")
     assert heard.data == b"ab"
@@ -322,6 +360,6 @@ def test_an_exchange_cancelled_within_a_read_hears_nothing_more_of_it():
 
     heard = Leaver()
     exchange = HttpExchange(heard, b"")
-    reader = ResponseReader(exchange)
+    reader = reader_of(exchange)
     reader.feed(CHUNKED + b"1\r\na\r\n0\r\n\r\n")
     assert (heard.head.status, heard.data) == (200, b"")
