@@ -36,27 +36,18 @@ NEVER_SENT = frozenset(
 )
 
 
-# Methods, paths and names are the dialects' own and few; values are each request's, and looked at each time.
-
-
-@functools.lru_cache(256)
-def _prefix(name: str) -> str:
-    """What stands before a header's value; nothing, if it is never sent."""
-    if name.lower() in NEVER_SENT:
-        return ""
-    if not _is_token(name):
-        raise ValueError(f"{name!r} is no header name")
-    return f"{name}: "
-
-
 class RequestEncoder:
-    """Writes requests for one endpoint."""
+    """Writes requests for one endpoint.
+
+    Methods, paths and the names of headers are the dialects' own and few: what they come to is remembered.
+    Values are each request's, and looked at each time.
+    """
 
     def __init__(self, target: Target) -> None:
         self._base_path = target.base_path
         # A compressed answer would have to be unpacked before an event could be seen.
         self._own_headers = f"host: {target.authority}\r\naccept-encoding: identity\r\n"
-        self._start = functools.lru_cache(256)(self._write_start)
+        self._form = functools.lru_cache(256)(self._write_form)
 
     def encode(self, request: WireRequest) -> bytes:
         """The whole request, to be written at once.
@@ -64,19 +55,27 @@ class RequestEncoder:
         Raises ValueError for a method, path or header that HTTP cannot carry: a bug of the caller.
         The message names the header, never its value.
         """
-        lines = [self._start(request.method, request.path)]
-        for name, value in request.headers:
-            prefix = _prefix(name)
-            if not prefix:
-                continue
-            if not _is_field_value(value):
-                raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")
-            lines.append(f"{prefix}{value}\r\n")
-        body = request.body
-        lines.append(f"content-length: {len(body)}\r\n\r\n")
-        return "".join(lines).encode("latin-1") + body
+        headers, body = request.headers, request.body
+        values = [value for _, value in headers]
+        form = self._form(request.method, request.path, tuple([name for name, _ in headers]))
+        if not _is_field_value("".join(values)):
+            name = next(name for name, value in headers if not _is_field_value(value))
+            raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")
+        return (form % (*values, len(body))).encode("latin-1") + body
 
-    def _write_start(self, method: str, path: str) -> str:
+    def _write_form(self, method: str, path: str, names: tuple[str, ...]) -> str:
+        """A head, to be filled with the values of its headers and the length of its body."""
         if not _is_token(method) or not _is_path(path):
             raise ValueError("a request needs a method and a path of visible ASCII characters")
-        return f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._own_headers}"
+        first = f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._own_headers}"
+        lines = "".join(map(_line, names))
+        return f"{first.replace('%', '%%')}{lines}content-length: %d\r\n\r\n"
+
+
+def _line(name: str) -> str:
+    """A header's, to be filled with its value; if it is never sent, nothing comes of that."""
+    if name.lower() in NEVER_SENT:
+        return "%.0s"
+    if not _is_token(name):
+        raise ValueError(f"{name!r} is no header name")
+    return f"{name.replace('%', '%%')}: %s\r\n"

@@ -57,6 +57,12 @@ def test_headers_of_the_connection_are_never_taken_from_a_request(name):
     assert b"given by the caller" not in sent
 
 
+def test_a_percent_sign_anywhere_is_just_that():
+    sent = encode("http://h/%20", path="/%s%%", headers=[("%d%", "%s"), ("Te", "%")], method="%")
+    assert sent.startswith(b"% /%20/%s%% HTTP/1.1\r\n")
+    assert b"\r\n%d%: %s\r\ncontent-length: 0\r\n" in sent
+
+
 @pytest.mark.req("SEC-5")
 @pytest.mark.parametrize("bad", ["a\r\nx: y", "a\nb", "a\rb", "a\0b", "\x7f", "\x1b[31m", "…"])
 def test_a_value_that_could_end_its_line_is_refused_and_not_shown(bad):
