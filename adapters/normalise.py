@@ -113,6 +113,8 @@ class Normaliser:
         self._document = False
         self.deltas = 0
         """Pieces of content, the nearest that one gets to tokens without the backend's own count."""
+        self.complete = choices <= 0
+        """Every choice has finished; usage and the end marker may still come."""
         self.over = False
 
     def push(self, events: Iterable[Event]) -> list[Event]:
@@ -121,10 +123,14 @@ class Normaliser:
         for event in events:
             if self.over:
                 break
-            if type(event) is Delta:  # nearly every event there is: asked before all others
-                self._delta(event, out)
-                continue
-            match event:
+            match event:  # a delta first: nearly every event is one
+                case Delta():
+                    if 0 <= event.choice < self._choices and event.choice not in self._finished:
+                        if event.tool_calls and not self._called(event, out):
+                            continue
+                        self._opened = True
+                        self.deltas += event.pieces
+                        out.append(event)
                 case Finish():
                     self._finish(event, out)
                 case UsageReport():
@@ -137,7 +143,7 @@ class Normaliser:
                         out.append(event)
                 case Document():
                     if not self._document:
-                        self._opened = self._document = True
+                        self._opened = self._document = self.complete = True
                         out.append(event)
                 case End():
                     self._end(out)
@@ -156,11 +162,6 @@ class Normaliser:
             self._end(out)
         return out
 
-    @property
-    def complete(self) -> bool:
-        """Every choice has finished; usage and the end marker may still come."""
-        return self._document or len(self._finished) >= self._choices
-
     def expects(self, choice: int) -> bool:
         """Whether more may be said of it."""
         return not self.over and 0 <= choice < self._choices and choice not in self._finished
@@ -171,19 +172,13 @@ class Normaliser:
             prompt_tokens=self._prompt_tokens, completion_tokens=self.deltas, estimated=True
         )
 
-    def _delta(self, event: Delta, out: list[Event]) -> None:
-        if event.choice in self._finished or not 0 <= event.choice < self._choices:
-            return
-        if event.tool_calls:
-            event.tool_calls = self._placed(event.choice, event.tool_calls)
-            if self._tools[event.choice].count > MAX_TOOL_CALLS:
-                self._fail(f"the engine made more than {MAX_TOOL_CALLS} tool calls", out)
-                return
-            if not event.tool_calls and not _says_more(event):
-                return
-        self._opened = True
-        self.deltas += event.pieces
-        out.append(event)
+    def _called(self, event: Delta, out: list[Event]) -> bool:
+        """Put its tool calls in their places; False where nothing is left to say of it."""
+        event.tool_calls = self._placed(event.choice, event.tool_calls)
+        if self._tools[event.choice].count > MAX_TOOL_CALLS:
+            self._fail(f"the engine made more than {MAX_TOOL_CALLS} tool calls", out)
+            return False
+        return bool(event.tool_calls) or _says_more(event)
 
     def _placed(self, choice: int, pieces: tuple[ToolCallDelta, ...]) -> tuple[ToolCallDelta, ...]:
         order = self._tools.setdefault(choice, _ToolOrder())
@@ -211,6 +206,7 @@ class Normaliser:
             return
         self._opened = True
         self._finished.add(event.choice)
+        self.complete = self.complete or len(self._finished) >= self._choices
         if event.limit is not None and self._usage is None:
             self._unjudged.append(event)
         else:
@@ -233,8 +229,7 @@ class Normaliser:
             return
         self.over = True
         out += map(self._judged, self._unjudged)
-        out.append(UsageReport(usage=self._usage or self.estimate()))
-        out.append(End())
+        out += (UsageReport(usage=self._usage or self.estimate()), End())
 
     def _fail(self, message: str, out: list[Event]) -> None:
         self.over = True
