@@ -91,7 +91,8 @@ class StreamDecoder(EventStreamDecoder):
             out.append(_opened(chunk))
         events: list[Event] = []
         chunk_events(chunk, events)
-        self.repeated.learn(data, events)
+        if len(events) == 1:
+            self.repeated.learn(data, events[0])
         out += events
 
 

@@ -20,6 +20,7 @@ time, into each of them, so that no two are alike."""
 MAX_JOINED = 64
 """Chunks that are read at once, and once more if there is no text in one of them."""
 PROBE = "a text that stands in for the stream's own"
+_PROBE = b'"%b"' % PROBE.encode()
 Member = Literal["content", "reasoning"]
 _MEMBERS: tuple[Member, ...] = ("content", "reasoning")
 _read_text = msgspec.json.Decoder(str).decode
@@ -63,9 +64,7 @@ class RepeatedChunk:
             if not text:
                 return None
         self.saved += pieces
-        if self.member == "content":
-            return Delta(content=text, choice=self.choice, pieces=pieces)
-        return Delta(reasoning=text, choice=self.choice, pieces=pieces)
+        return _said(text, self.member, self.choice, pieces)
 
     def _texts(self, chunks: list[bytes]) -> list[str]:
         """Those of the first of `chunks`, as long as they are alike; none where one of these must be decoded."""
@@ -83,9 +82,10 @@ class RepeatedChunk:
             return []
         return texts if len(texts) == len(found) and "" not in texts else []
 
-    def learn(self, data: bytes, events: list[Event]) -> None:
-        """`data` was decoded to `events`: the chunk to compare with from now on, if it is fit for that."""
-        if len(events) != 1 or not isinstance(events[0], Delta):
+    def learn(self, data: bytes, event: Event) -> None:
+        """`data` was decoded to `event` and nothing else: the chunk to compare with from now on, if it is fit
+        for that."""
+        if not isinstance(event, Delta):
             return
         if self.saved >= PAYS_OFF:
             self._wait, self._waits = 0, PAYS_OFF
@@ -95,19 +95,22 @@ class RepeatedChunk:
         self.saved, self._wait = 0, self._waits
         self._waits = min(2 * self._waits, MAX_WAIT)
         self.before = b""
-        event = events[0]
         for member in _MEMBERS:
             text: str = getattr(event, member)
-            value = b'"%b"' % text.encode()
-            before, found, after = data.rpartition(value) if text else (b"", b"", b"")
+            if not text:
+                continue
+            before, found, after = data.rpartition(b'"%b"' % text.encode())
             if not found:
-                continue  # or it is spelled with escapes
+                continue  # it is spelled with escapes
             # Is this its value, and does it change nothing else? The decoder knows.
-            probed = self._decode(b'%b"%b"%b' % (before, PROBE.encode(), after))
-            wanted = Delta(choice=event.choice)
-            setattr(wanted, member, PROBE)
-            if probed == [wanted]:
+            if self._decode(before + _PROBE + after) == [_said(PROBE, member, event.choice, 1)]:
                 self.before, self.after = before, after
                 self._start, self._end = len(before), -len(after)
                 self.member, self.choice = member, event.choice
                 return
+
+
+def _said(text: str, member: Member, choice: int, pieces: int) -> Delta:
+    if member == "content":
+        return Delta(content=text, choice=choice, pieces=pieces)
+    return Delta(reasoning=text, choice=choice, pieces=pieces)

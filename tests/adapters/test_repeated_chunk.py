@@ -47,7 +47,7 @@ def told(event: Event) -> str:
 class Forgetful(RepeatedChunk):
     """It learns nothing."""
 
-    def learn(self, data: bytes, events: list[Event]) -> None:
+    def learn(self, data: bytes, event: Event) -> None:
         pass
 
 
@@ -62,7 +62,8 @@ def read(repeated: RepeatedChunk, chunks: list[bytes]) -> tuple[list[Event], int
             at += found.pieces
             continue
         events = meaning(chunks[at])
-        repeated.learn(chunks[at], events)
+        if len(events) == 1:
+            repeated.learn(chunks[at], events[0])
         told += events
         at, decoded = at + 1, decoded + 1
     return told, decoded
