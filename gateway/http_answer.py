@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 CHUNK = b"%x\r\n%b\r\n"
 """One chunk of a stream: for its length, and it."""
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @lru_cache(maxsize=1)
@@ -32,7 +33,8 @@ class HttpAnswer(web.StreamResponse):
         self._type = content_type
         self._whole = body
         self._request: web.BaseRequest | None = None
-        self._ended = False
+        self.ended = False
+        """Its body's end has been sent: by whoever streams, if its last chunk was known to be that."""
         self._stays: bool | None = None
 
     @property
@@ -65,14 +67,14 @@ class HttpAnswer(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         request = self._request
-        if request is None or self._ended:
+        if request is None:
             return
-        self._ended = True
-        if self._whole is None and framed(request):
+        if self._whole is None and not self.ended and framed(request):
             transport = request.transport
             if transport is None or transport.is_closing():
                 raise ConnectionResetError("the client has left")
-            transport.write(b"0\r\n\r\n")
+            transport.write(LAST_CHUNK)
+        self.ended = True
         await request.writer.drain()  # what comes next on this connection waits for a slow reader
 
     def _head(self, request: web.BaseRequest) -> bytes:

@@ -17,7 +17,7 @@ from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import End, Event, Fault
 from gateway.answers import Fold, Identity, StreamWriter
 from gateway.attempt import Upstream
-from gateway.http_answer import CHUNK, HttpAnswer, framed
+from gateway.http_answer import CHUNK, LAST_CHUNK, HttpAnswer, framed
 from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
@@ -62,6 +62,8 @@ class StreamReply(TextSink):
         """Its newest place in a queue."""
         self.over = False
         """The last event has gone out: there is nothing left to cancel."""
+        self._ended = False
+        """And with it the body's end: nothing may follow."""
         self.fault: GatewayError | None = None
         self._missed = False
         """Something could not be sent any more."""
@@ -96,7 +98,7 @@ class StreamReply(TextSink):
             first, self._held = b"".join(self._held), []
             self._written_s = self._loop.time()
             if first and self._chunked:
-                first = CHUNK % (len(first), first)
+                first = CHUNK % (len(first), first) + self._end()
             response.begin(self._request, first)
             self._response = response
             self._beat = self._loop.call_later(self._heartbeat_s, self._heartbeat)
@@ -119,7 +121,7 @@ class StreamReply(TextSink):
         if self._response is None:
             self._held.append(data)
         else:
-            self.send(data)
+            self.send(data, self._end())
 
     def around(self, choice: int, member: Member) -> tuple[bytes, bytes] | None:
         if self._cut or self._response is None or not isinstance(self._writer, StreamWriter):
@@ -139,17 +141,24 @@ class StreamReply(TextSink):
             self.cut()
             return self._told(exc)
 
+    def _end(self) -> bytes:
+        """What goes out behind the last event of a good answer, in one write with it; nothing behind others."""
+        self._ended = self.over and self.fault is None
+        return LAST_CHUNK if self._ended else b""
+
     def _told(self, error: GatewayError) -> bytes:
         return self._writer.failed(self._present(error), self._request_id)
 
     def fail(self, error: GatewayError) -> None:
         """The headers are out, so the error is the stream's last event."""
-        self.send(self._told(error))
+        if not self._ended:
+            self.send(self._told(error))
 
     async def close(self) -> web.StreamResponse:
         """End the body. Call once, after the last event or `fail`."""
         self.stop()
         assert self._response is not None
+        self._response.ended = self._ended and not self._missed
         await self._response.write_eof()
         return self._response
 
@@ -171,17 +180,19 @@ class StreamReply(TextSink):
             self._beat.cancel()
             self._beat = None
 
-    def send(self, frames: bytes) -> None:
-        """As one chunk, once it is open."""
+    def send(self, frames: bytes, end: bytes = b"") -> None:
+        """As one chunk, once it is open, and `end` behind it."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             self._missed = True  # the client left; aiohttp is about to cancel this request
             return
         self._written_s = self._loop.time()
-        transport.write(CHUNK % (len(frames), frames) if self._chunked else frames)
+        transport.write(CHUNK % (len(frames), frames) + end if self._chunked else frames)
 
     def _heartbeat(self) -> None:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
+        if self._ended:
+            return
         quiet_s = self._loop.time() - self._written_s
         if quiet_s >= self._heartbeat_s and not self._protocol.reader_lags:
             self.send(self._writer.heartbeat)

@@ -21,6 +21,7 @@ from tests.cost.in_memory import (
     Client,
     MemoryLoop,
     chunked,
+    closing,
     counting,
     gateway,
     opening,
@@ -113,6 +114,32 @@ def test_a_streamed_token_takes_few_calls() -> None:
         return median(seen)
 
     assert run(scene) <= TOKEN_CALLS * A_TENTH_MORE
+
+
+def test_a_stream_ends_in_the_write_of_its_last_event() -> None:
+    async def scene(loop: MemoryLoop) -> list[bytes]:
+        client, feed = await streaming(loop)
+        feed(closing(9))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return client.transport.written
+
+    (last,) = run(scene)
+    assert last.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+def test_a_stream_that_came_at_once_goes_out_at_once() -> None:
+    async def scene(loop: MemoryLoop) -> list[bytes]:
+        loop.on_request = lambda backend: loop.call_soon(backend.receive, whole_answer(16))
+        client = Client(loop)
+        client.send(request(stream=True))
+        await client.answer_begins()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return client.transport.written
+
+    (answer,) = run(scene)
+    assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
 def test_a_request_takes_few_calls() -> None:

@@ -254,3 +254,24 @@ def test_a_fold_is_over_when_it_is_whole() -> None:
     assert not reply.over
     reply.events([Finish(reason="stop"), End()])
     assert reply.over
+
+
+@pytest.mark.req("RUN-6")
+async def test_nothing_follows_the_end_of_a_body(
+    make_edge: MakeEdge, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes out with the last event: on the wire, whatever came then would begin the next answer."""
+    sent: list[bytes] = []
+    stopped, send = StreamReply.stop, StreamReply.send
+
+    def late(reply: StreamReply) -> None:
+        monkeypatch.setattr(StreamReply, "send", lambda reply, frames: sent.append(frames))
+        reply._written_s = 0.0  # it is high time for a heartbeat
+        reply._heartbeat()
+        reply.fail(UpstreamFault("too late"))
+        monkeypatch.setattr(StreamReply, "send", send)
+        stopped(reply)
+
+    monkeypatch.setattr(StreamReply, "stop", late)
+    answer = await (await make_edge()).chat(stream=True)
+    assert (answer.complete, answer.events[-1], sent) == (True, "[DONE]", [])
