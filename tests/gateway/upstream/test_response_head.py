@@ -27,7 +27,20 @@ class Told:
 
 
 PIECES = st.sampled_from(
-    [b":", b"\r\n", b"\r", b"\n", b" ", b"\t", b"a", b"A", b"a: b\r\n", b"\xe9", b"\0", b"\x0b"]
+    [
+        b":",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b" ",
+        b"\t",
+        b"a",
+        b"A",
+        b"a: b\r\n",
+        b"a:\xa0\r\n",
+        b"\0",
+        b"\x0b",
+    ]
 )
 
 
