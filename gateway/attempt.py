@@ -20,7 +20,7 @@ from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest, Timeouts
-from gateway.pools import Slot
+from gateway.slot import Slot
 from policies import pace
 from policies.flight import Flight
 

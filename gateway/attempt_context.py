@@ -5,7 +5,8 @@ import msgspec
 from adapters.dialect import AttemptContext
 from contracts.catalog import Catalog
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.pools import Endpoint, Pool
+from gateway.endpoint import Endpoint
+from gateway.pools import Pool
 from policies.resume import Sent
 
 

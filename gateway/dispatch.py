@@ -12,12 +12,14 @@ from contracts.errors import GatewayError, NoReadyBackend, UpstreamFault
 from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.attempt import Attempt, EventSink, Watch
 from gateway.attempt_context import attempt_context, continuing
+from gateway.endpoint import Endpoint
 from gateway.hedge import Entrant, HedgeBudget, Race
 from gateway.patience import any_of, patiently
-from gateway.pools import Endpoint, Pool, Slot
+from gateway.pools import Pool
 from gateway.progress import AttemptRecord, Progress
 from gateway.resumable import Resumable
 from gateway.sinks import AnswerSink, Recorder
+from gateway.slot import Slot
 from policies.retry import is_final
 
 

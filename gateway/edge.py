@@ -22,6 +22,7 @@ from gateway.auth import Caller
 from gateway.capabilities import capabilities
 from gateway.control import Control
 from gateway.control_endpoints import ControlEndpoints
+from gateway.endpoint import Endpoint
 from gateway.error_answers import SERVER, ErrorAnswers, new_request_id
 from gateway.inbound.messages_errors import error_body as anthropic_error
 from gateway.inbound.messages_tongue import MessagesTongue
@@ -31,7 +32,7 @@ from gateway.inference_endpoint import InferenceEndpoint, log_bug
 from gateway.openai_tongue import OpenAITongue
 from gateway.openapi import document as openapi_document
 from gateway.pool_endpoints import PoolEndpoints
-from gateway.pools import Endpoint, Pool
+from gateway.pools import Pool
 from gateway.protocol import EdgeProtocol
 from gateway.reception import Reception
 from gateway.request_record import REQUEST_ID

@@ -14,9 +14,10 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError, NoReadyBackend, UnsupportedParameter, UpstreamFault
 from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.dispatch import Dispatch, Run
+from gateway.endpoint import Endpoint
 from gateway.going_on import GoingOn
 from gateway.hedge import Entrant
-from gateway.pools import Endpoint, Pool
+from gateway.pools import Pool
 from gateway.progress import Progress
 from gateway.resumable import Resumable, may_resume
 from gateway.sinks import AnswerSink, Recorder

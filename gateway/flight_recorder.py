@@ -11,8 +11,11 @@ from contracts.decision import Decision
 from contracts.errors import ClientFault, GatewayError, Shed, TaskExpired, UpstreamFault
 from contracts.inference import InferRequest, Target
 from contracts.policy import Intent
-from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.endpoint import Endpoint
+from gateway.entry import Entry
+from gateway.pools import Pool
 from gateway.progress import Progress
+from gateway.slot import Slot
 from policies.capacity_refusal import capacity_refusal
 from policies.flight import Flight
 from policies.honour import Honour

@@ -12,8 +12,9 @@ import msgspec
 from contracts.errors import GatewayError
 from contracts.inference import Target
 from gateway.dispatch import Dispatch, Run
+from gateway.endpoint import Endpoint
 from gateway.hedge import Entrant
-from gateway.pools import Endpoint, Pool
+from gateway.pools import Pool
 from gateway.resumable import Resumable
 from policies.resume import Way, ways, worth_resuming
 from policies.retry import STALLED_S, pause_s, timed_out, worth_repeating

@@ -13,7 +13,8 @@ import msgspec
 from adapters.dialect import EndpointState, WireHead, WireRequest
 from contracts.errors import UpstreamFault
 from gateway import logs
-from gateway.pools import Endpoint, Pool
+from gateway.endpoint import Endpoint
+from gateway.pools import Pool
 from gateway.upstream import fetch
 
 PROBE_TIMEOUT_S = 2.0

@@ -10,9 +10,9 @@ import msgspec
 from contracts.events import Event
 from contracts.inference import Target
 from gateway.attempt import Attempt
-from gateway.pools import Slot
 from gateway.progress import AttemptRecord, Progress
 from gateway.sinks import AnswerSink, Recorder
+from gateway.slot import Slot
 from policies.flight import Flight
 
 BURST = 5.0

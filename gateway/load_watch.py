@@ -13,7 +13,8 @@ from adapters.dialect import WireRequest
 from adapters.load_signals import PAGE_BYTES, UNKNOWN, LoadMetrics, LoadSignals, read_load
 from contracts.errors import UpstreamFault
 from gateway import logs
-from gateway.pools import Endpoint, Pool
+from gateway.endpoint import Endpoint
+from gateway.pools import Pool
 from gateway.upstream import fetch
 
 SCRAPE_TIMEOUT_S = 2.0

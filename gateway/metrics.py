@@ -10,8 +10,9 @@ from contracts.decision import Decision
 from contracts.errors import GatewayError
 from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
+from gateway.endpoint import Endpoint
 from gateway.instruments import Counter, CounterFamily, Histogram, HistogramFamily
-from gateway.pools import Endpoint, Pool
+from gateway.pools import Pool
 from gateway.progress import Progress
 
 Family = CounterFamily | Gauge | HistogramFamily

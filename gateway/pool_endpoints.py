@@ -25,7 +25,8 @@ from contracts.problems import did_you_mean
 from contracts.quantities import Duration
 from gateway import logs
 from gateway.control import when
-from gateway.pools import Endpoint, Pool
+from gateway.endpoint import Endpoint
+from gateway.pools import Pool
 from gateway.runtime import Gateway
 
 WAIT_MAX_S = 300.0

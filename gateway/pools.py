@@ -1,4 +1,4 @@
-"""The pools at run time: their endpoints, what probes said of them, and the slots of work they are given.
+"""One engine behind one queue, at run time: which endpoints may be given work, and to whom they are given.
 
 The queue's decisions are `policies.admission`'s; this is the shell that gives them futures and a
 clock. Everything runs on one event loop, so nothing here needs a lock.
@@ -14,9 +14,7 @@ from adapters.load_signals import UNKNOWN, LoadSignals, together
 from adapters.rate_limits import RateLimits
 from adapters.transport import Transport
 from contracts.errors import (
-    ConnectFailed,
     DeadlineUnreachable,
-    GatewayError,
     NobodyListens,
     NoReadyBackend,
     PoolDraining,
@@ -25,138 +23,23 @@ from contracts.errors import (
     Shed,
     TaskExpired,
 )
-from contracts.pool_answers import PoolState, SelfTestReport
+from contracts.pool_answers import PoolState
 from contracts.snapshot import PoolSignals
 from gateway import logs
 from gateway.breakers import Breakers
+from gateway.endpoint import SLOTS_UNKNOWN, Endpoint
+from gateway.entry import Entry
 from gateway.settings import PoolOptions
+from gateway.slot import Slot
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Place, Refuse
-from policies.affinity import Load, Session, Sessions, prefer
+from policies.affinity import Load, Sessions, prefer
 from policies.lines import Ticket
 from policies.retry_budget import RetryBudget
 
-SLOTS_UNKNOWN = 64
-"""Requests at once for an endpoint that does not tell how many it works on."""
 LOAD_PROBES = 3
 """What an endpoint said of its load counts for so many intervals between its probes."""
 DRAINED_RETRY_S = 10.0
 """When to ask again for a pool that is out of service: only its operator knows how long that is."""
-
-
-class Endpoint:
-    """One backend process. `index` counts from 0; people see `where`, never the address."""
-
-    def __init__(self, pool_id: str, index: int, transport: Transport) -> None:
-        self.index = index
-        self.where = f"pool {pool_id}, endpoint {index + 1}"
-        self.replica = f"{pool_id}/{index + 1}"
-        """In logs and metrics."""
-        self.transport = transport
-        self.state = EndpointState()
-        """The pool must `learn` of another one."""
-        self.inflight = 0
-        self.elsewhere = 0
-        """What other processes of the gateway had there lately."""
-        self.probed_s: float | None = None
-        """When the last probe began, on the pool's clock, and `probe_s`: how long it took."""
-        self.probe_s = 0.0
-        self.load = UNKNOWN
-        """What it said of itself when it was asked at `load_s`, on the pool's clock."""
-        self.load_s: float | None = None
-        self.self_test = SelfTestReport(outcome="off")
-        self._limits: tuple[RateLimits, float] | None = None
-
-    def told_limits(self, limits: RateLimits | None, at_s: float) -> None:
-        """What the head of an answer said of the provider's limits, on the pool's clock; None: forget it."""
-        self._limits = None if limits is None else (limits, at_s)
-
-    @property
-    def limits_told(self) -> tuple[RateLimits, float] | None:
-        """The last that was told, and when."""
-        return self._limits
-
-    def limits_left(self, now_s: float) -> RateLimits | None:
-        """What of that still counts."""
-        return None if self._limits is None else self._limits[0].after(now_s - self._limits[1])
-
-    @property
-    def slots(self) -> int:
-        return self.state.slots or self.state.advised_slots or SLOTS_UNKNOWN
-
-
-class Slot:
-    """A place in the pool. Say what came of the work, if that tells something of its endpoint (`ended`,
-    `overtaken`; the first word counts), and then `release`; more than once does no harm."""
-
-    def __init__(
-        self,
-        pool: "Pool",
-        request: int,
-        waited_s: float,
-        endpoint: Endpoint,
-        *,
-        shunned: bool = False,
-        probe: bool = False,
-    ) -> None:
-        self._pool = pool
-        self._request: int | None = request
-        self._probe = probe
-        self._told = False
-        self.ticket = request
-        """Its number in the pool's queue."""
-        self.waited_s = waited_s
-        self.endpoint = endpoint
-        self.shunned = shunned
-        """All that was ready is to be left alone, and so is this."""
-
-    def ended(self, error: GatewayError | None) -> None:
-        """The work came to its end, well or with an error."""
-        if not self._told:
-            self._told = True
-            self._pool.breakers.ended(self.endpoint.index, error, probe=self._probe)
-            if isinstance(error, ConnectFailed):
-                self._pool.lost(self.endpoint)
-
-    def overtaken(self) -> None:
-        """The work is given up for what began later elsewhere, and was quicker."""
-        if not self._told:
-            self._told = True
-            self._pool.breakers.overtaken(self.endpoint.index, probe=self._probe)
-
-    def release(self) -> None:
-        if self._request is not None:
-            request, self._request = self._request, None
-            if not self._told:
-                self._pool.breakers.abandoned(self.endpoint.index, probe=self._probe)
-            self.endpoint.inflight -= 1
-            self._pool.free(request)
-
-
-class Entry:
-    """A request at the pool's door. Await `slot` (raises QueueFull, QueueTimeout, TaskExpired,
-    DeadlineUnreachable, NoReadyBackend), or `leave`."""
-
-    def __init__(
-        self, pool: "Pool", request: int, avoid: Collection[Endpoint], session: Session | None
-    ) -> None:
-        self.pool = pool
-        self.request = request
-        """Its number in the pool's queue."""
-        self.avoid = avoid
-        self.session = session
-        self.slot: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-
-    def place(self) -> Place | None:
-        """Where it stands now in the pool's queue. None: it was refused, or it has ended."""
-        return self.pool.place(self.request)
-
-    def leave(self) -> None:
-        """The caller is gone: the place is free again, whether it was waiting or just admitted."""
-        if self.slot.done() and not self.slot.cancelled() and self.slot.exception() is None:
-            self.slot.result().release()
-        else:
-            self.slot.cancel()
-            self.pool.leave(self.request)
 
 
 class Pool:
@@ -363,7 +246,7 @@ class Pool:
         timeout_s: float | None = None,
         accepted: bool = False,
         session: tuple[str, str] | None = None,
-    ) -> "Entry":
+    ) -> Entry:
         """Ask for a place in the lane of a model; it may be there at once. `deadline_s`, on the pool's
         clock, is when the first token is due. A `patient` one waits in the room of tasks, for `timeout_s`;
         None: as long as the queue says; one that was `accepted` before is never refused for want of room.

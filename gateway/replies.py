@@ -17,8 +17,8 @@ from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import End, Event, Fault
 from gateway.answers import Fold, Identity, StreamWriter
 from gateway.attempt import Upstream
+from gateway.entry import Entry
 from gateway.http_answer import CHUNK, LAST_CHUNK, HttpAnswer, framed
-from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
 from gateway.tongues import Folding, Writer

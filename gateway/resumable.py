@@ -14,7 +14,7 @@ from contracts.errors import GatewayError
 from contracts.events import End, Event, Fault, Usage, UsageReport
 from contracts.inference import InferRequest, RoutingPlan
 from gateway.attempt import Upstream
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.progress import Progress
 from gateway.sinks import AnswerSink
 from policies.flight import Flight

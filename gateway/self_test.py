@@ -16,8 +16,10 @@ from contracts.catalog import Catalog, ModelCard
 from contracts.errors import ConnectFailed, GatewayError, Shed, UpstreamFault
 from contracts.pool_answers import SelfTestOutcome, SelfTestReport
 from gateway import logs
-from gateway.pools import Endpoint, Pool, Slot
+from gateway.endpoint import Endpoint
+from gateway.pools import Pool
 from gateway.self_test_steps import LOWEST, GaveWay, GeneratesNot, Trial
+from gateway.slot import Slot
 
 AGAIN_S = 5.0
 """Until an endpoint that was busy, asleep or not ready is looked at again."""

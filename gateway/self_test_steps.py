@@ -18,7 +18,8 @@ from contracts.inference import Constraints, InferRequest
 from contracts.pool_answers import Check, SelfTestFailure
 from gateway.attempt import Attempt
 from gateway.intake import read_request
-from gateway.pools import Pool, Slot
+from gateway.pools import Pool
+from gateway.slot import Slot
 
 DECODE_S, CANCEL_S, FREE_S = 20.0, 10.0, 10.0
 """The most that the steps may take: the first one may find a cold engine."""

@@ -5,8 +5,11 @@ from typing import Protocol
 from contracts.errors import GatewayError
 from contracts.inference import Target
 from gateway.attempt import EventSink, Upstream, Watch
-from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.endpoint import Endpoint
+from gateway.entry import Entry
+from gateway.pools import Pool
 from gateway.progress import Progress
+from gateway.slot import Slot
 
 
 class AnswerSink(EventSink, Protocol):

@@ -5,7 +5,7 @@ Must stay true: to the executor it is the client's own sink, and to that sink it
 
 from contracts.events import Event
 from gateway.attempt import Upstream
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.progress import Progress
 from gateway.records.kept import KeptAnswer
 from gateway.sinks import AnswerSink

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from contracts.errors import Cancelled
 from contracts.tasks import Kind, TaskState, TaskSummary, TaskView
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.replies import FoldReply, StreamReply
 from gateway.request_record import RequestRecord
 from gateway.tasks import views

@@ -6,7 +6,7 @@ otherwise compare each caller with every other a thousand times.
 
 from collections.abc import Callable
 
-from gateway.pools import Entry, Pool
+from gateway.entry import Door, Entry
 from policies.admission import Place
 
 PlaceOf = Callable[[Entry], Place | None]
@@ -16,7 +16,7 @@ class PlacesAtOnce:
     """A PlaceOf for one moment: use it, and let it go, without awaiting anything in between."""
 
     def __init__(self) -> None:
-        self._places: dict[Pool, dict[int, Place]] = {}
+        self._places: dict[Door, dict[int, Place]] = {}
 
     def __call__(self, entry: Entry) -> Place | None:
         places = self._places.get(entry.pool)

@@ -15,7 +15,7 @@ from contracts.events import Delta, Event, Finish, Usage, UsageReport
 from contracts.tasks import ENDED, TaskState
 from gateway.answers import Fold, Identity
 from gateway.attempt import Upstream
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.progress import Progress
 from gateway.tasks.log import TaskLog
 from gateway.tasks.state import TaskStep, step

@@ -22,9 +22,9 @@ from contracts.tasks import (
     TaskView,
 )
 from gateway.answers import Identity
+from gateway.entry import Entry
 from gateway.error_answers import RETRY_AFTER_DEFAULT_S
 from gateway.flight_recorder import CLIENT_GONE
-from gateway.pools import Entry
 from gateway.request_record import RequestRecord
 from gateway.tasks import views
 from gateway.tasks.log import TaskLog

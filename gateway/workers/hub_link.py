@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway import logs
-from gateway.pools import Endpoint
+from gateway.endpoint import Endpoint
 from gateway.runtime import Gateway
 from gateway.workers.borrower import Borrower, Lot
 from gateway.workers.handover import Handover, link_socket

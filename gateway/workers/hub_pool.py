@@ -8,7 +8,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from contracts.errors import NoReadyBackend
-from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.endpoint import Endpoint
+from gateway.entry import Entry
+from gateway.pools import Pool
+from gateway.slot import Slot
 from gateway.workers.messages import (
     EndpointView,
     LaneCounts,

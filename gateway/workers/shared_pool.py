@@ -8,7 +8,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from contracts.snapshot import PoolSignals
-from gateway.pools import Endpoint, Entry, Pool
+from gateway.endpoint import Endpoint
+from gateway.entry import Entry
+from gateway.pools import Pool
 from gateway.workers.borrower import Borrower, Lot
 from gateway.workers.messages import LaneCounts, LaneView, PoolCounts, PoolView
 from policies.admission import NO_LIMIT, AdmissionSettings

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from contracts.errors import GatewayError
 from contracts.inference import Target
-from gateway.pools import Endpoint, Entry, Pool, Slot
+from gateway.endpoint import Endpoint
+from gateway.entry import Entry
+from gateway.pools import Pool
+from gateway.slot import Slot
 from policies.flight import Flight
 
 

@@ -20,9 +20,9 @@ from contracts.events import End, Event, Fault
 from gateway.answers import StreamWriter, error_frame
 from gateway.attempt import Upstream
 from gateway.configuration import load
+from gateway.entry import Entry
 from gateway.inference import carry_out, decided, identity
 from gateway.intake import read_request
-from gateway.pools import Entry
 from gateway.progress import Progress
 from gateway.replies import FoldReply
 from gateway.request_record import RequestRecord

@@ -13,10 +13,12 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError
 from contracts.events import End, Fault
 from contracts.inference import RoutingPlan, Target, Timeouts
+from gateway.entry import Entry
 from gateway.executor import Executor
 from gateway.going_on import MAX_RESUMES
-from gateway.pools import Entry, Pool, Slot
+from gateway.pools import Pool
 from gateway.progress import Progress
+from gateway.slot import Slot
 from policies.admission import Admit, Effect
 from policies.breaker import BreakerSettings
 from tests.fakes.recorder import Remembering

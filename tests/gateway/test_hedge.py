@@ -11,10 +11,11 @@ from contracts.errors import GatewayError, UpstreamFault
 from contracts.events import Delta, End, Event
 from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.attempt import Upstream
+from gateway.entry import Entry
 from gateway.executor import Executor
 from gateway.hedge import BURST, HedgeBudget
 from gateway.intake import read_request
-from gateway.pools import Entry, Pool
+from gateway.pools import Pool
 from gateway.progress import Progress
 from policies.breaker import BreakerSettings
 from tests.fakes import anthropic_words

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from adapters.dialect import EndpointState
-from adapters.rate_limits import Allowance, RateLimits
 from contracts.errors import (
     DeadlineUnreachable,
     NobodyListens,
@@ -15,8 +14,8 @@ from contracts.errors import (
     QueueTimeout,
     TaskExpired,
 )
-from gateway.pools import SLOTS_UNKNOWN, Pool
-from policies.admission import Place
+from gateway.endpoint import SLOTS_UNKNOWN
+from gateway.pools import Pool
 from tests.fakes.scripted import ScriptedTransport, answer
 
 MakePool = Callable[..., Pool]
@@ -130,45 +129,6 @@ async def test_tasks_wait_in_a_room_of_their_own_for_as_long_as_they_say(
     assert expired.value.retry_after_s is not None
 
 
-async def test_an_entry_knows_its_place_until_it_has_ended(make_pool: MakePool) -> None:
-    pool = make_pool("local", idle(), slots=1, max_tasks=1)
-    first, second, third = (pool.enter(0) for _ in range(3))
-    assert first.pool is pool
-    assert [entry.place() for entry in (first, second, third)] == [
-        Place(0, 0.0),
-        Place(1, None),
-        Place(2, None),
-    ]
-    second.leave()
-    assert (second.place(), third.place()) == (None, Place(1, None))
-    (await first.slot).release()
-    assert (first.place(), third.place()) == (None, Place(0, 0.0))
-    waits, refused = pool.enter(0, patient=True), pool.enter(0, patient=True)
-    assert (waits.place(), refused.place()) == (Place(1, None), None)
-
-
-async def test_leaving_frees_a_place_in_every_state(make_pool: MakePool) -> None:
-    pool = make_pool("local", idle(), slots=1)
-    admitted, waiting, last = (pool.enter(0) for _ in range(3))
-    waiting.leave()
-    admitted.leave()
-    await last.slot
-    assert pool.signals().inflight == 1
-    assert pool.signals().queued == 0
-    last.leave()
-    assert pool.signals().inflight == 0
-    assert pool.endpoints[0].inflight == 0
-
-
-async def test_a_slot_is_released_once(make_pool: MakePool) -> None:
-    pool = make_pool("local", idle(), slots=2)
-    first, _second = await pool.enter(0).slot, await pool.enter(0).slot
-    first.release()
-    first.release()
-    assert pool.signals().inflight == 1
-    assert pool.endpoints[0].inflight == 1
-
-
 # -- lanes, limits and deadlines -----------------------------------------------------------
 
 
@@ -235,18 +195,6 @@ async def test_a_deadline_is_no_matter_where_there_is_room(make_pool: MakePool) 
     assert (await pool.enter(deadline_s=1.0).slot).waited_s == 0.0
 
 
-async def test_a_slot_knows_its_number_in_the_queue(make_pool: MakePool) -> None:
-    pool = make_pool("local", idle(), slots=2)
-    first, second = await pool.enter(lane="m").slot, await pool.enter(lane="m").slot
-    assert first.ticket != second.ticket
-    lane = pool.queue.lane("m")
-    pool.queue.first_token(first.ticket, 0.5, 1.0)
-    assert lane.prefill.samples == 1
-    first.release()
-    pool.queue.first_token(first.ticket, 0.5, 1.0)
-    assert lane.prefill.samples == 1, "it runs no more"
-
-
 async def test_whoever_steers_hears_of_endpoints_that_come_and_go(make_pool: MakePool) -> None:
     pool = make_pool("local", idle(), idle())
     heard: list[tuple[int, int]] = []
@@ -259,30 +207,6 @@ async def test_whoever_steers_hears_of_endpoints_that_come_and_go(make_pool: Mak
 # -- sessions ---------------------------------------------------------------------------
 
 ANN, BOB = ("ann", "chat-1"), ("bob", "chat-1")
-
-
-@pytest.mark.req("ADM-7", "ENG-6")
-async def test_what_a_provider_tells_of_its_limits_is_known_until_their_reset(
-    make_pool: MakePool,
-) -> None:
-    pool = make_pool("a", idle())
-    (endpoint,) = pool.endpoints
-    assert pool.rate_limits_of(endpoint) is None
-    told = RateLimits(tokens=Allowance(remaining=5, limit=9, reset_s=60.0))
-    endpoint.told_limits(told, pool.now_s())
-    await asyncio.sleep(20)
-    assert pool.rate_limits_of(endpoint) == told.after(20.0)
-    await asyncio.sleep(41)
-    assert pool.rate_limits_of(endpoint) is None
-
-
-async def test_another_backend_has_limits_of_its_own(make_pool: MakePool) -> None:
-    pool = make_pool("a", idle())
-    (endpoint,) = pool.endpoints
-    endpoint.told_limits(RateLimits(tokens=Allowance(remaining=5)), pool.now_s())
-    pool.drain()
-    pool.restore()
-    assert pool.rate_limits_of(endpoint) is None
 
 
 async def test_a_session_goes_back_to_its_endpoint_while_that_has_a_free_slot(

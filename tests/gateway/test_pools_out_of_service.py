@@ -12,8 +12,10 @@ from adapters.dialect import EndpointState
 from adapters.registry import dialect_for
 from contracts.errors import NobodyListens, PoolDraining
 from contracts.inference import Timeouts
-from gateway.pools import DRAINED_RETRY_S, Entry, Pool, Slot
+from gateway.entry import Entry
+from gateway.pools import DRAINED_RETRY_S, Pool
 from gateway.settings import PoolOptions
+from gateway.slot import Slot
 from policies.admission import Admit
 from tests.fakes.scripted import ScriptedTransport, answer
 

@@ -2,7 +2,7 @@
 
 from contracts.events import Delta, Event
 from gateway.attempt import Upstream
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.progress import Progress
 from gateway.records.keeping_sink import KeepingSink
 from gateway.records.kept import KeptAnswer, Room

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.policy import Rung
 from contracts.quantities import Share
-from gateway.pools import SLOTS_UNKNOWN as GATEWAYS_SLOTS_UNKNOWN
+from gateway.endpoint import SLOTS_UNKNOWN as GATEWAYS_SLOTS_UNKNOWN
 from gateway.simulation.bodies import Asked
 from gateway.simulation.engines import Engines
 from gateway.simulation.outcome import Outcome

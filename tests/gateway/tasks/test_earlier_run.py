@@ -12,7 +12,7 @@ from adapters.dialect import EndpointState
 from contracts.errors import NoReadyBackend, QueueFull, RecordsUnavailable
 from contracts.tasks import ErrorEvent
 from gateway.auth import Caller
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.tasks.desk import TaskRefused
 from gateway.tasks.log import Ended, Started, Token
 from gateway.tasks.remembered import Remembered

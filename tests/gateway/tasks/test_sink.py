@@ -8,7 +8,7 @@ import pytest
 from contracts.events import Delta, End, Event, Finish, ToolCallDelta, Usage, UsageReport
 from gateway.answers import Identity
 from gateway.attempt import Attempt
-from gateway.pools import Entry
+from gateway.entry import Entry
 from gateway.tasks.log import TaskLog, Token
 from gateway.tasks.sink import TaskSink
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import NoReadyBackend, QueueFull
-from gateway.pools import Entry, Slot
+from gateway.entry import Entry
+from gateway.slot import Slot
 from policies.flight import Flight
 from tests.fakes.edge import eventually
 from tests.gateway.workers.several import CONFIG, Member, several

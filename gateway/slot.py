@@ -1,0 +1,69 @@
+"""A place at one endpoint, from the moment a queue has given it until it is free again."""
+
+from typing import Protocol
+
+from contracts.errors import ConnectFailed, GatewayError
+from gateway.breakers import Breakers
+from gateway.endpoint import Endpoint
+
+
+class Lender(Protocol):
+    """The pool that a place belongs to."""
+
+    breakers: Breakers
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Nobody listens there any more."""
+        ...
+
+    def free(self, request: int) -> None:
+        """The place of this request is free again."""
+        ...
+
+
+class Slot:
+    """Say what came of the work, if that tells something of its endpoint (`ended`, `overtaken`; the first
+    word counts), and then `release`; more than once does no harm."""
+
+    def __init__(
+        self,
+        pool: Lender,
+        request: int,
+        waited_s: float,
+        endpoint: Endpoint,
+        *,
+        shunned: bool = False,
+        probe: bool = False,
+    ) -> None:
+        self._pool = pool
+        self._request: int | None = request
+        self._probe = probe
+        self._told = False
+        self.ticket = request
+        """Its number in the pool's queue."""
+        self.waited_s = waited_s
+        self.endpoint = endpoint
+        self.shunned = shunned
+        """All that was ready is to be left alone, and so is this."""
+
+    def ended(self, error: GatewayError | None) -> None:
+        """The work came to its end, well or with an error."""
+        if not self._told:
+            self._told = True
+            self._pool.breakers.ended(self.endpoint.index, error, probe=self._probe)
+            if isinstance(error, ConnectFailed):
+                self._pool.lost(self.endpoint)
+
+    def overtaken(self) -> None:
+        """The work is given up for what began later elsewhere, and was quicker."""
+        if not self._told:
+            self._told = True
+            self._pool.breakers.overtaken(self.endpoint.index, probe=self._probe)
+
+    def release(self) -> None:
+        if self._request is not None:
+            request, self._request = self._request, None
+            if not self._told:
+                self._pool.breakers.abandoned(self.endpoint.index, probe=self._probe)
+            self.endpoint.inflight -= 1
+            self._pool.free(request)

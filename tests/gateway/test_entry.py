@@ -1,0 +1,46 @@
+"""A request at a pool's door: its place while it waits, and how it leaves."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.pools import Pool
+from policies.admission import Place
+from tests.fakes.scripted import ScriptedTransport, answer
+
+MakePool = Callable[..., Pool]
+pytestmark = [pytest.mark.looptime, pytest.mark.req("ENG-2", "RUN-5")]
+
+
+def idle() -> ScriptedTransport:
+    return ScriptedTransport(answer())
+
+
+async def test_an_entry_knows_its_place_until_it_has_ended(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=1, max_tasks=1)
+    first, second, third = (pool.enter(0) for _ in range(3))
+    assert first.pool is pool
+    assert [entry.place() for entry in (first, second, third)] == [
+        Place(0, 0.0),
+        Place(1, None),
+        Place(2, None),
+    ]
+    second.leave()
+    assert (second.place(), third.place()) == (None, Place(1, None))
+    (await first.slot).release()
+    assert (first.place(), third.place()) == (None, Place(0, 0.0))
+    waits, refused = pool.enter(0, patient=True), pool.enter(0, patient=True)
+    assert (waits.place(), refused.place()) == (Place(1, None), None)
+
+
+async def test_leaving_frees_a_place_in_every_state(make_pool: MakePool) -> None:
+    pool = make_pool("local", idle(), slots=1)
+    admitted, waiting, last = (pool.enter(0) for _ in range(3))
+    waiting.leave()
+    admitted.leave()
+    await last.slot
+    assert pool.signals().inflight == 1
+    assert pool.signals().queued == 0
+    last.leave()
+    assert pool.signals().inflight == 0
+    assert pool.endpoints[0].inflight == 0
