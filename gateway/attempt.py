@@ -87,7 +87,8 @@ class Attempt:
     """Create, `prepare`, `start`, await `committed`, then `finished`, and `let_go` in any case; `cancel` at any time.
 
     `committed` is done when the first content (or the end of an empty answer) is there, or holds
-    the fault that came instead. `finished` is done when the last event has been handed on.
+    the fault that came instead. `finished` is done when the last event has been handed on, or none comes any more:
+    who needs nothing before the end waits for that alone, and looks at `fault` and `first_token_s`.
     Times are seconds on the gateway's clock, which is finer than the event loop's (uvloop: whole ms).
     """
 
@@ -98,6 +99,8 @@ class Attempt:
     _error_head: WireHead | None = None
     _error_body = b""
     _paused = False
+    _committed: "asyncio.Future[None] | None" = None
+    """Made when somebody asks for it."""
 
     def __init__(
         self,
@@ -144,15 +147,33 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
         self._concluding = False
-        loop = asyncio.get_running_loop()
-        self.committed: asyncio.Future[None] = loop.create_future()
-        self.finished: asyncio.Future[None] = loop.create_future()
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.dispatched_s = self._progress_s = clock()
         self.first_token_s: float | None = None
         self.ended_s: float | None = None
         self.usage: Usage | None = None
         self.dropped: tuple[str, ...] = ()
         self.finish_reasons: list[str] = []
+
+    @property
+    def committed(self) -> "asyncio.Future[None]":
+        if self._committed is None:
+            self._committed = asyncio.get_running_loop().create_future()
+            self._tell_commit()
+        return self._committed
+
+    def _tell_commit(self) -> None:
+        """Whoever waits for the first content hears of what came: it, the fault, or the end."""
+        waited = self._committed
+        if waited is None or waited.done():
+            return
+        if self.first_token_s is not None:
+            waited.set_result(None)
+        elif self.fault is not None:
+            waited.set_exception(self.fault)
+            waited.exception()  # in a race, nobody may ask for it any more
+        elif self._closed:
+            waited.cancel()
 
     def prepare(self) -> None:
         """Word the request for its engine; nothing is sent yet.
@@ -285,7 +306,7 @@ class Attempt:
     # -- events -------------------------------------------------------------------------
 
     def _deliver(self, events: list[Event]) -> None:
-        begun = self.committed.done()
+        begun = self.first_token_s is not None or self._closed
         if not events:
             if not begun:
                 self._progress_s = self._clock()  # pings count until the first token, not after
@@ -329,7 +350,7 @@ class Attempt:
         if self._pace is not None:
             self._pace.begin(self._progress_s)
             self._arm(pace.WINDOW_S, self._check_pace)
-        self.committed.set_result(None)
+        self._tell_commit()
         if self._watch is not None:
             self._watch.first_token(self._progress_s)
         return True
@@ -369,7 +390,8 @@ class Attempt:
 
     def _fail(self, error: GatewayError) -> None:
         """The attempt is lost: before the commit the executor hears of it, after it the client."""
-        if self._closed or (self._normaliser.over and self.committed.done()):
+        begun = self.first_token_s is not None
+        if self._closed or (self._normaliser.over and begun):
             self.cancel()
             return
         if self._normaliser.complete and not self._normaliser.over:
@@ -378,9 +400,8 @@ class Attempt:
         if isinstance(error, UpstreamFault) and error.where is None:
             error.where = self._slot.endpoint.where
         self.fault = error
-        if not self.committed.done():
-            self.committed.set_exception(error)
-            self.committed.exception()  # in a race, nobody may ask for it any more
+        if not begun:
+            self._tell_commit()
         else:
             self._deliver(self._normaliser.push([Fault(error=error)]))
         if self._exchange is not None:
@@ -404,8 +425,7 @@ class Attempt:
         self._sink, self._splice = _NOBODY, None
         self._disarm()
         self._slot.release()
-        if not self.committed.done():
-            self.committed.cancel()
+        self._tell_commit()
 
     # -- clocks -------------------------------------------------------------------------
 
@@ -426,7 +446,7 @@ class Attempt:
         left_s, which = timeouts.total_s - spent_s, "total"
         if (
             not self._is_last
-            and not self.committed.done()
+            and self.first_token_s is None
             and timeouts.first_token_s - spent_s < left_s
         ):
             left_s, which = timeouts.first_token_s - spent_s, "first_token"

@@ -3,6 +3,7 @@
 Who is asked, in which order and how often, is not decided here.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -92,23 +93,22 @@ class Dispatch:
             first.attempt.start()
             progress.dropped = first.attempt.dropped
             sink.attach(first.attempt, target.model)
-            if race is None:
-                await patiently(first.attempt.committed, sink, progress)
-            else:
+            if race is not None:
                 await self._run_race(run, race, first, position)
                 winner = race.winner or first
+            elif not sink.keeps_back:
+                await patiently(first.attempt.committed, sink, progress)
             attempt = winner.attempt
-            if progress.first_token_s is None:
-                progress.target = winner.target
-                progress.dropped = attempt.dropped
-                progress.dispatched_s = attempt.dispatched_s
-                progress.first_token_s = attempt.first_token_s
-            await sink.open(progress)
+            if not sink.keeps_back:
+                self._begun(progress, winner)
+                await sink.open(progress)
             await attempt.finished
             if attempt.fault is not None:
                 if sink.keeps_back:
                     raise attempt.fault
                 progress.fault = attempt.fault
+            elif attempt.first_token_s is None:
+                raise asyncio.CancelledError  # its own sink has cut it off
         except GatewayError as exc:
             if race is not None:
                 winner = race.winner or first
@@ -269,8 +269,18 @@ class Dispatch:
             record.fault = fault.code
             record.status = fault.upstream_status if isinstance(fault, UpstreamFault) else None
 
+    def _begun(self, progress: Progress, winner: Entrant) -> None:
+        """Its content is the answer's first, if it has any."""
+        attempt = winner.attempt
+        if progress.first_token_s is None and attempt.first_token_s is not None:
+            progress.target = winner.target
+            progress.dropped = attempt.dropped
+            progress.dispatched_s = attempt.dispatched_s
+            progress.first_token_s = attempt.first_token_s
+
     def _sum_up(self, progress: Progress, winner: Entrant) -> None:
         attempt = winner.attempt
+        self._begun(progress, winner)
         progress.usage = attempt.usage
         progress.finish_reasons = attempt.finish_reasons
         progress.ended_s = attempt.ended_s or self._clock()

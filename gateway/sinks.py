@@ -39,7 +39,8 @@ class AnswerSink(EventSink, Protocol):
         ...
 
     keeps_back: bool
-    """The client sees nothing before the end, so another attempt may start over at any time."""
+    """The client sees nothing before the end, so it is never opened, and another attempt may start over at any
+    time."""
 
 
 class Recorder(Watch, Protocol):

@@ -48,7 +48,7 @@ class LiveRequest:
             return "failed" if self._reply.fault else "succeeded"
         if progress.dispatched_s is None:
             return "queued"
-        return "starting" if progress.first_token_s is None else "streaming"
+        return "streaming" if self._record.recorder.flight.tokens else "starting"
 
     def cancel(self) -> TaskState:
         """Nothing more of the answer goes out; its client is told why. An answer that is complete stays
@@ -76,7 +76,7 @@ class LiveRequest:
             place=place_of(entry) if entry is not None and self.state == "queued" else None,
             pieces=flight.tokens,
             usage=progress.usage,
-            first_token_s=progress.first_token_s,
+            first_token_s=flight.first_token_s if flight.tokens else None,
             last_token_s=flight.last_s if flight.tokens else None,
             finish_reason=progress.finish_reasons[0] if progress.finish_reasons else None,
         )

@@ -78,6 +78,42 @@ async def test_pieces_come_as_one_where_nobody_sees_them_nor_measures_their_pace
     assert [event.pieces for event in scene.sink.seen if isinstance(event, Delta)] == pieces
 
 
+@pytest.mark.req("OPS-4", "RUN-8")
+async def test_who_sees_nothing_before_the_end_is_woken_for_that_alone(
+    make_pool: MakePool,
+) -> None:
+    scene = Scene(make_pool("a", ScriptedTransport([*answer(start_s=0.5)[:3], data(9.0, DONE)])))
+    scene.sink.keeps_back = True
+    with pytest.raises(TimeoutError):  # its client leaves
+        async with asyncio.timeout(5.0):
+            await scene.attempt()
+    assert scene.sink.seen, "there was content"
+    assert scene.sink.opened == 0
+    progress = scene.run.progress
+    assert progress.first_token_s == pytest.approx(0.5), "and what it came to is known"
+    assert progress.attempts[0].first_token_s == progress.first_token_s
+
+
+@pytest.mark.req("RUN-4")
+@pytest.mark.parametrize("keeps_back", [True, False])
+async def test_one_that_its_sink_cuts_off_before_any_content_is_no_answer(
+    make_pool: MakePool, keeps_back: bool
+) -> None:
+    pool = make_pool("a", ScriptedTransport(answer(start_s=5.0)))
+    scene = Scene(pool)
+    scene.sink.keeps_back = keeps_back
+
+    def cut() -> None:
+        assert scene.sink.attempt is not None
+        scene.sink.attempt.cancel()
+
+    asyncio.get_running_loop().call_later(1.0, cut)
+    with pytest.raises(asyncio.CancelledError):
+        await scene.attempt()
+    assert scene.run.progress.first_token_s is None
+    assert pool.signals().inflight == 0
+
+
 async def test_one_that_fails_is_written_down_with_its_error(make_pool: MakePool) -> None:
     pool = make_pool("a", ScriptedTransport(refusal(503)))
     scene = Scene(pool)

@@ -22,12 +22,13 @@ def puppet(engine: ScriptedEngine) -> Puppet:
     return puppet
 
 
-async def test_its_states_and_its_place(make_edge: MakeEdge, puppet: Puppet) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+async def test_its_states_and_its_place(make_edge: MakeEdge, puppet: Puppet, stream: bool) -> None:
     edge = await make_edge(pool=POOL)
     tasks = Tasks(edge)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(
-            edge.ask("POST", "/v1/chat/completions", chat_body(stream=True), x_request_id="a")
+            edge.ask("POST", "/v1/chat/completions", chat_body(stream=stream), x_request_id="a")
         )
         call = await puppet.call()
         second = group.create_task(
@@ -42,6 +43,7 @@ async def test_its_states_and_its_place(make_edge: MakeEdge, puppet: Puppet) -> 
             pass
         assert (view["kind"], view["tokens_out"], view["queue_position"]) == ("chat", 1, 0)
         assert view["pool_id"] == "main"
+        assert view["ttft_ms"] is not None
         assert (await tasks.cancel("b")).json["state"] == "cancelled"
         assert (await second).status == 499
         await puppet.finish(call)
