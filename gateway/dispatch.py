@@ -14,6 +14,7 @@ from contracts.inference import InferRequest, RoutingPlan, Target
 from gateway.attempt import Attempt, EventSink, Watch
 from gateway.attempt_context import attempt_context, continuing
 from gateway.endpoint import Endpoint
+from gateway.entry import Entry
 from gateway.hedge import Entrant, HedgeBudget, Race
 from gateway.patience import any_of, patiently
 from gateway.pools import Pool
@@ -68,15 +69,18 @@ class Dispatch:
         """A place for an attempt: `attempt` it, or release it. Raises Shed where there is none."""
         entry = run.recorder.enter(self._pools[target.pool], target, tried)
         run.sink.entered(entry)
+        slot = entry.given or await self._waited_for(entry, run)
+        run.progress.queue_s += slot.waited_s
+        return slot
+
+    async def _waited_for(self, entry: Entry, run: Run) -> Slot:
         asked_s = self._clock()
         try:
-            slot = await patiently(entry.slot, run.sink, run.progress)
+            return await patiently(entry.slot, run.sink, run.progress)
         except BaseException:  # also what the sink raises when its client has gone
             entry.leave()
             run.progress.queue_s += self._clock() - asked_s
             raise
-        run.progress.queue_s += slot.waited_s
-        return slot
 
     async def attempt(self, run: Run, position: int, slot: Slot, *, is_last: bool) -> Entrant:
         """To the last event of whoever has content first. Raises GatewayError where nobody has."""
@@ -172,10 +176,9 @@ class Dispatch:
             if not pool.untried(avoid):
                 continue
             entry = run.recorder.enter(pool, target, avoid)
-            if entry.slot.done() and entry.slot.exception() is None:
-                place = entry.slot.result()
-                if place.endpoint is not first.endpoint and not place.shunned:
-                    return target, place
+            place = entry.given
+            if place and place.endpoint is not first.endpoint and not place.shunned:
+                return target, place
             entry.leave()
         return None
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
+from contracts.errors import GatewayError
 from gateway.endpoint import Endpoint
 from gateway.slot import Slot
 from policies.admission import Place
@@ -27,8 +28,8 @@ class Door(Protocol):
 
 
 class Entry:
-    """Await `slot` (raises QueueFull, QueueTimeout, TaskExpired, DeadlineUnreachable, NoReadyBackend), or
-    `leave`."""
+    """Take the place that is `given`; or await `slot` (raises QueueFull, QueueTimeout, TaskExpired,
+    DeadlineUnreachable, NoReadyBackend); or `leave`. Its pool answers it once: it will `give`, or `refuse`."""
 
     def __init__(
         self, pool: Door, request: int, avoid: Collection[Endpoint], session: Session | None
@@ -38,7 +39,36 @@ class Entry:
         """Its number in the pool's queue."""
         self.avoid = avoid
         self.session = session
-        self.slot: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self.given: Slot | None = None
+        self.refused: GatewayError | None = None
+        self._slot: asyncio.Future[Slot] | None = None
+        """Made when somebody waits: where a place is free nobody does."""
+
+    @property
+    def waits(self) -> bool:
+        """Neither given a place nor refused one, and whoever asked is still there."""
+        answered = self.given is not None or self.refused is not None
+        return not answered and (self._slot is None or not self._slot.done())
+
+    @property
+    def slot(self) -> "asyncio.Future[Slot]":
+        if self._slot is None:
+            self._slot = asyncio.get_running_loop().create_future()
+            if self.given is not None:
+                self._slot.set_result(self.given)
+            elif self.refused is not None:
+                self._slot.set_exception(self.refused)
+        return self._slot
+
+    def give(self, slot: Slot) -> None:
+        self.given = slot
+        if self._slot is not None:
+            self._slot.set_result(slot)
+
+    def refuse(self, error: GatewayError) -> None:
+        self.refused = error
+        if self._slot is not None:
+            self._slot.set_exception(error)
 
     def place(self) -> Place | None:
         """Where it stands now in the pool's queue. None: it was refused, or it has ended."""
@@ -46,8 +76,8 @@ class Entry:
 
     def leave(self) -> None:
         """The caller is gone: the place is free again, whether it was waiting or just admitted."""
-        if self.slot.done() and not self.slot.cancelled() and self.slot.exception() is None:
-            self.slot.result().release()
-        else:
+        if self.given is not None:
+            self.given.release()
+        elif self.refused is None:
             self.slot.cancel()
             self.pool.leave(self.request)

@@ -111,7 +111,7 @@ class FlightRecorder:
             session=self._session,
         )
         if self._task and not self.accepted:
-            self.accepted = not entry.slot.done() or entry.slot.exception() is None
+            self.accepted = entry.refused is None
         return entry
 
     def _patience_s(self, pool: Pool) -> float | None:

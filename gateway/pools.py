@@ -192,9 +192,9 @@ class Pool:
         )
         for request, entry in list(self._entries.items()):
             ticket = self.queue.waiting_ticket(request)
-            if ticket is not None and not ticket.patient and not entry.slot.done():
+            if ticket is not None and not ticket.patient and entry.waits:
                 self.leave(request)
-                entry.slot.set_exception(self.not_ready())
+                entry.refuse(self.not_ready())
         self._note_empty()
 
     async def emptied(self) -> None:
@@ -345,13 +345,13 @@ class Pool:
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:  # it grows by what comes of them
             entry = self._entries.pop(effect.request, None)
-            if entry is None or entry.slot.done():
+            if entry is None or not entry.waits:
                 continue
             match effect:
                 case Admit():
                     effects += self._admit(effect, entry)
                 case Refuse():
-                    entry.slot.set_exception(self._refusal(effect))
+                    entry.refuse(self._refusal(effect))
         deadline_s = self.queue.next_deadline_s()
         if deadline_s is not None:
             self._arm(deadline_s)
@@ -360,7 +360,7 @@ class Pool:
         """Give the slot; what else comes of it."""
         endpoint = self._choose(entry)
         if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
-            entry.slot.set_exception(self.not_ready())
+            entry.refuse(self.not_ready())
             return self.queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
         shunned = probe = False
@@ -368,7 +368,7 @@ class Pool:
             shunned = self.breakers.shuns(endpoint.index)
             probe = self.breakers.given(endpoint.index)
         slot = Slot(self, effect.request, effect.waited_s, endpoint, shunned=shunned, probe=probe)
-        entry.slot.set_result(slot)
+        entry.give(slot)
         return []
 
     def _refusal(self, effect: Refuse) -> Shed:

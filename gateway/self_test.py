@@ -154,10 +154,8 @@ def _free_place(pool: Pool, endpoint: Endpoint, lane: str) -> Slot | None:
         entry = pool.enter(LOWEST, others, lane=lane)
     except Shed:
         return None
-    if entry.slot.done() and entry.slot.exception() is None:
-        slot = entry.slot.result()
-        if slot.endpoint is endpoint:
-            return slot
+    if entry.given is not None and entry.given.endpoint is endpoint:
+        return entry.given
     entry.leave()
     return None
 

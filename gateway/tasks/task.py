@@ -221,8 +221,7 @@ class Task:
         )
 
     def _entered(self, entry: Entry) -> None:
-        slot = entry.slot
-        if slot.done() and (slot.cancelled() or slot.exception() is not None):
+        if entry.refused is not None:
             return  # refused at once; another pool may take it
         if not self.stands.done():
             self.stands.set_result(None)

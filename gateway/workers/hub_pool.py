@@ -149,7 +149,7 @@ class HubPool(Pool):
         self._tests[request] = (lane, endpoint)
         self.merged.own += 1
         endpoint.inflight += 1
-        entry.slot.set_result(Slot(self, request, 0.0, endpoint))
+        entry.give(Slot(self, request, 0.0, endpoint))
         return entry
 
     def free(self, request: int) -> None:

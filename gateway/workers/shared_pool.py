@@ -158,7 +158,7 @@ class SharedPool(Pool):
         self._asked_s[lane] = self.now_s()
         lot = self._lot(lane)
         entry = super().enter(priority, avoid, lane=lane, **wants)
-        if not entry.slot.done() and self._borrower is not None:
+        if entry.waits and self._borrower is not None:
             # Somebody waits: perhaps another worker has a place to spare, and the room may get full.
             for changed in (lot, *(self._rooms or ())):
                 self._borrower.poke(changed)
