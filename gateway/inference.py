@@ -89,17 +89,17 @@ def refusal(record: RequestRecord) -> Shed | None:
     return record.budget if isinstance(record.budget, BudgetExceeded) else None
 
 
-async def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -> None:
-    """Run what was decided to its end; the answer goes to `sink`, the facts to `record.progress`.
+def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -> Awaitable[None]:
+    """Await it: what was decided runs to its end; the answer goes to `sink`, the facts to `record.progress`.
 
-    Raises GatewayError if no content could be had, or what `refusal` says.
+    Raises what `refusal` says at once, and GatewayError, when it is awaited, if no content could be had.
     """
     if (refused := refusal(record)) is not None:
         raise refused
     routing = plan(record.decision, record.catalog)
     if record.kept is not None and record.infer.operation != "embedding":
         sink = KeepingSink(sink, record.kept.answer)
-    await gateway.executor.infer(
+    return gateway.executor.infer(
         record.infer, routing, record.catalog, sink, record.progress, record.recorder
     )
 

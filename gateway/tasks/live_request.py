@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 from contracts.errors import Cancelled
 from contracts.tasks import Kind, TaskState, TaskSummary, TaskView
@@ -26,10 +27,14 @@ class LiveRequest:
         self._record = record
         self._reply = reply
         self._clock = clock
-        self.created_s = time.time() - (clock() - record.progress.accepted_s)
         handler = asyncio.current_task()
         assert handler is not None
         self._handler = handler
+
+    @cached_property
+    def created_s(self) -> float:
+        """Unix time: found when somebody looks first, and the same from then on."""
+        return time.time() - (self._clock() - self._record.progress.accepted_s)
 
     @property
     def kind(self) -> Kind:
