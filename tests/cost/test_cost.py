@@ -142,6 +142,23 @@ def test_a_stream_that_came_at_once_goes_out_at_once() -> None:
     assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
+def test_the_content_of_a_folded_answer_wakes_nobody_before_its_end() -> None:
+    async def scene(loop: MemoryLoop) -> None:
+        client = Client(loop)
+        client.send(request(stream=False))
+        await until(lambda: bool(loop.backends and loop.backends[-1].written))
+        feed, scheduled = loop.backends[-1].receive, loop.scheduled
+        feed(opening())
+        for _ in range(16):
+            feed(chunked(TOKEN))
+        assert loop.scheduled == scheduled
+        feed(closing(16))
+        assert loop.scheduled == scheduled + 1
+        assert (await client.answer()).startswith(b"HTTP/1.1 200 OK")
+
+    run(scene)
+
+
 def test_a_request_takes_few_calls() -> None:
     assert run(calls_of_a_request) <= REQUEST_CALLS * A_TENTH_MORE
 
