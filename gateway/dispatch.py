@@ -237,7 +237,8 @@ class Dispatch:
             slot.endpoint,
             run.catalog,
             self._clock() - run.progress.accepted_s,
-            run.recorder.prefill_s(pool, target),
+            # Only the time that a backend may let a request wait is reckoned with it.
+            run.recorder.prefill_s(pool, target) if pool.options.inference_ttl else None,
             # A pace is measured piece by piece.
             joins=run.sink.keeps_back and pool.options.timeouts.min_tokens_per_s is None,
         )
