@@ -290,7 +290,9 @@ class Pool:
         self._note_empty()
 
     def free(self, request: int) -> None:
-        self._carry_out(self.queue.done(request, self._clock()))
+        effects = self.queue.done(request, self._clock())
+        if effects:  # else nobody comes in, and nobody is due any earlier
+            self._carry_out(effects)
         if self._emptied is not None:
             self._note_empty()
 
