@@ -78,6 +78,6 @@ class Entry:
         """The caller is gone: the place is free again, whether it was waiting or just admitted."""
         if self.given is not None:
             self.given.release()
-        elif self.refused is None:
+        else:
             self.slot.cancel()
             self.pool.leave(self.request)
