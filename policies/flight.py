@@ -18,12 +18,12 @@ class Flight:
         "caller",
         "cost_usd",
         "dispatched_s",
+        "e2e_judged",
         "e2e_objective_s",
         "first_token_s",
         "held_out",
         "input_usd",
         "intent",
-        "judged",
         "judged_tpot_s",
         "lane",
         "last_s",
@@ -42,6 +42,7 @@ class Flight:
         "tokens",
         "tpot_objective_s",
         "treated",
+        "ttft_judged",
         "ttft_objective_s",
         "weight",
     )
@@ -101,7 +102,7 @@ class Flight:
         self.reported_tokens = 0
         """Tokens that have been charged and counted already."""
         self.cost_usd = 0.0
-        self.judged: set[str] = set()
-        """Signals that this request has been counted good or bad for: once each."""
+        self.ttft_judged = self.e2e_judged = False
+        """Whether it has been counted good or bad for its first token, and for its end: once each."""
         self.judged_tpot_s = float("-inf")
         self.over = False

@@ -13,12 +13,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
+from typing import Literal
 
 from contracts.catalog import Catalog
 from contracts.control import IntentStatus, LoopDecision
 from contracts.policy import Intent
 from policies import narrate
 from policies.admission import AdmissionQueue
+from policies.book import Begun, Book, Ended
 from policies.capacity_refusal import CapacitySignal
 from policies.fairness import OUTPUT_WEIGHT
 from policies.flight import SPAN_TOKENS, Flight
@@ -27,8 +29,8 @@ from policies.ladder import Climb, Descend, Judged, Ladder, Move, Stuck, View
 from policies.objectives import objectives_of
 from policies.policy_set import PolicySet
 from policies.pool_actions import PoolActions
-from policies.reach import Reach
-from policies.signals import IntentSignals, Signals
+from policies.reach import LaneKey, Reach
+from policies.signals import Signals
 from policies.standing import Standings
 from policies.steering import PoolBounds, Steering
 
@@ -41,13 +43,15 @@ STANDING_S = 1.0
 JUDGE_TPOT_TOKENS = 64
 """The mean of fewer is too noisy to call an answer slow that is just on time."""
 RECENT_DECISIONS = 1000
+Waiting = Literal["ttft", "e2e"]
+"""What a request may be late for before it has come."""
 
 
 class Loop:
     """`now_s` is the shell's monotonic clock, in seconds."""
 
     def __init__(self, policy: PolicySet, catalog: Catalog, now_s: float) -> None:
-        self.signals = Signals()
+        self._signals = Signals()
         self.steering = Steering()
         self.holding: Holding = CALM
         self.decisions: deque[LoopDecision] = deque(maxlen=RECENT_DECISIONS)
@@ -56,22 +60,26 @@ class Loop:
         self._flights: dict[int, Flight] = {}
         self._live: dict[int, Flight] = {}
         """Those with a first token."""
-        self._due: list[tuple[float, int, str]] = []
+        self._due: list[tuple[float, int, Waiting]] = []
+        self._books: dict[tuple[str, LaneKey], Book] = {}
+        self._second_ends_s = 0.0
+        """Of the second in which everything happened that is noted in the books."""
         self._ladders: dict[str, Ladder] = {}
         self._pools: dict[str, AdmissionQueue] = {}
         self._said: list[LoopDecision] = []
         self._standings = Standings(now_s)
         self._looked: dict[str, float] = {}
         self._pool_actions = PoolActions()
-        self.reach = Reach(policy, self.signals)
+        self.reach = Reach(policy, self._signals)
         self.replace(policy, catalog, now_s)
 
     def replace(self, policy: PolicySet, catalog: Catalog, now_s: float) -> None:
         """New policies: what was learned stays; an intent whose ladder or promise has changed begins
         at its foot again."""
+        self._close_books()
         self._policy, self._catalog = policy, catalog
         promised = {name: objectives_of(intent) for name, intent in policy.intents.items()}
-        self.signals.declare(
+        self._signals.declare(
             {name: (promised[name], float(policy.intents[name].window)) for name in promised}
         )
         ladders = {}
@@ -106,8 +114,9 @@ class Loop:
     def forget(self, pool: str, now_s: float) -> None:
         """Another engine answers in a pool from now on: its lanes begin anew. What was promised, what is
         held for that, and what came of it stay."""
+        self._close_books()
         self.steering.forget(pool)
-        self.signals.forget_lanes(pool)
+        self._signals.forget_lanes(pool)
         queue = self._pools.get(pool)
         if queue is not None:
             queue.forget(now_s)
@@ -116,18 +125,14 @@ class Loop:
 
     def offered(self, flight: Flight) -> None:
         """A request was decided and goes to a queue, or is refused by the loop itself."""
-        now_s = flight.arrived_s
-        seen = self.signals.intent(flight.intent)
-        seen.arrivals.add(now_s, 1.0)
+        now_s, request = flight.arrived_s, flight.request
+        self._book(flight, now_s).arrived.append(now_s)
         self.reach.went(flight.intent, flight.lane, flight.model, flight.priority, now_s)
-        self.signals.caller(flight.caller).requests.add(now_s, 1.0)
-        self._flights[flight.request] = flight
-        for signal, objective_s in (
-            ("ttft", flight.ttft_objective_s),
-            ("e2e", flight.e2e_objective_s),
-        ):
-            if objective_s is not None:
-                heappush(self._due, (now_s + objective_s, flight.request, signal))
+        self._flights[request] = flight
+        if flight.ttft_objective_s is not None:
+            heappush(self._due, (now_s + flight.ttft_objective_s, request, "ttft"))
+        if flight.e2e_objective_s is not None:
+            heappush(self._due, (now_s + flight.e2e_objective_s, request, "e2e"))
 
     def dispatched(
         self, flight: Flight, lane: tuple[str, str], waited_s: float, now_s: float
@@ -137,37 +142,36 @@ class Loop:
             flight.lane = lane
             self.reach.went(flight.intent, lane, flight.model, flight.priority, now_s)
         flight.dispatched_s = now_s
-        self.signals.intent(flight.intent).queue.add(now_s, waited_s)
-        self.signals.lane(lane).dispatched.add(now_s, 1.0)
+        self._book(flight, now_s).waits.append((now_s, waited_s))
 
     def flow_queued(self, flight: Flight, queue_s: float, now_s: float) -> None:
         """The backend said how long the attempt waited in its own queue."""
-        self.signals.lane(flight.lane).flow_queue.add(now_s, queue_s)
+        self._signals.lane(flight.lane).flow_queue.add(now_s, queue_s)
 
     def first_token(self, flight: Flight, now_s: float) -> None:
         """The first content came."""
         flight.first_token_s = flight.mark_s = flight.last_s = now_s
-        flight.tokens = flight.mark_tokens = max(flight.tokens, 1)
-        ttft_s = now_s - flight.arrived_s
+        flight.tokens = flight.mark_tokens = flight.tokens or 1
         self._live[flight.request] = flight
-        seen = self.signals.intent(flight.intent)
-        if not flight.patient:
-            self._judge(flight, seen, "ttft", ttft_s, flight.ttft_objective_s, now_s)
-            seen.ttft.add(now_s, ttft_s)
-            self.signals.caller(flight.caller).ttft.add(now_s, ttft_s)
+        upstream_s = None
         if flight.dispatched_s is not None:
             upstream_s = now_s - flight.dispatched_s
-            self.signals.lane(flight.lane).upstream_ttft.add(now_s, upstream_s)
             queue = self._pools.get(flight.lane[0])
             if queue is not None:
                 queue.first_token(flight.ticket, upstream_s, now_s)
-        _pay(flight, seen, flight.prompt_tokens * flight.input_usd, now_s)
+        usd = flight.prompt_tokens * flight.input_usd
+        flight.cost_usd += usd
+        ttft_s, before = now_s - flight.arrived_s, flight.ttft_judged
+        flight.ttft_judged = True
+        self._book(flight, now_s).begun.append(
+            Begun(now_s, flight, ttft_s, upstream_s, usd, before)
+        )
 
     def attempt_failed(self, flight: Flight, refusal: CapacitySignal, now_s: float) -> None:
         """An attempt ended without content; another may follow. `refusal` is what it says of the
         backend's capacity."""
         self._live.pop(flight.request, None)
-        self._settle(flight, self.signals.intent(flight.intent), now_s)
+        self._settle(flight, now_s)
         if refusal != "none" and flight.dispatched_s is not None:
             self.steering.refused(flight.lane, refusal, flight.dispatched_s, now_s)
         flight.dispatched_s = None
@@ -175,19 +179,19 @@ class Loop:
     def refused(self, flight: Flight, now_s: float, *, shed: bool = False) -> None:
         """It met its fate without an answer. Turned away for a lack of capacity it was late for ever;
         shed by the loop's own decision it is no evidence of anything."""
-        seen = self.signals.intent(flight.intent)
+        book, seen = self._book(flight, now_s), self._signals.intent(flight.intent)
         if shed:
             seen.shed.add(now_s, 1.0)
         else:
             seen.refused.add(now_s, 1.0)
             if not flight.patient:
-                self._judge(flight, seen, "ttft", None, None, now_s)
-                self._judge(flight, seen, "e2e", None, None, now_s)
+                _late_for_ever(flight, "ttft", book, now_s)
+                _late_for_ever(flight, "e2e", book, now_s)
         self._forget(flight)
 
     def cancelled(self, flight: Flight, now_s: float) -> None:
         """Its client left. What was generated was paid for."""
-        self._settle(flight, self.signals.intent(flight.intent), now_s)
+        self._settle(flight, now_s)
         self._forget(flight)
 
     def ended(
@@ -199,53 +203,16 @@ class Loop:
         output_tokens: int | None = None,
         finish_reason: str = "",
     ) -> None:
-        """The answer is complete, or broke. `output_tokens` from its usage, if that is known."""
-        seen = self.signals.intent(flight.intent)
+        """The answer is complete, or broke: the flight is not to be changed any more. `output_tokens` from
+        its usage, if that is known."""
         if output_tokens is not None:
             flight.tokens = output_tokens
-        self._settle(flight, seen, now_s)
-        caller = self.signals.caller(flight.caller)
-        caller.tokens.add(now_s, flight.prompt_tokens + flight.tokens)
-        self._judge(flight, seen, "error_rate", 1.0 if failed else 0.0, None, now_s)
-        if failed:
-            seen.failed.add(now_s, 1.0)
-        else:
-            self._served(flight, seen, now_s)
-        cut_short = finish_reason == "length"
-        for action in self._ladder_of(flight.intent).held:
-            if action.trial is not None and action.unjudged:
-                action.trial.ended(
-                    arrived_s=flight.arrived_s,
-                    failed=failed,
-                    cut_short=cut_short and action.number in flight.treated and action.cuts,
-                    usd=flight.cost_usd,
-                    held_out=action.number in flight.held_out,
-                )
+        fresh, usd = self._charge(flight)
+        book, before = self._book(flight, now_s), flight.e2e_judged
+        book.ended.append(
+            Ended(now_s, flight, fresh, usd, failed, finish_reason == "length", before)
+        )
         self._forget(flight)
-
-    def _served(self, flight: Flight, seen: IntentSignals, now_s: float) -> None:
-        seen.served.add(now_s, 1.0)
-        seen.output.add(now_s, flight.tokens / 1000)
-        if not flight.patient:
-            e2e_s = now_s - flight.arrived_s
-            seen.e2e.add(now_s, e2e_s)
-            self._judge(flight, seen, "e2e", e2e_s, flight.e2e_objective_s, now_s)
-        self._judge(flight, seen, "cost_per_request", flight.cost_usd, None, now_s)
-        if flight.dispatched_s is not None:
-            self.signals.lane(flight.lane).service.add(now_s, now_s - flight.dispatched_s)
-        first_s = flight.first_token_s
-        if first_s is None or flight.tokens < 2:
-            return
-        tpot_s = (now_s - first_s) / (flight.tokens - 1)
-        promised_s = flight.tpot_objective_s
-        if promised_s is not None and flight.dispatched_s is not None:
-            trim = self.steering.trim(flight.lane)
-            trim.ended(tpot_s > promised_s, flight.dispatched_s)
-            if flight.tokens <= SPAN_TOKENS:  # too short to be seen while it lived
-                self.signals.lane(flight.lane).pace(now_s, tpot_s)
-        if flight.judged_tpot_s < first_s:
-            seen.tpot.add(now_s, tpot_s)
-            self._judge(flight, seen, "tpot", tpot_s, promised_s, now_s)
 
     # -- the tick -----------------------------------------------------------------------
 
@@ -256,17 +223,18 @@ class Loop:
 
         `look` brings a flight's tokens up to date, in a body that does not count them one by one.
         """
+        self._count()
         self._overdue(now_s)
         for flight in self._live.values():
             if now_s - flight.mark_s >= MARK_S:
                 if look is not None:
                     look(flight)
                 self.progressed(flight, now_s)
-        for lane, reason, limit in self.steering.step(now_s, self.signals, self.reach):
+        for lane, reason, limit in self.steering.step(now_s, self._signals, self.reach):
             self._say(narrate.limit(lane, reason, limit, now_s))
         for name, ladder in self._ladders.items():
             self._climb(name, ladder, now_s)
-        self._pool_actions.regulate(self._ladders, self.signals, now_s)
+        self._pool_actions.regulate(self._ladders, self._signals, now_s)
         self._act(now_s)
         self._hold(now_s)
         said, self._said = self._said, []
@@ -278,17 +246,17 @@ class Loop:
         if tokens < SPAN_TOKENS:
             return
         gap_s = (flight.last_s - flight.mark_s) / tokens
-        self.signals.lane(flight.lane).pace(now_s, gap_s)
-        seen = self.signals.intent(flight.intent)
+        self._signals.lane(flight.lane).pace(now_s, gap_s)
         first_s, due = flight.first_token_s, now_s - flight.judged_tpot_s >= JUDGE_TPOT_S
         if first_s is not None and due and flight.tokens > JUDGE_TPOT_TOKENS:
             # What is promised is a request's mean: its so far is what it is judged by while it lives.
             tpot_s = (flight.last_s - first_s) / (flight.tokens - 1)
             flight.judged_tpot_s = now_s
-            seen.tpot.add(now_s, tpot_s)
-            self._judge(flight, seen, "tpot", tpot_s, flight.tpot_objective_s, now_s)
+            self._signals.intent(flight.intent).tpot.add(now_s, tpot_s)
+            judged = [(flight, tpot_s, flight.tpot_objective_s)]
+            self._book(flight, now_s).judge("tpot", judged, now_s)
         flight.mark_tokens, flight.mark_s = flight.tokens, flight.last_s
-        self._settle(flight, seen, now_s)
+        self._settle(flight, now_s)
 
     def _overdue(self, now_s: float) -> None:
         """Whoever still waits past its objective is late already."""
@@ -296,13 +264,12 @@ class Loop:
             _, request, signal = heappop(self._due)
             flight = self._flights.get(request)
             if flight is not None:
-                seen = self.signals.intent(flight.intent)
-                self._judge(flight, seen, signal, None, None, now_s)
+                _late_for_ever(flight, signal, self._book(flight, now_s), now_s)
 
     def _climb(self, name: str, ladder: Ladder, now_s: float) -> None:
         for action in ladder.lapsed(now_s):
             self._say(narrate.lapse(name, action, now_s))
-        seen = self.signals.intent(name)
+        seen = self._signals.intent(name)
         if not ladder.held and not seen.any_bad(now_s) and now_s < self._looked.get(name, 0.0):
             return  # nothing can be proven against it; how it stands is looked at once a second
         self._looked[name] = now_s + STANDING_S
@@ -337,20 +304,28 @@ class Loop:
                 allowed = ladder.objectives[move.seen.objective].allowed
                 self._say(narrate.stuck(name, move, allowed, now_s))
         if not isinstance(move, Stuck):
-            self.signals.intent(name).forget_evidence()
+            self._signals.intent(name).forget_evidence()
 
     # -- what is known ------------------------------------------------------------------
 
+    @property
+    def signals(self) -> Signals:
+        """All that was measured until now."""
+        self._count()
+        return self._signals
+
     def statuses(self, now_s: float) -> list[IntentStatus]:
         """How every promise stands."""
+        self._count()
         return [
-            self._standings.status(name, ladder, self.signals.intent(name), self._flights, now_s)
+            self._standings.status(name, ladder, self._signals.intent(name), self._flights, now_s)
             for name, ladder in self._ladders.items()
         ]
 
     def held_now(self, now_s: float) -> Holding:
         """What is in force for a request that comes now: nothing whose lease has run out."""
         if now_s >= self.holding.until_s:
+            self._count()
             for name, ladder in self._ladders.items():
                 for action in ladder.lapsed(now_s):
                     self._say(narrate.lapse(name, action, now_s))
@@ -380,41 +355,51 @@ class Loop:
     def _ladder_of(self, intent: str) -> Ladder:
         return self._ladders.get(intent) or _NO_LADDER
 
-    def _judge(
-        self,
-        flight: Flight,
-        seen: IntentSignals,
-        signal: str,
-        value: float | None,
-        target: float | None,
-        now_s: float,
-    ) -> None:
-        if signal != "tpot":
-            if signal in flight.judged:
-                return
-            flight.judged.add(signal)
-        if signal not in seen.judged:
-            return  # nothing was promised, and so nothing was done for its sake
-        missed = seen.judge(now_s, signal, value, target)
-        for action in self._ladder_of(flight.intent).held:
-            if action.trial is not None and action.unjudged and action.objective.signal == signal:
-                held_out = action.number in flight.held_out
-                bad = action.objective.name in missed
-                action.trial.saw(bad, arrived_s=flight.arrived_s, held_out=held_out)
+    def _book(self, flight: Flight, now_s: float) -> Book:
+        """Where to note what happens to a request now."""
+        if now_s >= self._second_ends_s:  # what is noted is all of one second
+            self._count()
+            self._second_ends_s = int(now_s) + 1.0
+        return self._books.get((flight.intent, flight.lane)) or self._open_book(flight)
 
-    def _settle(self, flight: Flight, seen: IntentSignals, now_s: float) -> None:
+    def _open_book(self, flight: Flight) -> Book:
+        book = self._books[flight.intent, flight.lane] = Book(
+            self._signals.intent(flight.intent),
+            self._signals.lane(flight.lane),
+            self._ladder_of(flight.intent),
+            self.steering.trim(flight.lane),
+        )
+        return book
+
+    def _count(self) -> None:
+        """All that is noted, into the signals and the trials: before anybody looks at them."""
+        second_s = self._second_ends_s - 1.0
+        for book in self._books.values():
+            book.count(second_s)
+
+    def _close_books(self) -> None:
+        """What they would count into is about to change."""
+        self._count()
+        self._books.clear()
+
+    def _settle(self, flight: Flight, now_s: float) -> None:
         """Count, charge and price the tokens since the last time."""
+        fresh, usd = self._charge(flight)
+        self._book(flight, now_s).spend(fresh, usd, now_s)
+
+    def _charge(self, flight: Flight) -> tuple[int, float]:
+        """The tokens since the last time, to who shares its queue. How many there are, and what they cost."""
         fresh = flight.tokens - flight.reported_tokens
         if fresh <= 0:
-            return
+            return 0, 0.0
         flight.reported_tokens = flight.tokens
-        seen.tokens.add(now_s, fresh)
-        self.signals.lane(flight.lane).tokens.add(now_s, fresh)
         queue = self._pools.get(flight.lane[0])
         if queue is not None:
             counters = queue.counters(flight.priority)
             counters.charge(flight.caller, OUTPUT_WEIGHT * fresh, flight.weight)
-        _pay(flight, seen, fresh * flight.output_usd, now_s)
+        usd = fresh * flight.output_usd
+        flight.cost_usd += usd
+        return fresh, usd
 
     def _forget(self, flight: Flight) -> None:
         flight.over = True
@@ -429,7 +414,7 @@ class Loop:
 
     def _hold(self, now_s: float) -> None:
         self.holding = self._pool_actions.holding(
-            self._ladders, self._policy, self.reach, self.signals, now_s
+            self._ladders, self._policy, self.reach, self._signals, now_s
         )
 
     def _say(self, decision: LoopDecision) -> LoopDecision:
@@ -439,10 +424,14 @@ class Loop:
         return decision
 
 
-def _pay(flight: Flight, seen: IntentSignals, usd: float, now_s: float) -> None:
-    if usd:
-        flight.cost_usd += usd
-        seen.pay(now_s, usd)
+def _late_for_ever(flight: Flight, signal: Waiting, book: Book, now_s: float) -> None:
+    """It waits for it longer than it was promised, or in vain; unless it has been judged for that."""
+    if signal == "ttft":
+        before, flight.ttft_judged = flight.ttft_judged, True
+    else:
+        before, flight.e2e_judged = flight.e2e_judged, True
+    if not before:
+        book.judge(signal, [(flight, None, None)], now_s)
 
 
 _NO_LADDER = Ladder((), (), lambda: 0)

@@ -2,7 +2,7 @@
 ladder could act on at all. Look-ups over what was seen in the last minute; nothing is changed here.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Literal
 
@@ -34,19 +34,16 @@ class Reach:
     def __init__(self, policy: PolicySet, signals: Signals) -> None:
         self._policy = policy
         self._signals = signals
-        self._lanes: dict[str, dict[LaneKey, float]] = {}
+        self._lanes: defaultdict[str, dict[LaneKey, float]] = defaultdict(dict)
         """When an intent's requests last went there."""
-        self._models: dict[str, deque[tuple[float, str]]] = {}
+        self._models = defaultdict[str, deque[tuple[float, str]]](lambda: deque(maxlen=MODELS_KEPT))
         self._classes: dict[tuple[str, int], float] = {}
         """When a pool was last asked by a class of some priority."""
 
     def went(self, intent: str, lane: LaneKey, model: str, priority: int, now_s: float) -> None:
         """A request of an intent goes to a lane."""
-        self._lanes.setdefault(intent, {})[lane] = now_s
-        models = self._models.get(intent)
-        if models is None:
-            models = self._models[intent] = deque(maxlen=MODELS_KEPT)
-        models.append((now_s, model))
+        self._lanes[intent][lane] = now_s
+        self._models[intent].append((now_s, model))
         self._classes[lane[0], priority] = now_s
 
     def follow(self, policy: PolicySet) -> None:

@@ -1,11 +1,11 @@
-"""What is measured, for each intent, each (pool, model) and each caller: rolling windows in memory.
+"""What is measured, for each intent and each (pool, model): rolling windows in memory.
 
 Must stay true: nothing here decides; every number is over a window that empties by time alone; memory
-is bounded by configuration, and callers, who are not, by `MAX_CALLERS`. A request that was refused or
-never answered is late for every latency, in the tallies that objectives are judged by.
+is bounded by configuration. A request that was refused or never answered is late for every latency, in
+the tallies that objectives are judged by.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from contracts.control import MeasuredObjective
@@ -15,7 +15,6 @@ from policies.window import Rate, Tally, Window
 SPANS_S = (5, 30, 300)
 MIN_WINDOW_S, MAX_WINDOW_S = 5, 300
 MINUTE_S = 60
-MAX_CALLERS = 1000
 FRESH_S, STALE_S = 1.0, 3.0
 """Live TPOT: samples of the last second, or of the last three where those are few."""
 ENOUGH = 8
@@ -57,21 +56,20 @@ class IntentSignals:
         self._fresh_cost.add(now_s, usd)
 
     def judge(
-        self, now_s: float, signal: str, value: float | None, target: float | None
-    ) -> frozenset[str]:
-        """Count one request for every objective of a signal; None: it will never have a value.
-
-        `target` is the request's own, where its client tightened the promise. Returns the names of
-        the objectives that it missed.
+        self, now_s: float, signal: str, values: Sequence[tuple[float | None, float | None]]
+    ) -> dict[str, list[bool]]:
+        """Count requests for every objective of a signal: of each its value, None if it will never have one,
+        and its own objective, where its client tightened the promise. Returns by objective who missed it.
         """
-        missed = []
+        missed = {}
         for objective, tally in self.judged.get(signal, ()):
-            bound = objective.target if target is None else min(objective.target, target)
-            bad = value is None or value > bound
-            tally.add(now_s, bad)
-            if bad:
-                missed.append(objective.name)
-        return frozenset(missed)
+            promised = objective.target
+            bad = missed[objective.name] = [
+                value is None or value > promised or (own is not None and value > own)
+                for value, own in values
+            ]
+            tally.add(now_s, sum(bad), len(bad))
+        return missed
 
     def any_bad(self, now_s: float) -> bool:
         """Whether anything at all speaks against the promise: cheap, and asked every tick."""
@@ -178,22 +176,12 @@ class LaneSignals:
         return gaps[min(int(0.95 * len(gaps)), len(gaps) - 1)]
 
 
-class CallerSignals:
-    """One caller."""
-
-    def __init__(self) -> None:
-        self.requests, self.tokens = Rate((30, 300)), Rate((30, 300))
-        self.ttft = Window((30, 300))
-
-
 class Signals:
-    """All classes. Intents and lanes come from configuration; callers are bounded, the one that was
-    silent longest is forgotten first."""
+    """All classes. Intents and lanes come from configuration."""
 
     def __init__(self) -> None:
         self.intents: dict[str, IntentSignals] = {}
         self.lanes: dict[tuple[str, str], LaneSignals] = {}
-        self._callers: OrderedDict[str, CallerSignals] = OrderedDict()
 
     def declare(self, objectives: Mapping[str, tuple[Sequence[Objective], float]]) -> None:
         """The intents there are, with their objectives and windows. One that is promised the same as
@@ -226,17 +214,3 @@ class Signals:
         """Another engine answers from now on. What intents and callers got stays: it was promised to
         them, whoever answered."""
         self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != pool}
-
-    def caller(self, name: str) -> CallerSignals:
-        found = self._callers.get(name)
-        if found is None:
-            if len(self._callers) >= MAX_CALLERS:
-                self._callers.popitem(last=False)
-            found = self._callers[name] = CallerSignals()
-        else:
-            self._callers.move_to_end(name)
-        return found
-
-    @property
-    def callers(self) -> Mapping[str, CallerSignals]:
-        return self._callers

@@ -13,6 +13,7 @@ that has emptied is exactly zero again.
 """
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from math import inf
 
 from policies.sketch import LOWEST, bucket_of, buckets_of, quantile
@@ -82,6 +83,23 @@ class Window:
                 self._gather()
         else:
             self._take(bucket_of(value), count)
+        if self._cache:
+            self._cache.clear()
+
+    def add_all(self, now_s: float, values: Sequence[float]) -> None:
+        """An observation of each value. Raises ValueError, and adds none, unless all are finite."""
+        if not values:
+            return
+        total = sum(values, self._total)
+        if not -inf < total < inf:
+            raise ValueError("one is not finite; what never came is `add_missing`")
+        if now_s >= self._second + 1:
+            self._roll(now_s)
+        self._n += len(values)
+        self._total = total
+        self._fresh.extend(values)
+        if len(self._fresh) >= _FRESH:
+            self._gather()
         if self._cache:
             self._cache.clear()
 
@@ -181,15 +199,15 @@ class Tally:
         self._marked = -1
         self._marks: deque[tuple[int, int, int]] = deque()  # second, then n and bad before it
 
-    def add(self, now_s: float, bad: bool, count: int = 1) -> None:
+    def add(self, now_s: float, bad: int, of: int = 1) -> None:
+        """`bad` ones of so many."""
         if now_s >= self._second + 1:
             self._roll(now_s)
         if self._marked != self._second:  # nothing yet in this second
             self._marked = self._second
             self._marks.append((self._second, self._n, self._bad))
-        self._n += count
-        if bad:
-            self._bad += count
+        self._n += of
+        self._bad += bad
 
     def read(self, now_s: float) -> tuple[int, int]:
         """Requests, and the bad among them."""

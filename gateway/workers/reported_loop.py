@@ -23,7 +23,6 @@ from gateway.workers.loop_events import (
 from gateway.workers.messages import Event
 from policies.admission import AdmissionQueue
 from policies.capacity_refusal import CapacitySignal
-from policies.fairness import OUTPUT_WEIGHT
 from policies.flight import Flight
 from policies.held import CALM, Holding
 from policies.honour import Honour
@@ -43,7 +42,6 @@ class ReportedLoop(Loop):
         super().__init__(policy, catalog, now_s)
         self._told: Holding = CALM
         self._heard_s = now_s
-        self._own_queues: dict[str, AdmissionQueue] = {}
         self._events: list[Event] = []
         self._lost = False
         self._at: dict[int, tuple[tuple[str, str], float | None]] = {}
@@ -69,11 +67,11 @@ class ReportedLoop(Loop):
     # -- what it is told of pools and policies --------------------------------------------
 
     def adopt(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
-        self._own_queues[pool] = queue
+        self._pools[pool] = queue
 
     def forget(self, pool: str, now_s: float) -> None:
         """Another engine answers from now on."""
-        if (queue := self._own_queues.get(pool)) is not None:
+        if (queue := self._pools.get(pool)) is not None:
             queue.forget(now_s)
 
     # -- what happens to a request ------------------------------------------------------
@@ -106,7 +104,7 @@ class ReportedLoop(Loop):
         flight.tokens = flight.mark_tokens = max(flight.tokens, 1)
         self._live[flight.request] = flight
         if flight.dispatched_s is not None:
-            queue = self._own_queues.get(flight.lane[0])
+            queue = self._pools.get(flight.lane[0])
             if queue is not None:
                 queue.first_token(flight.ticket, now_s - flight.dispatched_s, now_s)
         self._note(flight, FIRST_TOKEN, now_s)
@@ -197,16 +195,6 @@ class ReportedLoop(Loop):
             self._at[number] = (flight.lane, flight.dispatched_s)
             prices = (flight.input_usd, flight.output_usd)
             self._note(flight, CHOSEN, *flight.lane, flight.dispatched_s, *prices)
-
-    def _charge(self, flight: Flight) -> None:
-        """The tokens since the last time, to who shares this process's queue."""
-        fresh = flight.tokens - flight.reported_tokens
-        if fresh <= 0:
-            return
-        flight.reported_tokens = flight.tokens
-        if (queue := self._own_queues.get(flight.lane[0])) is not None:
-            counters = queue.counters(flight.priority)
-            counters.charge(flight.caller, OUTPUT_WEIGHT * fresh, flight.weight)
 
     def _over(self, flight: Flight) -> None:
         flight.over = True

@@ -217,7 +217,6 @@ def test_ten_thousand_callers_cost_no_more_than_one() -> None:
             served.auth = Authenticator(rules)
             counters = served.pools["memory"].queue.counters(10)
             for name in names:  # each has been here before
-                served.loop.signals.caller(name)
                 counters.charge(name, 1.0)
             return await calls_of_a_request(loop, [f"token-{name}" for name in names[-5:]])
 

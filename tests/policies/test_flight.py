@@ -24,7 +24,7 @@ def test_it_begins_undispatched_with_nothing_generated_charged_or_judged() -> No
     new = flight()
     assert (new.dispatched_s, new.first_token_s) == (None, None)
     assert (new.tokens, new.mark_tokens, new.reported_tokens, new.cost_usd) == (0, 0, 0, 0.0)
-    assert not new.judged
+    assert (new.ttft_judged, new.e2e_judged) == (False, False)
     assert not new.over
     assert new.judged_tpot_s < new.arrived_s, "its pace has never been judged"
 
@@ -64,8 +64,8 @@ def test_what_it_is_told_is_what_it_says(field: str, value: object) -> None:
 
 def test_two_flights_share_nothing() -> None:
     one, other = flight(), flight()
-    one.judged.add("ttft")
-    assert not other.judged
+    one.ttft_judged = True
+    assert not other.ttft_judged
 
 
 def test_it_has_no_room_for_anything_else() -> None:

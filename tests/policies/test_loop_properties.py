@@ -225,8 +225,8 @@ def test_every_request_counts_once_for_each_signal_at_most(events: list[str], fa
     seen = loop.signals.intent("interactive")
     judged: list[str] = []
     original = seen.judge
-    seen.judge = lambda now_s, signal, value, target: (
-        judged.append(signal) or original(now_s, signal, value, target)
+    seen.judge = lambda now_s, signal, values: (
+        judged.extend([signal] * len(values)) or original(now_s, signal, values)
     )
     flight = Flight(
         1,

@@ -12,7 +12,6 @@ from policies.objectives import objectives_of
 from policies.signals import (
     ENOUGH,
     FRESH_S,
-    MAX_CALLERS,
     MAX_LIVE,
     SEVERITY_MAX,
     STALE_S,
@@ -35,6 +34,14 @@ def one(measured: Iterable[MeasuredObjective], name: str) -> MeasuredObjective:
     return next(m for m in measured if m.objective == name)
 
 
+def judge(
+    seen: IntentSignals, now_s: float, signal: str, value: float | None, own: float | None
+) -> set[str]:
+    """What one request missed."""
+    missed = seen.judge(now_s, signal, [(value, own)])
+    return {name for name, (bad,) in missed.items() if bad}
+
+
 # -- a request is judged ------------------------------------------------------------------
 
 
@@ -43,28 +50,39 @@ def one(measured: Iterable[MeasuredObjective], name: str) -> MeasuredObjective:
     [(0.1, set()), (0.2, set()), (0.21, {"ttft_p50"}), (1.01, {"ttft_p50", "ttft_p95"})],
 )
 def test_each_objective_of_a_signal_is_missed_by_itself(value: float, missed: set[str]) -> None:
-    assert signals(**LATENCIES).judge(3.0, "ttft", value, None) == missed
+    assert judge(signals(**LATENCIES), 3.0, "ttft", value, None) == missed
 
 
 def test_a_request_without_a_value_has_missed_all_of_them() -> None:
     seen = signals(**LATENCIES)
-    assert seen.judge(3.0, "ttft", None, None) == {"ttft_p50", "ttft_p95"}
+    assert judge(seen, 3.0, "ttft", None, None) == {"ttft_p50", "ttft_p95"}
     p95 = one(seen.measured(3.0), "ttft_p95")
     assert (p95.samples, p95.bad, p95.value) == (1, 1, None)
 
 
 def test_a_client_tightens_its_own_promise_and_never_loosens_it() -> None:
     seen = signals(ttft_p95=1.0)
-    assert seen.judge(0.0, "ttft", 0.6, 0.5) == {"ttft_p95"}
-    assert seen.judge(0.0, "ttft", 1.5, 9.0) == {"ttft_p95"}
-    assert not seen.judge(0.0, "ttft", 0.6, 9.0)
+    assert judge(seen, 0.0, "ttft", 0.6, 0.5) == {"ttft_p95"}
+    assert judge(seen, 0.0, "ttft", 1.5, 9.0) == {"ttft_p95"}
+    assert not judge(seen, 0.0, "ttft", 0.6, 9.0)
+
+
+def test_of_many_requests_each_is_judged_by_itself() -> None:
+    seen = signals(ttft_p50=0.2, ttft_p95=1.0)
+    values = [(0.1, None), (0.3, None), (None, None), (0.3, 0.25), (2.0, 9.0)]
+    assert seen.judge(0.0, "ttft", values) == {
+        "ttft_p50": [False, True, True, True, True],
+        "ttft_p95": [False, False, True, True, True],
+    }
+    p95 = one(seen.measured(0.0), "ttft_p95")
+    assert (p95.samples, p95.bad) == (5, 3)
 
 
 @pytest.mark.req("INT-1")
 def test_an_error_rate_of_nothing_is_measured_like_any_other() -> None:
     seen = signals(error_rate=0.0)
-    assert not seen.judge(0.0, "error_rate", 0.0, None)
-    assert seen.judge(0.0, "error_rate", 1.0, None) == {"error_rate"}
+    assert not judge(seen, 0.0, "error_rate", 0.0, None)
+    assert judge(seen, 0.0, "error_rate", 1.0, None) == {"error_rate"}
     (measured,) = seen.measured(0.0)
     assert (measured.value, measured.samples, measured.bad) == (0.5, 2, 1)
     assert measured.severity == SEVERITY_MAX, "any share of nothing is too much"
@@ -73,7 +91,7 @@ def test_an_error_rate_of_nothing_is_measured_like_any_other() -> None:
 
 def test_a_signal_without_a_promise_is_not_counted() -> None:
     seen = signals(ttft_p95=1.0)
-    assert not seen.judge(0.0, "tpot", 9.0, None)
+    assert not judge(seen, 0.0, "tpot", 9.0, None)
     assert not seen.any_bad(0.0)
     assert [m.samples for m in seen.measured(0.0)] == [0]
 
@@ -95,7 +113,7 @@ def test_every_judged_request_counts_once_for_each_objective_of_its_signal(
     seen = signals(**LATENCIES)
     judged.sort(key=lambda told: told[0])
     for at_s, signal, value in judged:
-        seen.judge(float(at_s), signal, value, None)
+        judge(seen, float(at_s), signal, value, None)
     now_s = (judged[-1][0] if judged else 0) + wait_s
     for measured in seen.measured(float(now_s)):
         mine = [
@@ -125,7 +143,7 @@ def test_where_more_are_refused_than_allowed_the_share_of_them_is_how_severe_it_
     seen = signals(ttft_p95=1.0)
     for nth in range(100):
         late = nth < 8
-        seen.judge(0.0, "ttft", None if late else 0.2, None)
+        judge(seen, 0.0, "ttft", None if late else 0.2, None)
         if not late:
             seen.ttft.add(0.0, 0.2)
     assert one(seen.measured(0.0), "ttft_p95").severity == pytest.approx(8 / 5)
@@ -133,13 +151,13 @@ def test_where_more_are_refused_than_allowed_the_share_of_them_is_how_severe_it_
 
 def test_who_refuses_everybody_is_not_calm_for_want_of_a_latency() -> None:
     seen = signals(ttft_p95=1.0)
-    seen.judge(0.0, "ttft", None, None)
+    judge(seen, 0.0, "ttft", None, None)
     assert one(seen.measured(0.0), "ttft_p95").severity == SEVERITY_MAX
 
 
 def test_what_is_older_than_the_window_is_gone_by_time_alone() -> None:
     seen = signals(window_s=5.0, ttft_p95=1.0)
-    seen.judge(0.0, "ttft", 3.0, None)
+    judge(seen, 0.0, "ttft", 3.0, None)
     seen.ttft.add(0.0, 3.0)
     assert seen.any_bad(4.0)
     assert not seen.any_bad(5.0)
@@ -193,7 +211,7 @@ def test_what_was_spent_before_an_action_is_no_evidence_for_the_next_one() -> No
 def test_a_cost_per_request_is_a_mean_and_a_share_of_dear_ones() -> None:
     seen = signals(cost_per_request=0.02)
     for usd in (0.01, 0.01, 0.04):
-        seen.judge(0.0, "cost_per_request", usd, None)
+        judge(seen, 0.0, "cost_per_request", usd, None)
         seen.pay(0.0, usd)
         seen.served.add(0.0, 1.0)
     (measured,) = seen.measured(0.0)
@@ -203,7 +221,7 @@ def test_a_cost_per_request_is_a_mean_and_a_share_of_dear_ones() -> None:
 
 def test_evidence_is_forgotten_and_measurements_are_kept() -> None:
     seen = signals(ttft_p95=1.0)
-    seen.judge(0.0, "ttft", 2.0, None)
+    judge(seen, 0.0, "ttft", 2.0, None)
     seen.ttft.add(0.0, 2.0)
     seen.forget_evidence()
     measured = one(seen.evidence(0.0), "ttft_p95")
@@ -262,7 +280,7 @@ def test_an_intent_that_is_promised_the_same_keeps_what_it_has_measured() -> Non
     everything = Signals()
     declared(everything, a={"ttft_p95": 1.0}, b={"ttft_p95": 1.0})
     for name in ("a", "b"):
-        everything.intent(name).judge(0.0, "ttft", 2.0, None)
+        judge(everything.intent(name), 0.0, "ttft", 2.0, None)
     kept = everything.intent("a")
     declared(everything, a={"ttft_p95": 1.0}, b={"ttft_p95": 0.5})
     assert everything.intent("a") is kept
@@ -277,15 +295,3 @@ def test_who_was_promised_nothing_is_measured_against_nothing() -> None:
     assert everything.intent("") is everything.intent("")
     assert everything.intent("").measured(0.0) == []
     assert everything.lane(("p", "m")) is everything.lane(("p", "m"))
-
-
-def test_of_too_many_callers_the_one_that_was_silent_longest_is_forgotten() -> None:
-    everything = Signals()
-    first = everything.caller("0")
-    for nth in range(1, MAX_CALLERS):
-        everything.caller(str(nth))
-    assert everything.caller("0") is first
-    everything.caller("newcomer")
-    assert len(everything.callers) == MAX_CALLERS
-    assert "1" not in everything.callers
-    assert everything.callers["0"] is first

@@ -47,6 +47,8 @@ def filled(arrivals: Arrivals) -> tuple[Window, Everything, float]:
         model.add(now_s, value, count)
         if value is None:
             window.add_missing(now_s, count)
+        elif count == 2:
+            window.add_all(now_s, [value, value])
         else:
             window.add(now_s, value, count)
     return window, model, now_s
@@ -109,7 +111,7 @@ def test_time_that_goes_back_counts_as_now() -> None:
     assert window.count(100.0, 5) == tally.read(100.0)[0] == rate.sum(100.0, 5) == 0
     window.add_missing(3.0)
     window.add(3.0, 1.0)
-    tally.add(3.0, bad=True, count=2)
+    tally.add(3.0, bad=2, of=2)
     rate.add(3.0, 2.0)
     assert window.count(104.9, 5) == tally.read(104.9)[0] == rate.sum(104.9, 5) == 2
     assert window.count(105.0, 5) == tally.read(105.0)[0] == rate.sum(105.0, 5) == 0
@@ -221,6 +223,8 @@ def test_a_value_that_is_not_finite_never_gets_in(value: float) -> None:
     window, rate = Window((5,)), Rate((5,))
     with pytest.raises(ValueError, match="never came"):
         window.add(0.0, value)
+    with pytest.raises(ValueError, match="never came"):
+        window.add_all(0.0, [1.0, value])
     with pytest.raises(ValueError, match="no amount"):
         rate.add(0.0, value)
     assert (window.count(0.0, 5), window.total(0.0, 5), rate.sum(0.0, 5)) == (0, 0.0, 0.0)
@@ -239,14 +243,14 @@ def test_a_tally_counts_what_arrived_in_its_seconds_and_nothing_else(
     for step_s, value, count in arrivals:
         now_s = max(now_s + step_s, 0.0)
         model.add(now_s, value, count)
-        tally.add(now_s, value is None, count)
+        tally.add(now_s, count if value is None else 0, count)
     expected = model.within(now_s + pause_s, span_s)
     assert tally.read(now_s + pause_s) == (len(expected), expected.count(None))
 
 
 def test_a_cleared_tally_starts_anew_and_at_once() -> None:
     tally = Tally(5)
-    tally.add(1.0, bad=True, count=7)
+    tally.add(1.0, bad=7, of=7)
     tally.clear()
     assert tally.read(1.0) == (0, 0)
     tally.add(1.0, bad=False)

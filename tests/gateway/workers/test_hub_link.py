@@ -152,12 +152,12 @@ async def test_the_loop_hears_of_every_request(tmp_path: Path) -> None:
         for member in gateway.members:
             for number in (1, 2):
                 tell(member, number)
-        seen = gateway.gateway.loop.signals.intent("all")
-        now_s = gateway.gateway.clock
-        await eventually(lambda: seen.served.sum(now_s(), 30) == 4)
+        loop, now_s = gateway.gateway.loop, gateway.gateway.clock
+        await eventually(lambda: loop.signals.intent("all").served.sum(now_s(), 30) == 4)
+        seen = loop.signals.intent("all")
         assert seen.ttft.count(now_s(), 30) == 4
         assert seen.tokens.sum(now_s(), 30) == 40
-        lane = gateway.gateway.loop.signals.lane(("local", "served"))
+        lane = loop.signals.lane(("local", "served"))
         assert lane.dispatched.sum(now_s(), 30) == 4
 
 
