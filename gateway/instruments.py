@@ -6,7 +6,7 @@ family shows is what the library's would show, to the byte.
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -43,8 +43,13 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        self.total += value
-        self.counts[bisect_left(self._bounds, value)] += 1
+        self.observe_all((value,))
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        bounds, counts = self._bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total = sum(values, self.total)
 
 
 Child = TypeVar("Child", Counter, Histogram)

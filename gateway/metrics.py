@@ -1,13 +1,16 @@
 """The metrics of `contracts.metrics`, as Prometheus objects, and how a finished request moves them."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Literal, TypeVar
 
+import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from contracts.decision import Decision
 from contracts.errors import GatewayError
+from contracts.events import Usage
 from contracts.inference import InferRequest, Operation
 from contracts.metrics import METRICS, Metric
 from gateway.endpoint import Endpoint
@@ -28,6 +31,8 @@ LOAD_OF_AN_ENDPOINT = (
 LIMITS_OF_AN_ENDPOINT = ("ratelimit_remaining_requests", "ratelimit_remaining_tokens")
 OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT, *LIMITS_OF_AN_ENDPOINT)
 KEPT_CHILDREN = 1024
+TOGETHER = 64
+"""Requests that move what is shown at once. One by one each takes five times as long."""
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
 
@@ -83,14 +88,49 @@ _Kind = tuple[Operation | Literal["task"], str, str, int, str | None, str, str]
 """What tells requests apart: operation, model, intent, status, pool, engine and its version."""
 
 
+class _Over(msgspec.Struct, frozen=True, gc=False):
+    """A request that is over, in the numbers that it moves. Those that it has not are None."""
+
+    duration_s: float
+    queue_s: float = 0.0
+    ttft_s: float | None = None
+    upstream_ttft_s: float | None = None
+    tpot_s: float | None = None
+    usage: Usage | None = None
+
+
 class _Children:
-    """What a request of one kind moves, kept because finding each by its labels takes longer than to
+    """What requests of one kind move, kept because finding each by its labels takes longer than to
     move it. Each comes to be when it is first moved: one that nothing has moved is not shown."""
 
     def __init__(self, metrics: "Metrics", kind: _Kind) -> None:
         self._metrics = metrics
         self._operation, self._model, self._intent, self._status, pool, *self._engine = kind
-        self._pool = pool or "none"
+        self._pool = pool
+
+    def move(self, over: list[_Over]) -> None:
+        """All of these have met their fate."""
+        self.requests.inc(len(over))
+        self.duration.observe_all([one.duration_s for one in over])
+        if self._pool is None:  # they never came to a queue
+            return
+        self.queue.observe_all([one.queue_s for one in over])
+        if ttfts := [one.ttft_s for one in over if one.ttft_s is not None]:
+            self.ttft.observe_all(ttfts)
+        if ttfts := [one.upstream_ttft_s for one in over if one.upstream_ttft_s is not None]:
+            self.upstream_ttft.observe_all(ttfts)
+        if tpots := [one.tpot_s for one in over if one.tpot_s is not None]:
+            self.tpot.observe_all(tpots)
+        if usages := [one.usage for one in over if one.usage is not None]:
+            self._move_tokens(usages)
+
+    def _move_tokens(self, usages: list[Usage]) -> None:
+        counts = [
+            (u.prompt_tokens, u.completion_tokens, u.cached_tokens or 0, u.reasoning_tokens or 0)
+            for u in usages
+        ]
+        for counter, tokens in zip(self.tokens, zip(*counts, strict=True), strict=True):
+            counter.inc(sum(tokens))
 
     @cached_property
     def requests(self) -> Counter:
@@ -108,7 +148,7 @@ class _Children:
 
     @cached_property
     def queue(self) -> Histogram:
-        return self._metrics.histogram("setpoint_queue_seconds", self._pool)
+        return self._metrics.histogram("setpoint_queue_seconds", self._pool or "none")
 
     @cached_property
     def ttft(self) -> Histogram:
@@ -119,7 +159,7 @@ class _Children:
     @cached_property
     def upstream_ttft(self) -> Histogram:
         return self._metrics.histogram(
-            "setpoint_upstream_ttft_seconds", self._model, self._pool, *self._engine
+            "setpoint_upstream_ttft_seconds", self._model, self._pool or "none", *self._engine
         )
 
     @cached_property
@@ -137,28 +177,6 @@ class _Children:
         )
 
 
-def _move_tokens(moved: _Children, progress: Progress) -> None:
-    first_s, usage = progress.first_token_s, progress.usage
-    if first_s is not None:
-        moved.ttft.observe(first_s - progress.accepted_s)
-        if progress.dispatched_s is not None:
-            moved.upstream_ttft.observe(first_s - progress.dispatched_s)
-    if usage is None:
-        return
-    counts = (
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.reasoning_tokens,
-    )
-    for counter, count in zip(moved.tokens, counts, strict=True):
-        if count:
-            counter.inc(count)
-    tpot_s = progress.tpot_s
-    if tpot_s is not None:
-        moved.tpot.observe(tpot_s)
-
-
 class Metrics:
     """One registry a gateway, so that two of them in a process do not mix."""
 
@@ -167,7 +185,11 @@ class Metrics:
         self._families = {spec.name: _make(spec, self.registry) for spec in METRICS}
         self._before_scrape: list[Callable[[], None]] = []
         self._children: dict[_Kind, _Children] = {}
-        self._counters: dict[tuple[str, ...], Counter] = {}
+        self._over: defaultdict[_Kind, list[_Over]] = defaultdict(list)
+        """What has moved nothing yet: it does so when somebody looks, or `TOGETHER` have gathered."""
+        self._gathered = 0
+        self._times: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        """What is only counted, by its metric and labels: how often since then."""
         self.gauge("setpoint_build_info", version).set(1)
         self.gauge("setpoint_workers").set(1)
 
@@ -195,6 +217,7 @@ class Metrics:
         self._before_scrape.append(action)
 
     def exposition(self) -> bytes:
+        self._move()
         for action in self._before_scrape:
             action()
         return generate_latest(self.registry)
@@ -214,43 +237,55 @@ class Metrics:
         """A request has met its fate. `model` must be one of the catalogue's, or "unknown": what
         clients write may not become labels."""
         last = progress.attempts[-1] if progress.attempts else None
-        engine = (last.engine, last.version or "unknown") if last else NO_ENGINE
+        engine, version = (last.engine, last.version or "unknown") if last else NO_ENGINE
         pool = progress.target.pool if progress.target else None
-        moved = self._moved(
-            (infer.operation, model, decision.intent or "none", status, pool, *engine)
-        )
-        moved.requests.inc()
-        moved.duration.observe(ended_s - progress.accepted_s)
+        intent = decision.intent or "none"
         for rule in decision.rules:
             if rule.verdict not in ("no_match", "not_evaluated"):
-                self._counter("setpoint_rules_total", rule.rule, rule.verdict).inc()
+                self._times["setpoint_rules_total", rule.rule, rule.verdict] += 1
         for attempt in progress.attempts:
-            self._counter(
-                "setpoint_attempts_total",
-                attempt.target.pool,
-                "ok" if attempt.fault is None else bounded_code(attempt.fault),
-                attempt.engine,
-                attempt.version or "unknown",
-            ).inc()
-        if pool is not None:
-            moved.queue.observe(progress.queue_s)
-            _move_tokens(moved, progress)
+            outcome = "ok" if attempt.fault is None else bounded_code(attempt.fault)
+            labels = (attempt.target.pool, outcome, attempt.engine, attempt.version or "unknown")
+            self._times["setpoint_attempts_total", *labels] += 1
+        accepted_s, first_s = progress.accepted_s, progress.first_token_s
+        dispatched_s = progress.dispatched_s
+        self._note(
+            (infer.operation, model, intent, status, pool, engine, version),
+            _Over(
+                ended_s - accepted_s,
+                progress.queue_s,
+                None if first_s is None else first_s - accepted_s,
+                None if first_s is None or dispatched_s is None else first_s - dispatched_s,
+                progress.tpot_s,
+                progress.usage,
+            ),
+        )
 
     def refusal(
         self, operation: Operation | Literal["task"], status: int, elapsed_s: float
     ) -> None:
         """A request was refused before anything was decided about it."""
-        moved = self._moved((operation, "none", "none", status, None, *NO_ENGINE))
-        moved.requests.inc()
-        moved.duration.observe(elapsed_s)
+        kind: _Kind = (operation, "none", "none", status, None, *NO_ENGINE)
+        self._note(kind, _Over(elapsed_s))
 
-    def _moved(self, kind: "_Kind") -> "_Children":
-        kept = self._children.get(kind)
-        return kept or _keep(self._children, kind, _Children(self, kind))
+    def _note(self, kind: _Kind, over: _Over) -> None:
+        self._over[kind].append(over)
+        self._gathered += 1
+        if self._gathered >= TOGETHER:
+            self._move()
 
-    def _counter(self, *key: str) -> Counter:
-        kept = self._counters.get(key)
-        return kept or _keep(self._counters, key, self.counter(*key))
+    def _move(self) -> None:
+        """All that has gathered, into what is shown."""
+        for kind, over in self._over.items():
+            children = self._children.get(kind)
+            if children is None:
+                children = _keep(self._children, kind, _Children(self, kind))
+            children.move(over)
+        for (name, *labels), times in self._times.items():
+            self.counter(name, *labels).inc(times)
+        self._over.clear()
+        self._times.clear()
+        self._gathered = 0
 
     def watch_pools(self, pools: Iterable[Pool]) -> None:
         """Show the pools' state at every scrape."""

@@ -102,7 +102,21 @@ async def test_what_is_kept_to_be_quick_is_bounded_and_loses_no_count(
     assert await edge.counted("setpoint_requests_total", operation="chat", status="200") == 2
     assert await edge.counted("setpoint_requests_total", operation="embedding", status="400") == 2
     assert len(edge.gateway.metrics._children) == 1
-    assert len(edge.gateway.metrics._counters) == 1
+
+
+@pytest.mark.req("OPS-4")
+async def test_what_requests_have_moved_gathers_only_so_far_and_is_shown_in_full(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "TOGETHER", 3)
+    edge = await make_edge()
+    kept = edge.gateway.metrics
+    for asked in range(1, 8):
+        await edge.chat()
+        assert sum(len(over) for over in kept._over.values()) == asked % 3
+    for name in ("requests_total", "attempts_total", "request_duration_seconds_count"):
+        assert await edge.counted(f"setpoint_{name}") == 7, name
+    assert await edge.counted("setpoint_ttft_seconds_count") == 7, "nothing is moved twice"
 
 
 async def test_what_nothing_has_moved_is_not_shown(make_edge: MakeEdge) -> None:
