@@ -184,11 +184,11 @@ class FlightRecorder:
         self._over = True
         flight, now_s = self.flight, self._clock()
         usage = progress.usage
-        if status == CLIENT_GONE or _is_its_own(error):
+        if status == CLIENT_GONE or (error is not None and _is_its_own(error)):
             self._loop.cancelled(flight, now_s)
         elif self._decision.shaping.reject is not None:
             self._loop.refused(flight, now_s, shed=True)
-        elif isinstance(error, Shed) and flight.dispatched_s is None:
+        elif flight.dispatched_s is None and isinstance(error, Shed):
             self._loop.refused(flight, now_s)
         else:
             self._loop.ended(
@@ -207,7 +207,7 @@ def _prices(card: ModelCard | None) -> tuple[float, float]:
     return (card.input_price or 0.0) / 1e6, (card.output_price or 0.0) / 1e6
 
 
-def _is_its_own(error: GatewayError | None) -> bool:
+def _is_its_own(error: GatewayError) -> bool:
     if isinstance(error, UpstreamFault):
         return error.fault in _REQUESTS_OWN
     return isinstance(error, ClientFault)

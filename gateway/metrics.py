@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Literal, TypeVar
 
-import msgspec
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from contracts.decision import Decision
@@ -16,7 +15,7 @@ from contracts.metrics import METRICS, Metric
 from gateway.endpoint import Endpoint
 from gateway.instruments import Counter, CounterFamily, Histogram, HistogramFamily
 from gateway.pools import Pool
-from gateway.progress import Progress
+from gateway.progress import Progress, Took
 
 Family = CounterFamily | Gauge | HistogramFamily
 Key = TypeVar("Key")
@@ -88,15 +87,8 @@ _Kind = tuple[Operation | Literal["task"], str, str, int, str | None, str, str]
 """What tells requests apart: operation, model, intent, status, pool, engine and its version."""
 
 
-class _Over(msgspec.Struct, frozen=True, gc=False):
-    """A request that is over, in the numbers that it moves. Those that it has not are None."""
-
-    duration_s: float
-    queue_s: float = 0.0
-    ttft_s: float | None = None
-    upstream_ttft_s: float | None = None
-    tpot_s: float | None = None
-    usage: Usage | None = None
+_Over = tuple[Took, Usage | None]
+"""What a request that is over moves: how long it took, and its tokens."""
 
 
 class _Children:
@@ -111,17 +103,17 @@ class _Children:
     def move(self, over: list[_Over]) -> None:
         """All of these have met their fate."""
         self.requests.inc(len(over))
-        self.duration.observe_all([one.duration_s for one in over])
+        self.duration.observe_all([took.e2e_s for took, _ in over])
         if self._pool is None:  # they never came to a queue
             return
-        self.queue.observe_all([one.queue_s for one in over])
-        if ttfts := [one.ttft_s for one in over if one.ttft_s is not None]:
-            self.ttft.observe_all(ttfts)
-        if ttfts := [one.upstream_ttft_s for one in over if one.upstream_ttft_s is not None]:
-            self.upstream_ttft.observe_all(ttfts)
-        if tpots := [one.tpot_s for one in over if one.tpot_s is not None]:
-            self.tpot.observe_all(tpots)
-        if usages := [one.usage for one in over if one.usage is not None]:
+        self.queue.observe_all([took.queue_s for took, _ in over])
+        if times := [took.ttft_s for took, _ in over if took.ttft_s is not None]:
+            self.ttft.observe_all(times)
+        if times := [took.upstream_ttft_s for took, _ in over if took.upstream_ttft_s is not None]:
+            self.upstream_ttft.observe_all(times)
+        if times := [took.tpot_s for took, _ in over if took.tpot_s is not None]:
+            self.tpot.observe_all(times)
+        if usages := [usage for _, usage in over if usage is not None]:
             self._move_tokens(usages)
 
     def _move_tokens(self, usages: list[Usage]) -> None:
@@ -229,10 +221,10 @@ class Metrics:
         infer: InferRequest,
         decision: Decision,
         progress: Progress,
+        took: Took,
         *,
         model: str,
         status: int,
-        ended_s: float,
     ) -> None:
         """A request has met its fate. `model` must be one of the catalogue's, or "unknown": what
         clients write may not become labels."""
@@ -247,18 +239,9 @@ class Metrics:
             outcome = "ok" if attempt.fault is None else bounded_code(attempt.fault)
             labels = (attempt.target.pool, outcome, attempt.engine, attempt.version or "unknown")
             self._times["setpoint_attempts_total", *labels] += 1
-        accepted_s, first_s = progress.accepted_s, progress.first_token_s
-        dispatched_s = progress.dispatched_s
         self._note(
             (infer.operation, model, intent, status, pool, engine, version),
-            _Over(
-                ended_s - accepted_s,
-                progress.queue_s,
-                None if first_s is None else first_s - accepted_s,
-                None if first_s is None or dispatched_s is None else first_s - dispatched_s,
-                progress.tpot_s,
-                progress.usage,
-            ),
+            (took, progress.usage),
         )
 
     def refusal(
@@ -266,7 +249,7 @@ class Metrics:
     ) -> None:
         """A request was refused before anything was decided about it."""
         kind: _Kind = (operation, "none", "none", status, None, *NO_ENGINE)
-        self._note(kind, _Over(elapsed_s))
+        self._note(kind, (Took(elapsed_s), None))
 
     def _note(self, kind: _Kind, over: _Over) -> None:
         self._over[kind].append(over)

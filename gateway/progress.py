@@ -30,6 +30,16 @@ class AttemptRecord(msgspec.Struct, kw_only=True):
     """Its span, of which its engine was told."""
 
 
+class Took(msgspec.Struct, frozen=True, gc=False):
+    """How long a request took, in seconds. What it never came to is None."""
+
+    e2e_s: float
+    queue_s: float = 0.0
+    ttft_s: float | None = None
+    upstream_ttft_s: float | None = None
+    tpot_s: float | None = None
+
+
 class Progress(msgspec.Struct, kw_only=True):
     """How an inference goes; complete when `infer` has returned. Times are on the gateway's clock."""
 
@@ -53,6 +63,17 @@ class Progress(msgspec.Struct, kw_only=True):
     finish_reasons: list[str] = []
     fault: GatewayError | None = None
     """A fault after the first content: the client has seen it as an event."""
+
+    def took(self, ended_s: float) -> "Took":
+        """How long it all took, for a request that was answered at `ended_s`."""
+        accepted_s, first_s, sent_s = self.accepted_s, self.first_token_s, self.dispatched_s
+        return Took(
+            ended_s - accepted_s,
+            self.queue_s,
+            None if first_s is None else first_s - accepted_s,
+            None if first_s is None or sent_s is None else first_s - sent_s,
+            self.tpot_s,
+        )
 
     @property
     def tpot_s(self) -> float | None:

@@ -117,6 +117,7 @@ class RequestRecord:
         ended_s = self._gateway.clock()
         if progress.ended_s is None:
             progress.ended_s = ended_s
+        took = progress.took(ended_s)
         if isinstance(self.budget, BudgetHold):
             self.budget.close(status, error, progress, self.recorder.flight.tokens)
         self.recorder.close(status, error, progress)
@@ -125,10 +126,10 @@ class RequestRecord:
             self.infer,
             decision,
             progress,
+            took,
             # a rule may refuse before anyone asked whether the client's model exists
             model=model if model in self.catalog.models else "unknown",
             status=status,
-            ended_s=ended_s,
         )
         if (records := self._gateway.records) is not None:
             records.note(
@@ -166,11 +167,11 @@ class RequestRecord:
             tokens_out=usage.completion_tokens if usage else None,
             finish_reason=",".join(progress.finish_reasons) or None,
             dropped=list(progress.dropped) or None,
-            queue_ms=_ms(progress.queue_s),
-            ttft_ms=_since(progress.first_token_s, progress.accepted_s),
-            upstream_ttft_ms=_since(progress.first_token_s, progress.dispatched_s),
-            tpot_ms=_ms(progress.tpot_s),
-            e2e_ms=_since(ended_s, progress.accepted_s),
+            queue_ms=round(took.queue_s * 1000, 3),
+            ttft_ms=_ms(took.ttft_s),
+            upstream_ttft_ms=_ms(took.upstream_ttft_s),
+            tpot_ms=_ms(took.tpot_s),
+            e2e_ms=round(took.e2e_s * 1000, 3),
             error=error.code if error else None,
             error_message=error.message if error else None,
             where=error.where if isinstance(error, UpstreamFault) else None,
@@ -208,7 +209,3 @@ def record_undecided(
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
-
-
-def _since(end_s: float | None, start_s: float | None) -> float | None:
-    return None if end_s is None or start_s is None else round((end_s - start_s) * 1000, 3)

@@ -6,7 +6,7 @@ Must stay true: all that is noted between two counts happened in one second, and
 everything counted first, so that every number is what it would be if each request had been counted at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -174,3 +174,15 @@ class Book:
                 paces.append((flight, tpot_s, promised_s))
         self._seen.tpot.add_all(at_s, [tpot_s for _, tpot_s, _ in paces if tpot_s is not None])
         self.judge("tpot", paces, at_s)
+
+
+class Books(dict[tuple[str, tuple[str, str]], Book]):
+    """By intent and lane; one that is not there yet is opened."""
+
+    def __init__(self, open_one: Callable[[str, tuple[str, str]], Book]) -> None:
+        super().__init__()
+        self._open = open_one
+
+    def __missing__(self, key: tuple[str, tuple[str, str]]) -> Book:
+        book = self[key] = self._open(*key)
+        return book

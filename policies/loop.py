@@ -20,7 +20,7 @@ from contracts.control import IntentStatus, LoopDecision
 from contracts.policy import Intent
 from policies import narrate
 from policies.admission import AdmissionQueue
-from policies.book import Begun, Book, Ended
+from policies.book import Begun, Book, Books, Ended
 from policies.capacity_refusal import CapacitySignal
 from policies.fairness import OUTPUT_WEIGHT
 from policies.flight import SPAN_TOKENS, Flight
@@ -61,7 +61,7 @@ class Loop:
         self._live: dict[int, Flight] = {}
         """Those with a first token."""
         self._due: list[tuple[float, int, Waiting]] = []
-        self._books: dict[tuple[str, LaneKey], Book] = {}
+        self._books = Books(self._open_book)
         self._second_ends_s = 0.0
         """Of the second in which everything happened that is noted in the books."""
         self._ladders: dict[str, Ladder] = {}
@@ -360,16 +360,15 @@ class Loop:
         if now_s >= self._second_ends_s:  # what is noted is all of one second
             self._count()
             self._second_ends_s = int(now_s) + 1.0
-        return self._books.get((flight.intent, flight.lane)) or self._open_book(flight)
+        return self._books[flight.intent, flight.lane]
 
-    def _open_book(self, flight: Flight) -> Book:
-        book = self._books[flight.intent, flight.lane] = Book(
-            self._signals.intent(flight.intent),
-            self._signals.lane(flight.lane),
-            self._ladder_of(flight.intent),
-            self.steering.trim(flight.lane),
+    def _open_book(self, intent: str, lane: LaneKey) -> Book:
+        return Book(
+            self._signals.intent(intent),
+            self._signals.lane(lane),
+            self._ladder_of(intent),
+            self.steering.trim(lane),
         )
-        return book
 
     def _count(self) -> None:
         """All that is noted, into the signals and the trials: before anybody looks at them."""

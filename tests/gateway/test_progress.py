@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import Usage
-from gateway.progress import Progress
+from gateway.progress import Progress, Took
 
 pytestmark = pytest.mark.req("RUN-10")
 
@@ -56,3 +56,18 @@ def test_two_requests_share_nothing() -> None:
     one.finish_reasons.append("stop")
     assert other.finish_reasons == []
     assert one.attempts is not other.attempts
+
+
+@pytest.mark.req("OPS-2")
+def test_what_a_request_came_to_took_so_long_and_the_rest_is_unknown() -> None:
+    refused = Progress(accepted_s=1.0)
+    assert refused.took(1.5) == Took(0.5)
+    answered = Progress(
+        accepted_s=1.0,
+        queue_s=0.25,
+        dispatched_s=1.25,
+        first_token_s=2.0,
+        ended_s=3.0,
+        usage=Usage(prompt_tokens=1, completion_tokens=5),
+    )
+    assert answered.took(3.5) == Took(2.5, 0.25, 1.0, 0.75, 0.25)
