@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import policies.loop
 from policies.flight import Flight
-from policies.loop import Loop
+from policies.loop import TOGETHER, Loop
 from policies.objectives import Objective
 from policies.signals import LaneSignals
 from policies.trial import Before, Trial
@@ -52,6 +53,12 @@ STEPS = st.lists(
 """What happens, to which of the requests under way, and after how many 64ths of a second."""
 
 
+def a_flight(number: int, **told: Any) -> Flight:
+    return Flight(
+        number, model="big", lane=LANES[0], caller="web", priority=0, prompt_tokens=16, **told
+    )
+
+
 class Scene:
     """One loop that is told of requests. `at_once`: everything is counted as soon as it has happened."""
 
@@ -83,14 +90,9 @@ class Scene:
 
     def _offer(self) -> None:
         self._number += 1
-        flight = Flight(
+        flight = a_flight(
             self._number,
             intent="batch" if self._number % 3 == 0 else "interactive",
-            model="big",
-            lane=LANES[0],
-            caller="web",
-            priority=0,
-            prompt_tokens=16,
             arrived_s=self.now_s,
             ttft_objective_s=1.0,
             tpot_objective_s=0.04,
@@ -138,6 +140,7 @@ class Scene:
                 found[f"{name} {what}"] = list(_numbers(signal, now_s))
             if isinstance(seen, LaneSignals):
                 found[f"{name} pace"] = seen.tpot_p95_s(now_s)
+                found[f"{name} trim"] = vars(self.loop.steering.trim(name))
             else:
                 found[f"{name} measured"] = (seen.measured(now_s), seen.evidence(now_s))
         reach = self.loop.reach
@@ -166,24 +169,34 @@ def _numbers(signal: object, now_s: float) -> Iterator[object]:
             yield signal.read(now_s)
 
 
-@given(steps=STEPS)
+@given(steps=STEPS, together=st.sampled_from([2, 64]))
 def test_counted_later_it_is_what_it_would_have_been_at_once(
-    steps: list[tuple[str, int, int]],
+    steps: list[tuple[str, int, int]], together: int
 ) -> None:
     late, at_once = Scene(at_once=False), Scene(at_once=True)
-    for step in steps:
-        late.step(*step)
-        at_once.step(*step)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies.loop, "TOGETHER", together)
+        for step in steps:
+            late.step(*step)
+            at_once.step(*step)
     late_known, known = late.known(), at_once.known()
     assert {name: late_known.get(name, []) for name in known} == known
 
 
-def test_a_loop_that_nobody_ticks_keeps_no_more_than_what_a_second_brought() -> None:
+def test_what_is_said_to_have_happened_earlier_counts_for_the_second_that_has_begun() -> None:
     scene = Scene(at_once=False)
-    for _ in range(500):
-        scene.step("offered", 0, 8)
-        scene.step("dispatched", 0, 0)
-        scene.step("first_token", 0, 0)
-        scene.step("ended", 0, 0)
+    for intent, at_s in (("batch", 5.0), ("interactive", 4.9), ("interactive", 5.5)):
+        scene.loop.offered(a_flight(int(at_s * 10), intent=intent, arrived_s=at_s))
+    assert scene.loop.signals.intent("interactive").arrivals.sum(9.9, 5) == 2.0
+
+
+@pytest.mark.parametrize("rps", [8, 1000])
+def test_a_loop_that_nobody_ticks_keeps_little(rps: int) -> None:
+    scene = Scene(at_once=False)
+    for number in range(500):
+        scene.step("offered", 0, 64 // rps if number % 2 else 0)
+        for what in ("dispatched", "first_token", "ended"):
+            scene.step(what, 0, 0)
     noted = scene.loop._books.values()
-    assert sum(len(book.ended) + len(book.arrived) for book in noted) <= 2 * 8
+    kept = [len(book.ended) + len(book.arrived) for book in noted]
+    assert sum(kept) <= 2 * min(2 * rps, len(kept) * TOGETHER)

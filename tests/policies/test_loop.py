@@ -294,6 +294,16 @@ def test_tokens_are_counted_charged_and_paid_once() -> None:
     assert scene.counts("cost_per_request") == (1, 0)
 
 
+def test_a_lane_is_steered_closer_to_its_objective_by_what_became_of_whole_requests() -> None:
+    scene = Scene()
+    scene.queue.lane(LANE[1])
+    theta = scene.loop.steering.trim(LANE).theta
+    for _ in range(60):  # 30 ms a token, where 40 are promised
+        scene.served()
+    scene.tick(after_s=7.0)
+    assert scene.loop.steering.trim(LANE).theta > theta
+
+
 def test_a_prefill_is_learned_from_its_first_token() -> None:
     scene = Scene()
     flight = scene.offered()
