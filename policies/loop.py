@@ -405,7 +405,6 @@ class Loop:
         return fresh, usd
 
     def _forget(self, flight: Flight) -> None:
-        flight.over = True
         self._flights.pop(flight.request, None)
         self._live.pop(flight.request, None)
 

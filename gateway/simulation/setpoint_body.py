@@ -153,6 +153,7 @@ class SetpointBody:
             output_usd=(card.output_price or 0.0) / 1e6,
             treated=decision.treated,
             held_out=decision.held_out,
+            ticket=number,
         )
 
     def _ticket(self, flight: Flight, now_s: float) -> Ticket:

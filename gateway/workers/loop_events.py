@@ -89,8 +89,9 @@ class Hearing:
         fields = dict(zip(names, told, strict=True))
         for name in ("lane", "treated", "held_out"):
             fields[name] = tuple(fields[name])  # msgpack has lists only
-        flight = Flight(next(self._numbers), **fields)
-        flight.ticket = 0  # it is in a worker's queue, and in none of the hub's
+        flight = Flight(
+            next(self._numbers), **fields
+        )  # in a worker's queue, and in none of the hub's
         self._flights[number] = flight
         self._loop.offered(flight)
 

@@ -197,7 +197,6 @@ class ReportedLoop(Loop):
             self._note(flight, CHOSEN, *flight.lane, flight.dispatched_s, *prices)
 
     def _over(self, flight: Flight) -> None:
-        flight.over = True
         self._at.pop(flight.request, None)
         self._failed.discard(flight.request)
         self._known.discard(flight.request)

@@ -295,6 +295,7 @@ class Plant:
             output_usd=(card.output_price or 0.0) / 1e6,
             treated=decision.treated,
             held_out=decision.held_out,
+            ticket=number,
         )
         request.served_by = card.name
         request.treated, request.held_out = decision.treated, decision.held_out

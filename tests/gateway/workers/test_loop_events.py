@@ -142,7 +142,8 @@ def test_what_backends_say_of_intents_is_heard() -> None:
 def test_everything_that_a_flight_begins_with_is_told() -> None:
     heard = Loop(POLICY, Catalog(), 0.0)
     told = ReportedLoop(POLICY, Catalog(), 0.0)
-    names = list(inspect.signature(Flight.__init__).parameters)[2:]
+    fields = Flight.__struct_fields__
+    names = fields[1 : fields.index("ticket")]
     texts = ("intent", "model", "caller")
     values: dict[str, Any] = {name: name if name in texts else i for i, name in enumerate(names)}
     values |= {"lane": ("p", "m"), "treated": (1, 2), "held_out": (3,), "patient": True}

@@ -55,7 +55,7 @@ def test_a_stream_is_told_of_while_it_lives() -> None:
     assert made.take(1.1)[0] == []
     made.ended(one, 1.2, output_tokens=31)
     assert made.take(1.3)[0] == [(ENDED, 1, 30, 1.0, False, 31, "", 1.2)]
-    assert one.over
+    assert not made.live
 
 
 def test_what_is_generated_is_charged_to_its_caller_here() -> None:
@@ -64,6 +64,7 @@ def test_what_is_generated_is_charged_to_its_caller_here() -> None:
     made.adopt("p", queue, PoolBounds(endpoints=1, ceiling=9.0))
     queue.offer(Ticket(request=1, lane="m", caller="web", prompt_tokens=10), 0.0)
     before = queue.counters(0).of("web")
+    one.ticket = 1
     made.offered(one)
     made.dispatched(one, ("p", "m"), 0.0, 0.1)
     made.first_token(one, 0.2)
