@@ -30,6 +30,8 @@ LOAD_OF_AN_ENDPOINT = (
 LIMITS_OF_AN_ENDPOINT = ("ratelimit_remaining_requests", "ratelimit_remaining_tokens")
 OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT, *LIMITS_OF_AN_ENDPOINT)
 KEPT_CHILDREN = 1024
+MOST_TOKENS = 2**53
+"""An engine may claim any number, and not each is one that a counter can take."""
 TOGETHER = 64
 """Requests that move what is shown at once. One by one each takes five times as long."""
 OTHER_OUTCOME = "other"
@@ -122,7 +124,7 @@ class _Children:
             for u in usages
         ]
         for counter, tokens in zip(self.tokens, zip(*counts, strict=True), strict=True):
-            counter.inc(sum(tokens))
+            counter.inc(min(sum(tokens), MOST_TOKENS))
 
     @cached_property
     def requests(self) -> Counter:
@@ -259,16 +261,16 @@ class Metrics:
 
     def _move(self) -> None:
         """All that has gathered, into what is shown."""
-        for kind, over in self._over.items():
+        gathered, self._over = self._over, defaultdict(list)
+        times, self._times = self._times, defaultdict(int)
+        self._gathered = 0
+        for kind, over in gathered.items():
             children = self._children.get(kind)
             if children is None:
                 children = _keep(self._children, kind, _Children(self, kind))
             children.move(over)
-        for (name, *labels), times in self._times.items():
-            self.counter(name, *labels).inc(times)
-        self._over.clear()
-        self._times.clear()
-        self._gathered = 0
+        for (name, *labels), number in times.items():
+            self.counter(name, *labels).inc(number)
 
     def watch_pools(self, pools: Iterable[Pool]) -> None:
         """Show the pools' state at every scrape."""

@@ -64,22 +64,23 @@ class Book:
 
     def count(self, second_s: float) -> None:
         """Move everything into the signals. It happened in the second that begins at `second_s`; what is said
-        to have happened earlier is counted there as well."""
+        to have happened earlier is counted there as well. Each list is let go of first, so that what cannot be
+        counted is not tried again."""
         seen = self._seen
-        if self.arrived:
-            seen.arrivals.add(max(self.arrived[0], second_s), len(self.arrived))
-            self.arrived.clear()
-        if self.waits:
-            at_s = max(self.waits[0][0], second_s)
-            seen.queue.add_all(at_s, [waited_s for _, waited_s in self.waits])
-            self._lane.dispatched.add(at_s, len(self.waits))
-            self.waits.clear()
-        if self.begun:
-            self._count_begun(self.begun, max(self.begun[0].at_s, second_s))
-            self.begun.clear()
-        if self.ended:
-            self._count_ended(self.ended, max(self.ended[0].at_s, second_s))
-            self.ended.clear()
+        if arrived := self.arrived:
+            self.arrived = []
+            seen.arrivals.add(max(arrived[0], second_s), len(arrived))
+        if waits := self.waits:
+            self.waits = []
+            at_s = max(waits[0][0], second_s)
+            seen.queue.add_all(at_s, [waited_s for _, waited_s in waits])
+            self._lane.dispatched.add(at_s, len(waits))
+        if begun := self.begun:
+            self.begun = []
+            self._count_begun(begun, max(begun[0].at_s, second_s))
+        if ended := self.ended:
+            self.ended = []
+            self._count_ended(ended, max(ended[0].at_s, second_s))
 
     # -- what is counted at once: it is seldom, or of many requests already -----------------
 

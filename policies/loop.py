@@ -43,6 +43,8 @@ STANDING_S = 1.0
 JUDGE_TPOT_TOKENS = 64
 """The mean of fewer is too noisy to call an answer slow that is just on time."""
 RECENT_DECISIONS = 1000
+MOST_TOKENS = 10**9
+"""An engine may claim any number, and what it claims is added to that of others."""
 TOGETHER = 64
 """Answers that are counted together at most: they take 0.15 ms, in which nobody else is served."""
 Waiting = Literal["ttft", "e2e"]
@@ -208,7 +210,7 @@ class Loop:
         """The answer is complete, or broke: the flight is not to be changed any more. `output_tokens` from
         its usage, if that is known."""
         if output_tokens is not None:
-            flight.tokens = output_tokens
+            flight.tokens = min(output_tokens, MOST_TOKENS)
         fresh, usd = self._charge(flight)
         book, before = self._book(flight, now_s), flight.e2e_judged
         book.ended.append(

@@ -27,7 +27,7 @@ from policies.flight import Flight
 from policies.held import CALM, Holding
 from policies.honour import Honour
 from policies.ladder import LEASE_S
-from policies.loop import MARK_S, Loop
+from policies.loop import MARK_S, MOST_TOKENS, Loop
 from policies.policy_set import PolicySet
 from policies.steering import PoolBounds
 
@@ -142,7 +142,7 @@ class ReportedLoop(Loop):
         self._catch_up(flight)
         tokens, last_s = flight.tokens, flight.last_s
         if output_tokens is not None:
-            flight.tokens = output_tokens
+            flight.tokens = output_tokens = min(output_tokens, MOST_TOKENS)
         self._charge(flight)
         self._note(flight, ENDED, tokens, last_s, failed, output_tokens, finish_reason, now_s)
         self._over(flight)

@@ -8,9 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.dialect import EndpointState
+from contracts.events import Usage
 from contracts.metrics import METRICS
 from gateway import metrics
 from gateway.metrics import Metrics
+from gateway.progress import Took
 from tests.fakes.edge import Edge, chat_body
 from tests.fakes.scripted_engine import ScriptedEngine, refuses, streams
 
@@ -117,6 +119,15 @@ async def test_what_requests_have_moved_gathers_only_so_far_and_is_shown_in_full
     for name in ("requests_total", "attempts_total", "request_duration_seconds_count"):
         assert await edge.counted(f"setpoint_{name}") == 7, name
     assert await edge.counted("setpoint_ttft_seconds_count") == 7, "nothing is moved twice"
+
+
+async def test_an_engine_that_claims_absurd_numbers_stops_no_counter(make_edge: MakeEdge) -> None:
+    edge = await make_edge()
+    absurd = Usage(prompt_tokens=10**400, completion_tokens=1)
+    kind = ("chat", "m", "none", 200, "main", "openai", "1")
+    edge.gateway.metrics._note(kind, (Took(1.0), absurd))
+    assert await edge.counted("setpoint_tokens_total", direction="prompt") == metrics.MOST_TOKENS
+    assert await edge.counted("setpoint_tokens_total", direction="completion") == 1
 
 
 async def test_what_nothing_has_moved_is_not_shown(make_edge: MakeEdge) -> None:

@@ -304,6 +304,15 @@ def test_a_lane_is_steered_closer_to_its_objective_by_what_became_of_whole_reque
     assert scene.loop.steering.trim(LANE).theta > theta
 
 
+@pytest.mark.parametrize("claimed", [10**400, 10**300])
+def test_an_engine_that_claims_absurd_numbers_spoils_no_other_requests_count(claimed: int) -> None:
+    scene = Scene()
+    scene.loop.ended(scene.streaming(output_usd=2.0), scene.now_s + 1.0, output_tokens=claimed)
+    scene.loop.ended(scene.streaming(output_usd=2.0), scene.now_s + 1.0, output_tokens=8)
+    scene.tick(2.0)
+    assert scene.loop.signals.intent("interactive").served.sum(scene.now_s, 30) == 2.0
+
+
 def test_a_prefill_is_learned_from_its_first_token() -> None:
     scene = Scene()
     flight = scene.offered()

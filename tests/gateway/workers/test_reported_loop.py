@@ -1,5 +1,6 @@
 """A worker's loop: all that happens is noted in order, and what the hub says holds for as long as a lease."""
 
+import msgspec
 import pytest
 
 from contracts.catalog import Catalog
@@ -71,6 +72,13 @@ def test_what_is_generated_is_charged_to_its_caller_here() -> None:
     assert queue.lane("m").prefill.samples == 1
     made.ended(one, 1.0, output_tokens=50)
     assert queue.counters(0).of("web") - before == pytest.approx(100.0)
+
+
+def test_an_engine_that_claims_absurd_numbers_stops_no_report() -> None:
+    made, one = loop(), flight()
+    made.offered(one)
+    made.ended(one, 1.0, output_tokens=10**400)
+    assert msgspec.msgpack.encode(made.take(1.0)[0])
 
 
 def test_too_much_is_dropped_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
