@@ -9,14 +9,13 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from contracts.catalog import Catalog, ModelCard
+from contracts.catalog import Catalog
 from contracts.config import BudgetEntry
 from contracts.decision import Decision
 from contracts.errors import RETRY_AFTER_MAX_S, BudgetExceeded, GatewayError
-from contracts.events import Usage
 from contracts.inference import InferRequest
 from gateway import logs
 from gateway.attempt import expected_choices
@@ -24,11 +23,12 @@ from gateway.auth import OPERATOR
 from gateway.flight_recorder import CLIENT_GONE
 from gateway.metrics import Metrics
 from gateway.progress import Progress
-from gateway.ratelimit_headers import go_duration, ratelimit_headers
+from gateway.ratelimit_headers import RatelimitHeaders, go_duration
 from gateway.settings import Caller
 from policies.answer_length import AnswerLength
 from policies.budget import Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import PICODOLLARS, BudgetLimit, picodollars, spelled
+from policies.terms import UNKNOWN, Terms, terms_of
 from policies.usage_window import Moment
 
 KEPT_CALLERS = 10_000
@@ -44,12 +44,22 @@ OTHER = "other"
 class Account:
     """One caller's."""
 
-    __slots__ = ("budget", "counts_cost", "counts_use", "estimated", "label", "length", "unpriced")
+    __slots__ = (
+        "_headers",
+        "budget",
+        "counts_cost",
+        "counts_use",
+        "estimated",
+        "label",
+        "length",
+        "unpriced",
+    )
 
     def __init__(
         self, limits: tuple[BudgetLimit, ...], label: str, allowances: Sequence[Allowance] = ()
     ) -> None:
         self.budget = Budget(limits, allowances)
+        self._headers = RatelimitHeaders(limits)
         self.counts_cost = any(limit.kind == "cost" for limit in limits)
         self.counts_use = any(limit.kind != "requests" for limit in limits)
         self.length = AnswerLength()
@@ -59,11 +69,20 @@ class Account:
         self.estimated = 0
         """Requests that limits of tokens or money count by an estimate."""
 
+    def headers(self, now: Moment) -> dict[str, str]:
+        """How it stands, as an answer's head says it."""
+        headers = self._headers.told(self.budget.standings(now))
+        if self.unpriced:
+            headers["x-setpoint-budget-unpriced-requests"] = str(self.unpriced)
+        if self.estimated:
+            headers["x-setpoint-budget-estimated-requests"] = str(self.estimated)
+        return headers
+
 
 class BudgetHold:
     """One request's part of its caller's budget, from its decision to its end."""
 
-    __slots__ = ("_account", "_budgets", "_catalog", "_infer", "_reservation")
+    __slots__ = ("_account", "_budgets", "_infer", "_reservation", "_terms")
 
     def __init__(
         self,
@@ -71,10 +90,11 @@ class BudgetHold:
         account: Account,
         reservation: Reservation,
         infer: InferRequest,
-        catalog: Catalog,
+        terms: Mapping[str, Terms],
     ) -> None:
+        """`terms` by model, of the catalogue that it was decided with."""
         self._budgets, self._account, self._reservation = budgets, account, reservation
-        self._infer, self._catalog = infer, catalog
+        self._infer, self._terms = infer, terms
 
     def close(
         self, status: int, error: GatewayError | None, progress: Progress, generated_tokens: int
@@ -97,8 +117,8 @@ class BudgetHold:
         prompt_tokens = usage.prompt_tokens if usage else facts.prompt_tokens
         tokens = usage.completion_tokens if usage else generated_tokens if answered else 0
         target = progress.target
-        card = self._catalog.models.get(target.model) if target else None
-        cost = _cost(card, prompt_tokens, tokens, usage)
+        terms = self._terms.get(target.model, UNKNOWN) if target else UNKNOWN
+        cost = terms.cost(prompt_tokens, tokens, usage)
         if account.counts_cost and cost is None:
             account.unpriced += 1
         if account.counts_use and (usage is None or usage.estimated):
@@ -127,7 +147,8 @@ class Budgets:
         self._clock, self._wall_clock = clock, wall_clock
         self._metrics = metrics
         self._default = _limits(default)
-        self._configured: dict[str, Account | None] = {}
+        self._configured: dict[str, Account | None] = {"": None, OPERATOR: None}
+        """None: it has no budget."""
         for caller in callers:
             limits = self._default if caller.budget is None else _limits(caller.budget)
             self._configured[caller.name] = (
@@ -138,6 +159,9 @@ class Budgets:
         self._shared = self._open("", self._default, OTHER)
         self._untouched = Account(self._default, OTHER)
         self._told: set[str] = set()
+        self._catalog: Catalog | None = None
+        self._terms: dict[str, Terms] = {}
+        """By model of that catalogue."""
         self.any = bool(self._default) or any(self._configured.values())
         """Whether any caller can have one."""
         metrics.before_scrape(self._show)
@@ -154,8 +178,10 @@ class Budgets:
         account = self._account(infer.facts.key)
         if account is None:
             return None
-        card = catalog.models.get(decision.shaping.model)
-        claim = claim_of(infer, decision, card, account.length)
+        terms = self._terms_of(catalog)
+        claim = claim_of(
+            infer, decision, terms.get(decision.shaping.model, UNKNOWN), account.length
+        )
         if claim.cost is None and account.counts_cost:
             self._tell_of(decision.shaping.model)
         found = account.budget.reserve(claim, self.now())
@@ -163,7 +189,7 @@ class Budgets:
             label = found.limit.label
             self._metrics.counter("setpoint_budget_refusals_total", account.label, label).inc()
             return _exceeded(found)
-        return BudgetHold(self, account, found, infer, catalog)
+        return BudgetHold(self, account, found, infer, terms)
 
     def left(self, caller: str) -> dict[str, Any] | None:
         """What is left, by the words for each limit: `{"60 requests per 1m": {"limit": 60, "remaining":
@@ -193,21 +219,22 @@ class Budgets:
     def headers(self, caller: str) -> dict[str, str]:
         """The same as headers; none where there is no budget."""
         account = self._known(caller)
-        if account is None:
-            return {}
-        headers = ratelimit_headers(account.budget.standings(self.now()))
-        if account.unpriced:
-            headers["x-setpoint-budget-unpriced-requests"] = str(account.unpriced)
-        if account.estimated:
-            headers["x-setpoint-budget-estimated-requests"] = str(account.estimated)
-        return headers
+        return {} if account is None else account.headers(self.now())
+
+    def _terms_of(self, catalog: Catalog) -> dict[str, Terms]:
+        """Worked out anew where it is another catalogue: now and then, when models come or go."""
+        if catalog is not self._catalog:
+            self._catalog, self._terms = catalog, terms_of(catalog)
+        return self._terms
 
     # -- accounts -----------------------------------------------------------------------
 
     def _account(self, name: str) -> Account | None:
         """The one to count on."""
-        if not self._is_other(name):
-            return self._configured.get(name)
+        if name in self._configured:
+            return self._configured[name]
+        if not self._default:
+            return None
         account = self._others.get(name)
         if account is not None:
             self._others.move_to_end(name)
@@ -231,14 +258,12 @@ class Budgets:
 
     def _known(self, name: str) -> Account | None:
         """The one to look at: who only looks is not remembered."""
-        if not self._is_other(name):
-            return self._configured.get(name)
+        if name in self._configured:
+            return self._configured[name]
+        if not self._default:
+            return None
         full = len(self._others) >= KEPT_CALLERS
         return self._others.get(name, self._shared if full else self._untouched)
-
-    def _is_other(self, name: str) -> bool:
-        """Not in the configuration, and yet with a budget: the default one."""
-        return bool(self._default) and name not in self._configured and name not in ("", OPERATOR)
 
     def _tell_of(self, model: str) -> None:
         if model not in self._told and len(self._told) < MODELS_TOLD:
@@ -255,9 +280,7 @@ class Budgets:
                 self._metrics.gauge("setpoint_budget_used_ratio", *labels).set(used)
 
 
-def claim_of(
-    infer: InferRequest, decision: Decision, card: ModelCard | None, length: AnswerLength
-) -> Claim:
+def claim_of(infer: InferRequest, decision: Decision, terms: Terms, length: AnswerLength) -> Claim:
     """What a request may use. An answer without a limit is guessed at by what its caller usually gets."""
     facts = infer.facts
     prompt, answer, guess = facts.prompt_tokens, 0, 0
@@ -267,38 +290,15 @@ def claim_of(
         if limit is None:
             guess = length.expected_tokens * choices
         else:
-            if card is not None and card.context is not None:
-                limit = min(limit, max(card.context - prompt, 1))
+            if terms.context is not None and limit > terms.context - prompt:
+                limit = max(terms.context - prompt, 1)
             answer = limit * choices
     return Claim(
         tokens=prompt + answer,
-        cost=_cost(card, prompt, answer),
+        cost=terms.cost(prompt, answer),
         assumed_tokens=guess,
-        assumed_cost=_cost(card, 0, guess) or 0,
+        assumed_cost=(terms.cost(0, guess) or 0) if guess else 0,
     )
-
-
-def _cost(
-    card: ModelCard | None, prompt_tokens: int, answer_tokens: int, usage: Usage | None = None
-) -> int | None:
-    """Picodollars; None where nobody knows the price. As `policies.price`, in whole numbers, and by an estimate
-    too: what an engine does not count would be free else. `usage` tells what its cache did."""
-    if card is None or card.input_price is None or card.output_price is None:
-        return None
-    # A price is for a million tokens, and a picodollar a millionth of a microdollar.
-    per_prompt, per_answer = round(card.input_price * 1e6), round(card.output_price * 1e6)
-    cached = min((usage and usage.cached_tokens) or 0, prompt_tokens)
-    written = min((usage and usage.cache_write_tokens) or 0, prompt_tokens - cached)
-    return (
-        (prompt_tokens - cached - written) * per_prompt
-        + cached * _per_token(card.cached_input_price, per_prompt)
-        + written * _per_token(card.cache_write_price, per_prompt)
-        + answer_tokens * per_answer
-    )
-
-
-def _per_token(price: float | None, usual: int) -> int:
-    return usual if price is None else round(price * 1e6)
 
 
 def _limits(entries: Sequence[BudgetEntry]) -> tuple[BudgetLimit, ...]:

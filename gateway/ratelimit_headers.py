@@ -5,10 +5,10 @@ several limits of one kind the one with the smallest share left is shown: it is 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from policies.budget import Standing
-from policies.budget_limit import PICODOLLARS, Kind
+from policies.budget_limit import PICODOLLARS, BudgetLimit, Kind
 
 _NAMES: dict[Kind, tuple[str, str, str]] = {
     "requests": (
@@ -29,21 +29,31 @@ _NAMES: dict[Kind, tuple[str, str, str]] = {
 }
 
 
-def ratelimit_headers(standings: Iterable[Standing]) -> dict[str, str]:
-    """Only of the kinds that there are."""
-    tightest: dict[Kind, Standing] = {}
-    for standing in standings:
-        kind = standing.limit.kind
-        known = tightest.get(kind)
-        if known is None or _share(standing) < _share(known):
-            tightest[kind] = standing
-    headers: dict[str, str] = {}
-    for kind, standing in tightest.items():
-        limit, remaining, reset = _NAMES[kind]
-        headers[limit] = _amount(kind, standing.limit.amount)
-        headers[remaining] = _amount(kind, standing.remaining)
-        headers[reset] = go_duration(standing.reset_s)
-    return headers
+class RatelimitHeaders:
+    """Those of one budget with `limits`: what stays the same of them is worded once. Only of the kinds that
+    there are."""
+
+    __slots__ = ("_by_kind", "_limits")
+
+    def __init__(self, limits: Sequence[BudgetLimit]) -> None:
+        self._limits = [_amount(limit.kind, limit.amount) for limit in limits]
+        self._by_kind: dict[Kind, list[int]] = {}
+        for index, limit in enumerate(limits):
+            self._by_kind.setdefault(limit.kind, []).append(index)
+
+    def told(self, standings: Sequence[Standing]) -> dict[str, str]:
+        """`standings` in the order of the limits."""
+        headers: dict[str, str] = {}
+        for kind, places in self._by_kind.items():
+            index = places[0]
+            if len(places) > 1:
+                index = min(places, key=lambda place: _share(standings[place]))
+            standing = standings[index]
+            limit, remaining, reset = _NAMES[kind]
+            headers[limit] = self._limits[index]
+            headers[remaining] = _amount(kind, standing.remaining)
+            headers[reset] = go_duration(standing.reset_s)
+        return headers
 
 
 def go_duration(seconds: float) -> str:
@@ -53,12 +63,10 @@ def go_duration(seconds: float) -> str:
         return "0s"
     if millis < 1000:
         return f"{millis}ms"
-    minutes, millis = divmod(millis, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{millis / 1000:g}s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{hours}h{text}" if hours else text
+    seconds, minutes, hours = millis % 60_000 / 1000, millis // 60_000 % 60, millis // 3_600_000
+    if hours:
+        return f"{hours}h{minutes}m{seconds:g}s"
+    return f"{minutes}m{seconds:g}s" if minutes else f"{seconds:g}s"
 
 
 def _share(standing: Standing) -> float:
@@ -69,5 +77,5 @@ def _amount(kind: Kind, amount: int) -> str:
     """Dollars rounded down to a millionth: never more than there is."""
     if kind != "cost":
         return str(amount)
-    whole, micros = divmod(amount * 10**6 // PICODOLLARS, 10**6)
-    return f"{whole}.{micros:06}".rstrip("0").rstrip(".")
+    micros = amount * 10**6 // PICODOLLARS
+    return f"{micros // 10**6}.{micros % 10**6:06}".rstrip("0").rstrip(".")

@@ -71,13 +71,13 @@ class Reservation(msgspec.Struct, kw_only=True):
 
 
 class Allowance:
-    """A process's part of a limit that several share: `units` of it are this one's to use. What the others
-    use or hold is `elsewhere`, as it was lately, and has left the window at `empty_at_s` (monotonic)."""
+    """A process's part of a limit: `units` of it are this one's to use, all of them where it is alone. What
+    others use or hold is `elsewhere`, as it was lately, and has left the window at `empty_at_s` (monotonic)."""
 
     __slots__ = ("elsewhere", "empty_at_s", "units")
 
-    def __init__(self) -> None:
-        self.units = 0
+    def __init__(self, units: int = 0) -> None:
+        self.units = units
         self.elsewhere = 0
         self.empty_at_s = 0.0
 
@@ -89,7 +89,7 @@ class _Meter:
 
     def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
         self.limit = limit
-        self.allowance = allowance
+        self.allowance = Allowance(limit.amount) if allowance is None else allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
         self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
@@ -105,21 +105,31 @@ class _Meter:
             case "cost":
                 return (0, 0) if claim.cost is None else (claim.cost, claim.assumed_cost)
 
-    def free(self) -> int:
-        """Below zero where there are debts."""
-        most = self.limit.amount if self.allowance is None else self.allowance.units
-        return most - self.count.used - self.held
+    def room(self, claim: Claim, now: Moment) -> int | None:
+        """What it would hold of it: all that is sure, and of the guess what is free; None: there is no room
+        for it now. What costs nothing always has room."""
+        self.count.advance(now)
+        sure, guess = self.claimed(claim)
+        free = (
+            self.allowance.units - self.count.used - self.held
+        )  # below zero where there are debts
+        if sure + guess <= free:
+            return sure + guess
+        if sure > free or (not sure and free < 1):
+            return None if sure or guess else 0
+        return free
 
-    def refuses(self, sure: int, guess: int, now: Moment) -> Refused | None:
-        """Why there is no room for it now; what costs nothing always has room."""
-        asked = max(sure, min(guess, 1))
-        missing = asked - self.free()
-        if missing <= 0 or not asked:
+    def refuses(self, claim: Claim, now: Moment) -> Refused | None:
+        """Why there is no room for it now; None where there is."""
+        if self.room(claim, now) is not None:
             return None
+        sure, guess = self.claimed(claim)
+        asked = max(sure, min(guess, 1))
+        missing = asked - (self.allowance.units - self.count.used - self.held)
         if asked > self.limit.amount:
             return Refused(limit=self.limit, why="too_large", asked=asked)
         shared = self.allowance
-        if shared is not None and shared.elsewhere and missing > self.count.used:
+        if shared.elsewhere and missing > self.count.used:
             wait_s = max(self.count.empties_s(now), shared.empty_at_s - now.monotonic_s)
             return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
         if missing > self.count.used:
@@ -129,18 +139,15 @@ class _Meter:
 
     def standing(self, now: Moment) -> Standing:
         self.count.advance(now)
-        used = self.count.used + self.held
+        used, shared = self.count.used + self.held, self.allowance
         if self.held and not self.limit.calendar_day:
             reset_s = self.limit.per_s * (SLOTS + 1) / SLOTS  # if it were settled this moment
         else:
             reset_s = self.count.empties_s(now) if used else 0.0
-        shared = self.allowance
-        if shared is None:
-            remaining = max(0, self.free())
-        else:
+        if shared.elsewhere:
             used += shared.elsewhere
-            remaining = max(0, self.limit.amount - used)
             reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
+        remaining = max(0, self.limit.amount - used)
         return Standing(limit=self.limit, used=used, remaining=remaining, reset_s=reset_s)
 
     def occupied(self, now: Moment) -> tuple[int, float]:
@@ -165,17 +172,12 @@ class Budget:
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
         held: list[int] = []
-        refused: Refused | None = None
         for meter in self._meters:
-            meter.count.advance(now)
-            sure, guess = meter.claimed(claim)
-            found = meter.refuses(sure, guess, now)
-            if found is not None and (refused is None or _graver(found, refused)):
-                refused = found
-            held.append(min(sure + guess, max(sure, meter.free())))
-        if refused is not None:
-            return refused
-        places = []
+            room = meter.room(claim, now)
+            if room is None:
+                return self._refusal(claim, now)
+            held.append(room)
+        places: list[int] = []
         for meter, amount in zip(self._meters, held, strict=True):
             if meter.books:
                 places.append(meter.count.add(amount, now))
@@ -183,6 +185,11 @@ class Budget:
                 meter.held += amount
                 places.append(0)
         return Reservation(held=tuple(held), places=tuple(places))
+
+    def _refusal(self, claim: Claim, now: Moment) -> Refused:
+        """By the limit that is longest in the way, of those that have no room."""
+        found = [meter.refuses(claim, now) for meter in self._meters]
+        return max(filter(None, found), key=_gravity)
 
     def settle(
         self, reservation: Reservation, *, tokens: int, cost: int | None, now: Moment
@@ -234,7 +241,6 @@ class Budget:
         return not any(meter.held or meter.count.used for meter in self._meters)
 
 
-def _graver(one: Refused, other: Refused) -> bool:
-    """Is `one` longer in the way?"""
-    mine = (_GRAVITY[one.why], one.retry_after_s or 0.0)
-    return mine > (_GRAVITY[other.why], other.retry_after_s or 0.0)
+def _gravity(refused: Refused) -> tuple[int, float]:
+    """How long it is in the way."""
+    return _GRAVITY[refused.why], refused.retry_after_s or 0.0

@@ -18,6 +18,7 @@ from gateway.workers.messages import DAY, BudgetUse
 from policies.budget import Allowance
 from policies.budget_limit import BudgetLimit
 from policies.shares import Need
+from policies.terms import UNKNOWN
 from policies.usage_window import SLOTS
 
 PORTION = 16
@@ -167,8 +168,8 @@ class SharedBudgets(Budgets):
         self, shared: "_Shared", infer: InferRequest, decision: Decision, catalog: Catalog
     ) -> list[tuple[_Part, int]]:
         """The limits of which there is not enough here for a request, and what it would take."""
-        card = catalog.models.get(decision.shaping.model)
-        claim = claim_of(infer, decision, card, shared.account.length)
+        terms = self._terms_of(catalog).get(decision.shaping.model, UNKNOWN)
+        claim = claim_of(infer, decision, terms, shared.account.length)
         wanted = shared.account.budget.wanted(claim)
         short = []
         for part, units, (used, _) in zip(shared.parts, wanted, shared.occupied(), strict=True):

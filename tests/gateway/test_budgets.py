@@ -23,6 +23,7 @@ from gateway.secrets import SecretValue
 from gateway.settings import Caller
 from policies.answer_length import START_TOKENS
 from policies.price import cost_usd
+from policies.terms import terms_of
 from tests.fakes.edge import Answer, Edge, chat_body, eventually, request
 from tests.fakes.fates import Fates
 from tests.fakes.scripted_engine import Call, ScriptedEngine, hangs_up, is_silent, refuses, says
@@ -321,7 +322,7 @@ def test_what_went_into_the_cache_has_its_own_price() -> None:
     written = Usage(
         prompt_tokens=100, completion_tokens=10, cached_tokens=20, cache_write_tokens=30
     )
-    found = module._cost(card, 100, 10, written)
+    found = terms_of(Catalog(models={"m": card}))["m"].cost(100, 10, written)
     assert found == (70 * 4 + 30 * 5 + 10 * 8) * 10**6
     assert found == round((cost_usd(card, written) or 0) * 1e12)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ratelimit_headers import go_duration, ratelimit_headers
+from gateway.ratelimit_headers import RatelimitHeaders, go_duration
 from policies.budget import Standing
 from policies.budget_limit import BudgetLimit, Kind, picodollars
 
@@ -16,6 +16,10 @@ pytestmark = pytest.mark.req("ADM-6")
 def standing(kind: Kind, amount: int, used: int, reset_s: float = 1.0) -> Standing:
     limit = BudgetLimit(kind=kind, amount=amount, per_s=60)
     return Standing(limit=limit, used=used, remaining=max(0, amount - used), reset_s=reset_s)
+
+
+def ratelimit_headers(standings: list[Standing]) -> dict[str, str]:
+    return RatelimitHeaders([one.limit for one in standings]).told(standings)
 
 
 @pytest.mark.parametrize(
