@@ -1,10 +1,11 @@
 """OpenAI's requests, as far as the gateway routes on them or knows them to be wrong.
 
 Tolerant: unknown members are not looked at here and travel on byte for byte. What is named here is
-checked, with OpenAI's own bounds. Source: the OpenAI API reference.
+checked, with OpenAI's own bounds. What a request has no word for, and others have, is a class variable: it is
+never read from a body, and whoever asks need not know which request it is. Source: the OpenAI API reference.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Raw
@@ -60,6 +61,9 @@ class CompletionRequest(Sampling, kw_only=True):
 
     prompt: str | list[Any]
 
+    messages: ClassVar[tuple[()]] = ()
+    tools: ClassVar[None] = None
+
 
 class EmbeddingRequest(msgspec.Struct, kw_only=True):
     """`POST /v1/embeddings`."""
@@ -69,6 +73,12 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
+
+    messages: ClassVar[tuple[()]] = ()
+    tools: ClassVar[None] = None
+    stream: ClassVar[None] = None
+    stream_options: ClassVar[None] = None
+    n: ClassVar[None] = None
 
 
 class ModelEntry(msgspec.Struct, kw_only=True):

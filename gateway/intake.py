@@ -16,7 +16,6 @@ from contracts.openai_api import (
     CompletionRequest,
     EmbeddingRequest,
     Members,
-    Sampling,
 )
 from gateway.expected_values import expected_values
 
@@ -128,19 +127,15 @@ def _facts(
     headers: Mapping[str, str],
 ) -> RequestFacts:
     prompt_bytes = len(bytes(members[_PROMPT_MEMBER[operation]]))
-    messages = tools = 0
-    if isinstance(asked, ChatRequest):
-        messages = len(asked.messages)
-        tools = len(asked.tools or ())
     return RequestFacts(
         operation=operation,
         model=asked.model,
-        stream=isinstance(asked, Sampling) and bool(asked.stream),
+        stream=bool(asked.stream),
         max_tokens=_token_limit(members),
-        prompt_tokens=max(1, prompt_bytes // BYTES_PER_TOKEN),
-        messages=messages,
-        n=(asked.n or 1) if isinstance(asked, Sampling) else 1,
-        tools=tools,
+        prompt_tokens=prompt_bytes // BYTES_PER_TOKEN or 1,
+        messages=len(asked.messages),
+        n=asked.n or 1,
+        tools=0 if asked.tools is None else len(asked.tools),
         key=key,
         user=asked.user or "",
         headers=dict(headers),
@@ -153,7 +148,7 @@ def _session(operation: Operation, members: Members, headers: Mapping[str, str])
     than a hint, so that one that is too long is cut, and one that is no text is none."""
     if operation == "embedding":
         return ""
-    named = headers.get(SESSION_HEADER, "").strip()
+    named = headers[SESSION_HEADER].strip() if SESSION_HEADER in headers else ""
     if not named and CACHE_KEY in members:
         try:
             named = _read_text(members[CACHE_KEY])
@@ -165,10 +160,9 @@ def _session(operation: Operation, members: Members, headers: Mapping[str, str])
 def _token_limit(members: Members) -> int | None:
     """The most the client could get, whichever of its limits a backend goes by: a cap that looked at
     another one could be stepped around. None: one of them is no limit, or there is none."""
-    named: list[int] = []
+    most: int | None = None
     for name in TOKEN_LIMITS:
-        raw = members.get(name)
-        if raw is None or bytes(raw) == b"null":
+        if name not in members or bytes(raw := members[name]) == b"null":
             continue
         try:
             tokens = _read_int(raw)
@@ -176,12 +170,13 @@ def _token_limit(members: Members) -> int | None:
             tokens = 0  # a spelling of some backend's own; no promise can be read from it
         if tokens <= 0:
             return None
-        named.append(tokens)
-    return max(named, default=None)
+        if most is None or tokens > most:
+            most = tokens
+    return most
 
 
 def _wants_usage(asked: ChatRequest | CompletionRequest | EmbeddingRequest) -> bool:
-    if not isinstance(asked, Sampling) or asked.stream_options is None:
+    if asked.stream_options is None:
         return False
     if not asked.stream:
         raise InvalidField(
