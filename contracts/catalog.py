@@ -2,7 +2,7 @@
 
 import msgspec
 
-from contracts.inference import Resume
+from contracts.inference import Resume, Target
 from contracts.problems import Position
 from contracts.prompt_template import PromptTemplate
 
@@ -54,3 +54,19 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration could not be read whole, so a pool that is not in `pools` may yet exist."""
     discovering: bool = False
     """Some pool lists its models itself, so a name that is not here may yet appear."""
+    targets: dict[str, Target] = {}
+    """Of `models`, whatever it is made with: each as a place to try."""
+
+    def __post_init__(self) -> None:
+        targets = {name: _target(card) for name, card in self.models.items()}
+        msgspec.structs.force_setattr(self, "targets", targets)
+
+
+def _target(card: ModelCard) -> Target:
+    return Target(
+        model=card.name,
+        pool=card.pool,
+        upstream=card.upstream,
+        context=card.context,
+        prefill=card.prefill,
+    )
