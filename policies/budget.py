@@ -147,8 +147,10 @@ class _Meter:
         if shared.elsewhere:
             used += shared.elsewhere
             reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
-        remaining = max(0, self.limit.amount - used)
-        return Standing(limit=self.limit, used=used, remaining=remaining, reset_s=reset_s)
+        left = self.limit.amount - used
+        return Standing(
+            limit=self.limit, used=used, remaining=left if left > 0 else 0, reset_s=reset_s
+        )
 
     def occupied(self, now: Moment) -> tuple[int, float]:
         """What this process uses or holds of it, and in how long all that is used has left the window."""
@@ -171,20 +173,21 @@ class Budget:
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
-        held: list[int] = []
+        held: tuple[int, ...] = ()
         for meter in self._meters:
             room = meter.room(claim, now)
             if room is None:
                 return self._refusal(claim, now)
-            held.append(room)
-        places: list[int] = []
+            held = (*held, room)
+        places: tuple[int, ...] = ()
         for meter, amount in zip(self._meters, held, strict=True):
+            place = 0
             if meter.books:
-                places.append(meter.count.add(amount, now))
+                place = meter.count.add(amount, now)
             else:
                 meter.held += amount
-                places.append(0)
-        return Reservation(held=tuple(held), places=tuple(places))
+            places = (*places, place)
+        return Reservation(held=held, places=places)
 
     def _refusal(self, claim: Claim, now: Moment) -> Refused:
         """By the limit that is longest in the way, of those that have no room."""
