@@ -24,7 +24,7 @@ def new_id(prefix: str) -> str:
 
 def _draw() -> None:
     digits = blake2b(b"%d" % next(_numbers), key=_key, digest_size=60).hexdigest()
-    _drawn.extend(digits[at : at + ID_CHARS] for at in range(0, len(digits), ID_CHARS))
+    _drawn.extend([digits[at : at + ID_CHARS] for at in range(0, len(digits), ID_CHARS)])
 
 
 def _forked() -> None:
