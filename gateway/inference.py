@@ -21,6 +21,9 @@ from gateway.sinks import AnswerSink
 
 _ID_PREFIX: dict[Operation, str] = {"chat": "chatcmpl-", "completion": "cmpl-", "embedding": "emb-"}
 
+_SAID_AT_ONCE = (BudgetHold, BudgetExceeded)
+"""What a budget that need not be fetched answers."""
+
 
 def decided(
     gateway: Gateway,
@@ -56,7 +59,7 @@ def decided(
         client_retry=client_retry,
         job_id=job_id,
     )
-    if budget is None or isinstance(budget, BudgetHold | BudgetExceeded):
+    if budget is None or isinstance(budget, _SAID_AT_ONCE):
         record.budget = budget
         return record
     return _when_reserved(record, budget)

@@ -27,35 +27,51 @@ _MILLISECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 
 
 class Picked(msgspec.Struct, frozen=True):
-    """The intent's name ("" for none), what decided it, and that in words."""
+    """The intent's name ("" for none), and what decided it: of a header, which."""
 
     intent: str
     by: Means
-    why: str
+    header: str = ""
+    configured: bool = False
+    """By its key, and that as the configuration has it and not the policies."""
+
+    def why(self, facts: RequestFacts) -> str:
+        """In words; asked for by explanations only."""
+        match self.by:
+            case "header":
+                return f"header {self.header} is {_quoted(facts.headers[self.header])}"
+            case "task":
+                return "it came as a task"
+            case "key" if self.configured:
+                return f"the configuration gives it to key {_quoted(facts.key)}"
+            case "key":
+                return f"key {_quoted(facts.key)} is in its match"
+            case "model":
+                return f"model {_quoted(facts.model)} is in its match"
+            case "default":
+                return "the default: nothing else matches"
+            case "none":
+                return "no intent matches and none is the default"
 
 
 def pick(policy: PolicySet, catalog: Catalog, facts: RequestFacts) -> Picked:
     """The request's intent. A header beats that it is a task, which beats its key, which beats its model,
     which beats the default."""
     for header, values in policy.by_header.items():
-        value = facts.headers.get(header)
-        if value is not None and value in values:
-            return Picked(values[value], "header", f"header {header} is {_quoted(value)}")
+        if header in facts.headers and (value := facts.headers[header]) in values:
+            return Picked(values[value], "header", header)
     if facts.task and policy.for_tasks is not None:
-        return Picked(policy.for_tasks, "task", "it came as a task")
-    if facts.key:
-        name = policy.by_key.get(facts.key)
-        if name is not None:
-            return Picked(name, "key", f"key {_quoted(facts.key)} is in its match")
-        name = catalog.key_intents.get(facts.key)
-        if name in policy.intents:
-            return Picked(name, "key", f"the configuration gives it to key {_quoted(facts.key)}")
-    name = policy.by_model.get(facts.model)
-    if name is not None:
-        return Picked(name, "model", f"model {_quoted(facts.model)} is in its match")
+        return Picked(policy.for_tasks, "task")
+    key, model = facts.key, facts.model
+    if key and key in policy.by_key:
+        return Picked(policy.by_key[key], "key")
+    if key and key in catalog.key_intents and (name := catalog.key_intents[key]) in policy.intents:
+        return Picked(name, "key", configured=True)
+    if model in policy.by_model:
+        return Picked(policy.by_model[model], "model")
     if policy.default is not None:
-        return Picked(policy.default, "default", "the default: nothing else matches")
-    return Picked("", "none", "no intent matches and none is the default")
+        return Picked(policy.default, "default")
+    return Picked("", "none")
 
 
 def outcomes(
@@ -65,14 +81,14 @@ def outcomes(
     told = []
     for name, intent in policy.intents.items():
         if name == final:
-            why = f"set by rule {_quoted(changed_by)}" if changed_by else picked.why
+            why = f"set by rule {_quoted(changed_by)}" if changed_by else picked.why(facts)
         elif name == picked.intent:
-            why = f"{picked.why}, but rule {_quoted(changed_by)} changed it"
+            why = f"{picked.why(facts)}, but rule {_quoted(changed_by)} changed it"
         else:
             why = _why_not(intent, facts, picked)
         told.append(IntentOutcome(intent=name, chosen=name == final, why=why))
     if not final:
-        told.append(IntentOutcome(intent="", chosen=True, why=picked.why))
+        told.append(IntentOutcome(intent="", chosen=True, why=picked.why(facts)))
     return tuple(told)
 
 
@@ -123,10 +139,9 @@ def tighten(
     notes = []
     promised_s = None if promised_s is None else float(promised_s)  # a Duration is not JSON
     for name in names:
-        text = headers.get(name)
-        if text is None:
+        if name not in headers:
             continue
-        text = text.strip()
+        text = headers[name].strip()
         wanted_s = float(text) / 1000 if _MILLISECONDS.fullmatch(text) else 0.0
         if wanted_s <= 0:
             notes.append(f"{name} {_quoted(text)} ignored: not a positive number of milliseconds")

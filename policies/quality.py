@@ -32,17 +32,23 @@ def route(choice: Choice, asked: str, intent: Intent, catalog: Catalog) -> tuple
     the chosen model must lead, so a route never hides that it was below the floor; confined to a
     pool, the first model of the route that lives there leads.
     """
-    models = []
-    for name in dict.fromkeys((choice.model, *catalog.routes.get(choice.model, ()))):
-        card = catalog.models.get(name)
-        if card is None or (choice.pool is not None and card.pool != choice.pool):
+    known = catalog.models
+    names: Iterable[str] = (choice.model,)
+    if choice.model in catalog.routes:
+        names = dict.fromkeys((choice.model, *catalog.routes[choice.model]))
+    models: tuple[str, ...] = ()
+    for name in names:
+        if name not in known:
+            continue
+        card = known[name]
+        if choice.pool is not None and card.pool != choice.pool:
             continue
         if below_floor(card, intent) and not (name == asked and card.quality is None):
             if name == choice.model and choice.pool is None:
                 return ()
             continue
-        models.append(name)
-    return tuple(models)
+        models = (*models, name)
+    return models
 
 
 def worthy(intent: Intent, catalog: Catalog) -> list[str]:

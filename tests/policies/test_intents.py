@@ -58,9 +58,10 @@ def test_a_header_beats_a_task_beats_a_key_beats_a_model_beats_the_default(
 
 def test_the_configuration_can_give_a_key_its_intent(compiled: Any, catalog: Catalog) -> None:
     against = structs.replace(catalog, key_intents={"nightly": "by-model"})
-    picked = pick(compiled(TEXT, against=against), against, request(key="nightly"))
+    asked = request(key="nightly")
+    picked = pick(compiled(TEXT, against=against), against, asked)
     assert (picked.intent, picked.by) == ("by-model", "key")
-    assert "configuration" in picked.why
+    assert "configuration" in picked.why(asked)
 
 
 def test_without_an_intent_for_tasks_a_task_is_like_any_request(
