@@ -36,22 +36,26 @@ class RatelimitHeaders:
     __slots__ = ("_by_kind", "_limits")
 
     def __init__(self, limits: Sequence[BudgetLimit]) -> None:
-        self._limits = [_amount(limit.kind, limit.amount) for limit in limits]
-        self._by_kind: dict[Kind, list[int]] = {}
+        self._limits = [
+            _dollars(one.amount) if one.kind == "cost" else str(one.amount) for one in limits
+        ]
+        by_kind: dict[Kind, list[int]] = {}
         for index, limit in enumerate(limits):
-            self._by_kind.setdefault(limit.kind, []).append(index)
+            by_kind.setdefault(limit.kind, []).append(index)
+        self._by_kind = tuple(by_kind.items())
 
     def told(self, standings: Sequence[Standing]) -> dict[str, str]:
         """`standings` in the order of the limits."""
         headers: dict[str, str] = {}
-        for kind, places in self._by_kind.items():
-            index = places[0]
-            if len(places) > 1:
-                index = min(places, key=lambda place: _share(standings[place]))
+        for kind, (index, *others) in self._by_kind:
+            for other in others:
+                if _share(standings[other]) < _share(standings[index]):
+                    index = other
             standing = standings[index]
             limit, remaining, reset = _NAMES[kind]
             headers[limit] = self._limits[index]
-            headers[remaining] = _amount(kind, standing.remaining)
+            left = standing.remaining
+            headers[remaining] = _dollars(left) if kind == "cost" else str(left)
             headers[reset] = go_duration(standing.reset_s)
         return headers
 
@@ -73,9 +77,7 @@ def _share(standing: Standing) -> float:
     return standing.remaining / standing.limit.amount
 
 
-def _amount(kind: Kind, amount: int) -> str:
-    """Dollars rounded down to a millionth: never more than there is."""
-    if kind != "cost":
-        return str(amount)
+def _dollars(amount: int) -> str:
+    """Rounded down to a millionth: never more than there is."""
     micros = amount * 10**6 // PICODOLLARS
     return f"{micros // 10**6}.{micros % 10**6:06}".rstrip("0").rstrip(".")

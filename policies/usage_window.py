@@ -72,7 +72,8 @@ class SlidingWindow:
         """Until all of it has left."""
         for slot, used in reversed(self._slots):
             if used:
-                return max(0.0, (slot + SLOTS + 1) * self._slot_s - now.monotonic_s)
+                left_s = (slot + SLOTS + 1) * self._slot_s - now.monotonic_s
+                return left_s if left_s > 0.0 else 0.0
         return 0.0
 
 
@@ -104,4 +105,5 @@ class CalendarDay:
 
     def empties_s(self, now: Moment) -> float:
         """Until midnight."""
-        return max(0.0, (self._day + 1) * DAY_S - now.unix_s)
+        left_s = (self._day + 1) * DAY_S - now.unix_s
+        return left_s if left_s > 0.0 else 0.0
