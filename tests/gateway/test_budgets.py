@@ -50,6 +50,7 @@ class Scene:
 
     def __init__(self, *default: BudgetEntry, **callers: list[BudgetEntry] | None) -> None:
         self.now_s, self.unix_s = 0.0, 1_000_000_000.0
+        self.catalog = CATALOG
         self.metrics = Metrics("test")
         named = [
             Caller(
@@ -85,7 +86,7 @@ class Scene:
             models=(model,),
             constraints=Constraints(),
         )
-        found = self.budgets.reserve(infer, decision, CATALOG)
+        found = self.budgets.reserve(infer, decision, self.catalog)
         assert found is None or isinstance(found, BudgetHold | BudgetExceeded)
         return found
 
@@ -325,6 +326,18 @@ def test_what_went_into_the_cache_has_its_own_price() -> None:
     found = terms_of(Catalog(models={"m": card}))["m"].cost(100, 10, written)
     assert found == (70 * 4 + 30 * 5 + 10 * 8) * 10**6
     assert found == round((cost_usd(card, written) or 0) * 1e12)
+
+
+def test_a_request_is_paid_by_the_prices_it_was_decided_with() -> None:
+    """And one that comes after the catalogue was replaced by the new ones."""
+    scene = Scene(web=[entry("cost", 1)])
+    first = scene.held()
+    dearer = msgspec.structs.replace(CATALOG.models["priced"], input_price=10.0, output_price=40.0)
+    scene.catalog = msgspec.structs.replace(CATALOG, models={"priced": dearer})
+    second = scene.held()
+    first.close(200, None, answered(100, 100), 0)
+    second.close(200, None, answered(100, 100), 0)
+    assert scene.remaining() == {"1 USD per 1m": pytest.approx(1 - 500e-6 - 5000e-6)}
 
 
 def test_what_answered_is_paid_and_not_what_was_asked_for() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.catalog import Catalog
+from contracts.catalog import Catalog, ModelCard
 from contracts.decision import Decision, Shaping
 from contracts.errors import NoReadyBackend
 from contracts.inference import Constraints, RequestFacts
@@ -34,6 +34,24 @@ def test_a_plan_without_a_model_that_is_left_is_a_503() -> None:
     )
     with pytest.raises(NoReadyBackend):
         plan(decision, Catalog())
+
+
+@pytest.mark.req("OPS-4")
+def test_a_model_that_a_backend_lists_later_is_a_place_to_try() -> None:
+    """What is worked out once for a catalogue is worked out anew for the one that replaces it."""
+    decision = Decision(
+        intent="", shaping=Shaping(model="m"), models=("m",), constraints=Constraints()
+    )
+    card = ModelCard(name="m", pool="p", upstream="u", context=9, prefill=True)
+    catalog = msgspec.structs.replace(Catalog(), models={"m": card})
+    (target,) = plan(decision, catalog).targets
+    assert msgspec.structs.asdict(target) == {
+        "model": "m",
+        "pool": "p",
+        "upstream": "u",
+        "context": 9,
+        "prefill": True,
+    }
 
 
 @pytest.mark.req("RUN-7")
