@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 
 import msgspec
-from aiohttp import HttpVersion11, web, web_exceptions
+from aiohttp import web, web_exceptions
 
 from contracts.errors import (
     GatewayError,
@@ -23,7 +23,8 @@ from gateway.capabilities import capabilities
 from gateway.control import Control
 from gateway.control_endpoints import ControlEndpoints
 from gateway.endpoint import Endpoint
-from gateway.error_answers import SERVER, ErrorAnswers, new_request_id
+from gateway.error_answers import SERVER, ErrorAnswers
+from gateway.http_request import ASKED, HttpRequest
 from gateway.inbound.messages_errors import error_body as anthropic_error
 from gateway.inbound.messages_tongue import MessagesTongue
 from gateway.inbound.responses_tongue import ResponsesTongue
@@ -33,7 +34,6 @@ from gateway.openai_tongue import OpenAITongue
 from gateway.openapi import document as openapi_document
 from gateway.pool_endpoints import PoolEndpoints
 from gateway.pools import Pool
-from gateway.protocol import EdgeProtocol
 from gateway.reception import Reception
 from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway, discretion
@@ -42,7 +42,6 @@ from gateway.tasks.endpoints import TaskEndpoints
 from gateway.tongues import Tongue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Entrance = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Switch = Callable[..., Handler]
 """Called with a path, the handler that answers it here, and "POST" where a path has two methods."""
 MESSAGES = "/v1/messages"
@@ -59,8 +58,8 @@ def make_app(edge: "Edge", switch: Switch = answered_here) -> web.Application:
     """All paths of one gateway. `switch` stands in front of what another process may have to answer."""
     app = web.Application(client_max_size=edge.body_limit, middlewares=[edge.boundary])
     app.on_response_prepare.append(edge.tell_in_each_head)
-    for path, handler in edge.inference.items():
-        app.router.add_post(path, handler, expect_handler=edge.expectation)
+    for path in edge.inference:
+        app.router.add_post(path, _past_the_router)
     app.router.add_post(
         f"{MESSAGES}/count_tokens", edge.count_tokens, expect_handler=edge.expectation
     )
@@ -99,12 +98,9 @@ def make_app(edge: "Edge", switch: Switch = answered_here) -> web.Application:
     return app
 
 
-def request_id(request: web.Request) -> str:
-    """The client's own, if it is fit for a header and a log line; a new one otherwise."""
-    given = request.headers.get("x-request-id", "")
-    if 0 < len(given) <= 128 and all("!" <= c <= "~" for c in given):
-        return given
-    return new_request_id()
+async def _past_the_router(request: web.Request) -> web.StreamResponse:
+    """These paths are the router's as well only so that it can say 405, and list them."""
+    raise AssertionError("the connection has handlers of its own for them")
 
 
 class Edge:
@@ -123,54 +119,38 @@ class Edge:
         self.inference = {
             path: partial(endpoint.answer, tongue=tongue) for path, tongue in _tongues().items()
         }
-        """By path, for a POST."""
+        """By path, for a POST; these go past aiohttp's router and `boundary`."""
         self._counter = TokenCounter(gateway, self._reception)
         self.tasks = TaskEndpoints(gateway, self._errors, self._reception, desk)
         self._openapi = openapi_document()
 
     # -- around every request -----------------------------------------------------------
 
-    def entrance(self, routed: Entrance) -> Entrance:
-        """Where every request comes in. A path of inference that is spelled as we spell it goes straight to
-        its handler, `routed` finds that of all others: aiohttp's router takes longer than we do to decide."""
-
-        def enter(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-            handler = self.inference.get(request.raw_path) if request.method == "POST" else None
-            if handler is None or "Expect" in request.headers:
-                return routed(request)
-            assert isinstance(request, web.Request)
-            return self.boundary(request, handler)
-
-        return enter
-
     async def tell_in_each_head(self, request: web.Request, response: web.StreamResponse) -> None:
         """aiohttp calls this before it sends a head that its router has led to."""
-        self._tell(request, response.headers)
+        self._tell(request[ASKED], response.headers)
 
-    def _tell(self, request: web.Request, headers: MutableMapping[str, str]) -> None:
+    def _tell(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
         """What every answer says, an error's and a stream's too: so no handler can forget to tell a caller
         how its budget stands."""
         headers["Server"] = SERVER
         if _speaks_anthropic(request):
-            headers["request-id"] = request[REQUEST_ID]  # where its SDKs look for it
+            headers["request-id"] = request.request_id  # where its SDKs look for it
         if self._gateway.budgets.any:
             try:
-                caller = self._caller(request)
+                caller = request.caller or self._reception.caller(request)
             except GatewayError:
                 return  # nobody who may know anything
             headers.update(self._gateway.budgets.headers(caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Bounds the head's clock, names the request, and turns errors into answers."""
-        protocol = request.protocol
-        assert isinstance(protocol, EdgeProtocol)
-        task = protocol.began(request.content)
-        request[REQUEST_ID] = request_id(request)
+        """Names the request, and turns errors into answers."""
+        request[REQUEST_ID] = request[ASKED].request_id
         try:
             response = await handler(request)
             if not response.prepared:
-                self._tell(request, response.headers)
+                self._tell(request[ASKED], response.headers)
             return response
         except GatewayError as exc:
             return self._refuse(request, exc)
@@ -183,33 +163,27 @@ class Edge:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as exc:
-            log_bug(request, exc)
+            log_bug(request[ASKED], exc)
             return self._refuse(request, GatewayError("internal error"))
-        finally:
-            protocol.ended(task)
 
     def _refuse(
         self, request: web.Request, error: GatewayError, headers: dict[str, str] | None = None
     ) -> web.Response:
         """In the language that is spoken at this path."""
-        encode = anthropic_error if _speaks_anthropic(request) else GatewayError.encode
-        response = self._errors.answer(error, request[REQUEST_ID], headers, encode=encode)
-        self._tell(request, response.headers)
+        asked = request[ASKED]
+        encode = anthropic_error if _speaks_anthropic(asked) else GatewayError.encode
+        response = self._errors.answer(error, asked.request_id, headers, encode=encode)
+        if asked.awaits_word:
+            response.force_close()
+        self._tell(asked, response.headers)
         return response
 
     async def expectation(self, request: web.Request) -> web.Response | None:
-        """`Expect: 100-continue` before a body is sent: a body that is too large is refused unsent."""
-        request[REQUEST_ID] = request_id(request)  # no middleware has seen it yet
-        if request.version < HttpVersion11:
-            return None
-        if request.headers["Expect"].lower() != "100-continue":
-            raise web_exceptions.HTTPExpectationFailed
-        if (refused := self._reception.refuse_unsent(request)) is not None:
-            response = self._refuse(request, refused)
-            response.force_close()
-            return response
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # this was not yet the answer
+        """`Expect: 100-continue` before a body is sent, also to where it is handed on to unread."""
+        try:
+            self._reception.invite(request[ASKED])
+        except GatewayError as exc:
+            return self._refuse(request, exc)
         return None
 
     async def count_tokens(self, request: web.Request) -> web.StreamResponse:
@@ -221,7 +195,7 @@ class Edge:
         return RouteNotFound(f"there is no {request.path[:200] or 'such path'} here ({hint})")
 
     def _caller(self, request: web.Request) -> Caller:
-        return self._reception.caller(request)
+        return self._reception.caller(request[ASKED])
 
     # -- what is here -------------------------------------------------------------------
 
@@ -272,13 +246,13 @@ class Edge:
 
     async def drain_pool(self, request: web.Request) -> web.Response:
         """Dispatch nothing more to a pool; `?wait=30s` answers when nothing runs there any more."""
-        self._reception.operator(request)
+        self._reception.operator(request[ASKED])
         wait = request.query.get("wait")
         return _answer(request, await self._pools.drain(request.match_info["id"], wait))
 
     async def reload_pool(self, request: web.Request) -> web.Response:
         """Take a pool into service as if it were new; answers with its health."""
-        self._reception.operator(request)
+        self._reception.operator(request[ASKED])
         return _answer(request, await self._pools.reload(request.match_info["id"]))
 
     async def capabilities(self, request: web.Request) -> web.Response:
@@ -322,7 +296,7 @@ class Edge:
 
     async def reload(self, request: web.Request) -> web.Response:
         """Read the policies again; 422 with every problem if they are broken."""
-        self._reception.operator(request)
+        self._reception.operator(request[ASKED])
         try:
             policy = await self._gateway.reload_policies()
         except ProblemsFound as exc:
@@ -342,8 +316,9 @@ def _tongues() -> dict[str, Tongue]:
     }
 
 
-def _speaks_anthropic(request: web.Request) -> bool:
-    return request.path == MESSAGES or request.path.startswith(f"{MESSAGES}/")
+def _speaks_anthropic(request: HttpRequest) -> bool:
+    path = request.path
+    return path.startswith(MESSAGES) and (path == MESSAGES or path.startswith(f"{MESSAGES}/"))
 
 
 def _why(pool: Pool, endpoint: Endpoint) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from contracts.errors import GatewayError, UpstreamFault
+from gateway.http_answer import HttpAnswer
 from gateway.ids import new_id
 from gateway.secrets import Redactor
 
@@ -83,7 +84,7 @@ class ErrorAnswers:
         *,
         encode: Callable[[GatewayError, str], bytes] = GatewayError.encode,
     ) -> web.Response:
-        """A response that nobody has begun to send; `encode` makes its body."""
+        """aiohttp's response, which nobody has begun to send; `encode` makes its body."""
         self.presentable(error)
         response = web.Response(
             status=error.status,
@@ -94,6 +95,26 @@ class ErrorAnswers:
         if self._draining():
             response.force_close()
         return response
+
+    def direct(
+        self,
+        error: GatewayError,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        encode: Callable[[GatewayError, str], bytes],
+    ) -> HttpAnswer:
+        """The same, for who was asked past aiohttp's router."""
+        self.presentable(error)
+        answer = HttpAnswer(
+            {**(headers or {}), **headers_of(error, request_id)},
+            content_type="application/json",
+            body=encode(error, request_id),
+            status=error.status,
+        )
+        if self._draining():
+            answer.force_close()
+        return answer
 
 
 def _names(url: str) -> list[str]:

@@ -6,22 +6,21 @@ Before the first byte an error is a status; after it, the last event of the stre
 import asyncio
 from collections.abc import Callable, MutableMapping
 
-from aiohttp import web
-
 from contracts.errors import GatewayError
 from gateway import logs
 from gateway.error_answers import ErrorAnswers
 from gateway.flight_recorder import CLIENT_GONE
 from gateway.http_answer import HttpAnswer
+from gateway.http_request import HttpRequest
 from gateway.inference import carry_out, decided, identity
 from gateway.progress import Progress
-from gateway.reception import Reception, gone, not_cancelled
+from gateway.reception import Reception, not_cancelled
 from gateway.replies import FoldReply, Headers, StreamReply
-from gateway.request_record import REQUEST_ID, RequestRecord, record_undecided
+from gateway.request_record import RequestRecord, record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.live_request import LiveRequest
 from gateway.tasks.registry import Registry
-from gateway.tongues import Asked, Tongue, Voice
+from gateway.tongues import Tongue, Voice
 
 
 class InferenceEndpoint:
@@ -33,7 +32,7 @@ class InferenceEndpoint:
         errors: ErrorAnswers,
         reception: Reception,
         registry: Registry,
-        tell: Callable[[web.Request, MutableMapping[str, str]], None],
+        tell: Callable[[HttpRequest, MutableMapping[str, str]], None],
     ) -> None:
         """`tell` adds to a stream's head what every head says; those that are not sent here get it later."""
         self._gateway = gateway
@@ -44,62 +43,72 @@ class InferenceEndpoint:
         self._answer_limit = int(gateway.config.limits.answer)
         self._heartbeat_s = gateway.config.streams.heartbeat
 
-    async def answer(self, request: web.Request, tongue: Tongue) -> web.StreamResponse:
-        """From the client's bytes to the last byte of its answer, logged and counted.
-
-        Raises GatewayError for what is refused before anything was decided.
-        """
+    async def answer(self, request: HttpRequest, tongue: Tongue) -> HttpAnswer:
+        """From the client's bytes to its answer, logged and counted. Raises ConnectionError and CancelledError
+        where the client has left."""
         gateway = self._gateway
         accepted_s = gateway.clock()
-        operation = tongue.operation
         try:
-            asked = await self._reception.unless_cut(request, self._accept(request, tongue))
-            infer = asked.infer
+            arrival = await self._reception.receive(request)
+            asked = tongue.read(
+                arrival.body,
+                request_id=arrival.request_id,
+                key=arrival.caller.name,
+                headers=arrival.headers,
+            )
+            infer, voice = asked.infer, asked.voice
             retry = request.headers.get("x-stainless-retry-count")
             found = decided(gateway, infer, accepted_s, client_retry=retry)
             record = found if isinstance(found, RequestRecord) else await found
-        except (asyncio.CancelledError, ConnectionError):
-            record_undecided(gateway, request, operation, None, accepted_s)
-            raise
-        except GatewayError as exc:
-            record_undecided(gateway, request, operation, exc, accepted_s)
-            raise
-        except Exception:
-            bug = GatewayError("internal error")
-            record_undecided(gateway, request, operation, bug, accepted_s)
-            raise
+        except (Exception, asyncio.CancelledError) as exc:
+            error = self._error(request, exc)
+            record_undecided(gateway, request, tongue.operation, error, accepted_s)
+            if error is None:
+                raise
+            return self._refusal(request, error, tongue.error)
         try:
-            answer = self._stream if infer.facts.stream else self._whole
-            response = await answer(request, record, asked.voice)
-        except (asyncio.CancelledError, ConnectionError):
-            record.close(200 if record.delivered else CLIENT_GONE, None)
-            raise
-        except GatewayError as exc:
-            headers = record.error_headers(exc)
-            response = self._errors.answer(exc, infer.request_id, headers, encode=asked.voice.error)
-            record.close(exc.status, exc)
-            return response
-        except Exception:
-            record.close(500, GatewayError("internal error"))
-            raise
+            answered = self._stream if infer.facts.stream else self._whole
+            answer = await answered(request, record, voice)
+        except (Exception, asyncio.CancelledError) as exc:
+            error = self._error(request, exc)
+            if error is None:
+                record.close(200 if record.delivered else CLIENT_GONE, None)
+                raise
+            headers = record.error_headers(error) if error is exc else None
+            record.close(error.status, error)
+            return self._refusal(request, error, voice.error, headers)
         record.close(200, record.progress.fault)
         if gateway.draining:
-            response.force_close()  # what its client asks next is for another gateway
-        return response
+            answer.force_close()  # what its client asks next is for another gateway
+        if not answer.begun:
+            self._tell(request, answer.headers)
+        return answer
 
-    async def _accept(self, request: web.Request, tongue: Tongue) -> Asked:
-        """A request of a caller who may call, read and checked."""
-        arrival = await self._reception.receive(request)
-        return tongue.read(
-            arrival.body,
-            request_id=arrival.request_id,
-            key=arrival.caller.name,
-            headers=arrival.headers,
-        )
+    def _error(self, request: HttpRequest, exc: BaseException) -> GatewayError | None:
+        """What `exc` is for the client; None: there is none any more."""
+        if isinstance(exc, GatewayError):
+            return exc
+        if isinstance(exc, asyncio.CancelledError):
+            return self._reception.cut(request)
+        if isinstance(exc, ConnectionError):
+            return None
+        log_bug(request, exc)
+        return GatewayError("internal error")
+
+    def _refusal(
+        self,
+        request: HttpRequest,
+        error: GatewayError,
+        encode: Callable[[GatewayError, str], bytes],
+        headers: Headers | None = None,
+    ) -> HttpAnswer:
+        answer = self._errors.direct(error, request.request_id, headers, encode=encode)
+        self._tell(request, answer.headers)
+        return answer
 
     async def _stream(
-        self, request: web.Request, record: RequestRecord, voice: Voice
-    ) -> web.StreamResponse:
+        self, request: HttpRequest, record: RequestRecord, voice: Voice
+    ) -> HttpAnswer:
         named = identity(self._gateway, record)
 
         def head(progress: Progress) -> Headers:
@@ -139,9 +148,7 @@ class InferenceEndpoint:
             reply.stop()
         return await reply.close()
 
-    async def _whole(
-        self, request: web.Request, record: RequestRecord, voice: Voice
-    ) -> web.StreamResponse:
+    async def _whole(self, request: HttpRequest, record: RequestRecord, voice: Voice) -> HttpAnswer:
         named = identity(self._gateway, record)
         reply = FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
         await self._carry_out(request, record, reply)
@@ -149,17 +156,18 @@ class InferenceEndpoint:
         return HttpAnswer(headers, content_type="application/json", body=reply.body())
 
     async def _carry_out(
-        self, request: web.Request, record: RequestRecord, reply: StreamReply | FoldReply
+        self, request: HttpRequest, record: RequestRecord, reply: StreamReply | FoldReply
     ) -> None:
         """To the end of the answer. Raises GatewayError: Cancelled and Draining too, where it was cut and
         its client is still there to be told."""
         live = LiveRequest(record, reply, self._gateway.clock)
-        work = carry_out(self._gateway, record, reply)
         self._registry.answering(live)
         try:
-            await self._reception.unless_cut(request, work)
+            await carry_out(self._gateway, record, reply)
         except asyncio.CancelledError:
-            if live.cancelled is None or gone(request):
+            if (cut := self._reception.cut(request)) is not None:
+                raise cut from None
+            if live.cancelled is None or request.gone:
                 raise
             not_cancelled()
             raise live.cancelled from None
@@ -167,6 +175,6 @@ class InferenceEndpoint:
             self._registry.answered(live)
 
 
-def log_bug(request: web.Request, exc: Exception) -> None:
+def log_bug(request: HttpRequest, exc: BaseException) -> None:
     """An exception of our own making."""
-    logs.failure("bug", exc, request_id=request[REQUEST_ID], path=request.path)
+    logs.failure("bug", exc, request_id=request.request_id, path=request.path)

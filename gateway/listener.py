@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -39,12 +40,16 @@ async def run_app(edge: Edge, switch: Switch) -> tuple[web.AppRunner, web.Server
     await runner.setup()
     manager = runner.server
     assert manager is not None
-    manager.request_handler = edge.entrance(manager.request_handler)
     return runner, manager
 
 
 def protocol_of(
-    manager: web.Server, limits: Limits, connections: Connections, *, inner: bool = False
+    edge: Edge,
+    manager: web.Server,
+    limits: Limits,
+    connections: Connections,
+    *,
+    inner: bool = False,
 ) -> Callable[[], EdgeProtocol]:
     """What makes the protocol of each connection. `inner`: from other processes of this gateway, who add
     headers of their own to those of a client."""
@@ -53,6 +58,7 @@ def protocol_of(
         return EdgeProtocol(
             manager,
             connections=connections,
+            direct=edge.inference,
             inner=inner,
             limits=ConnectionLimits(
                 header_timeout_s=float(limits.header_timeout),
@@ -113,7 +119,8 @@ class Listener:
         control = control or Control(gateway)
         desk = desk or TaskDesk(gateway)
         limits = gateway.config.limits
-        runner, manager = await run_app(Edge(gateway, control, desk), switch)
+        edge = Edge(gateway, control, desk)
+        runner, manager = await run_app(edge, switch)
         connections = Connections(limits.connections)
         gateway.metrics.before_scrape(
             lambda: gateway.metrics.gauge("setpoint_open_connections").set(connections.open)
@@ -124,12 +131,12 @@ class Listener:
         try:
             if inner is not None:
                 inner_server = await loop.create_unix_server(
-                    protocol_of(manager, limits, Connections(INNER_CONNECTIONS), inner=True),
+                    protocol_of(edge, manager, limits, Connections(INNER_CONNECTIONS), inner=True),
                     inner,
                     backlog=BACKLOG,
                 )
             server = await loop.create_server(
-                protocol_of(manager, limits, connections),
+                protocol_of(edge, manager, limits, connections),
                 host,
                 port,
                 backlog=BACKLOG,
@@ -161,7 +168,7 @@ class Listener:
         try:
             async with asyncio.timeout(limit_s):
                 await self.desk.idle.wait()
-                await self._connections.quiet.wait()
+                await self._connections.quiet()
         except TimeoutError:
             cut = tuple(serving - self.desk.streams)
             logs.event(
@@ -170,8 +177,9 @@ class Listener:
             self.desk.cut()  # whoever reads a task is told by its last event, and needs no cutting
             for task in cut:
                 task.cancel()  # while its connection is open, so that its client is told why
-            if serving:
-                await asyncio.wait(tuple(serving), timeout=FLUSH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await self._connections.quiet()
 
     async def close(self) -> None:
         self._server.close()

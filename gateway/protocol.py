@@ -1,4 +1,4 @@
-"""The server's side of one client connection: aiohttp's, with the bounds it lacks.
+"""The server's side of one client connection: its requests in turn, with the bounds that aiohttp lacks.
 
 aiohttp waits for a slow header for as long as its keep-alive lasts, for a slow reader for ever, and
 takes any number of connections. Here a request's head must arrive within `header_timeout_s`; a
@@ -9,10 +9,11 @@ request is about is the edge's.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
-from aiohttp import StreamReader, http_exceptions, web
+from aiohttp import http_exceptions, web
 
 from contracts.errors import (
     ClientFault,
@@ -23,6 +24,8 @@ from contracts.errors import (
 )
 from gateway import logs
 from gateway.error_answers import headers_of, new_request_id
+from gateway.http_request import HttpRequest
+from gateway.turns import Direct, Turns
 
 HOP, PEER = "x-setpoint-hop", "x-setpoint-peer"
 """Between the processes of one gateway: the request was handed on, and from where it came. Believed on
@@ -45,10 +48,20 @@ class Connections:
         self.limit = limit
         self.open = 0
         self.serving: set[asyncio.Task[Any]] = set()
-        """The handlers of requests whose answer is not complete."""
-        self.quiet = asyncio.Event()
-        """Set while there are none."""
-        self.quiet.set()
+        """The tasks of connections that have a request whose answer is not complete."""
+        self._quiet: asyncio.Event | None = None
+        """Somebody waits until there are none."""
+
+    async def quiet(self) -> None:
+        """Returns when no request is being answered."""
+        while self.serving:
+            self._quiet = asyncio.Event()
+            await self._quiet.wait()
+
+    def ended(self, task: asyncio.Task[Any]) -> None:
+        self.serving.discard(task)
+        if self._quiet is not None and not self.serving:
+            self._quiet.set()
 
 
 class Source(Protocol):
@@ -59,22 +72,19 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
-class EdgeProtocol(web.RequestHandler):
-    """Handlers call `began` when a request is theirs and `ended` when they have answered it; while
-    they stream they set `source`."""
+class EdgeProtocol(Turns):
+    """While handlers stream they set `source`."""
 
     __slots__ = (
         "_backlog",
-        "_body",
         "_connections",
         "_counted",
         "_header_timer",
         "_limits",
         "_reader_timer",
-        "_serving",
         "_source",
+        "_task",
         "_wire",
-        "inner",
     )
 
     def __init__(
@@ -83,21 +93,19 @@ class EdgeProtocol(web.RequestHandler):
         *,
         connections: Connections,
         limits: ConnectionLimits,
+        direct: Mapping[str, Direct],
         inner: bool = False,
         **options: Any,
     ) -> None:
-        """`inner`: the other end is a process of this gateway."""
-        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
-        self.inner = inner
+        super().__init__(manager, direct=direct, inner=inner, **options)
         self._connections = connections
         self._limits = limits
         self._header_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._source: Source | None = None
-        self._body: StreamReader | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._wire: asyncio.Transport | None = None
         self._backlog = 0
-        self._serving = 0
         self._counted = False
 
     # -- the connection -----------------------------------------------------------------
@@ -106,6 +114,7 @@ class EdgeProtocol(web.RequestHandler):
         super().connection_made(transport)
         assert self.transport is not None
         self._wire = self.transport  # aiohttp forgets it as soon as it has asked it to close
+        self._task = self._task_handler  # and that, when the connection is lost
         if self._connections.open >= self._connections.limit:
             self._turn_away()
             return
@@ -129,6 +138,7 @@ class EdgeProtocol(web.RequestHandler):
         try:
             await super().start()
         finally:
+            self._task = None
             if self._wire is not None and self._wire.get_write_buffer_size() > 0:
                 self._watch_reader()
 
@@ -148,8 +158,7 @@ class EdgeProtocol(web.RequestHandler):
     # -- a request comes in -------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        # The rest of a body that nobody wanted is not a head: aiohttp bounds it by lingering.
-        between = self._serving == 0 and (self._body is None or self._body.is_eof())
+        between = not self._in_turn  # the rest of a body that nobody wanted is not a head
         super().data_received(data)
         # aiohttp calls this with nothing as well, to go on with what it has. Heads that are complete wait
         # in `_messages` for the task that serves them: most come in one piece, and need no timer.
@@ -157,23 +166,16 @@ class EdgeProtocol(web.RequestHandler):
             loop = asyncio.get_running_loop()
             self._header_timer = loop.call_later(self._limits.header_timeout_s, self._head_is_late)
 
-    def began(self, body: StreamReader) -> asyncio.Task[Any]:
-        """The head is complete; reading the body has a clock of its own. Returns the handler, to be told of
-        when it has `ended`."""
-        self._body = body
-        self._serving += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.serving.add(task)
-        self._connections.quiet.clear()
-        self._stop_header_timer()
-        return task
+    def began(self) -> None:
+        """Reading the body has a clock of its own."""
+        assert self._task is not None
+        self._connections.serving.add(self._task)
+        if self._header_timer is not None:
+            self._stop_header_timer()
 
-    def ended(self, task: asyncio.Task[Any]) -> None:
-        self._serving -= 1
-        self._connections.serving.discard(task)
-        if not self._connections.serving:
-            self._connections.quiet.set()
+    def ended(self) -> None:
+        assert self._task is not None
+        self._connections.ended(self._task)
 
     def handle_error(
         self,
@@ -218,7 +220,7 @@ class EdgeProtocol(web.RequestHandler):
 
     def _head_is_late(self) -> None:
         self._header_timer = None
-        if self._serving == 0 and self._wire is not None:
+        if not self._in_turn and self._wire is not None:
             logs.event(logging.INFO, "slow_header", seconds=self._limits.header_timeout_s)
             self._wire.abort()
 
@@ -277,12 +279,10 @@ class EdgeProtocol(web.RequestHandler):
             self._reader_timer = None
 
 
-def handed_on_from(request: web.Request) -> str | None:
-    """Where a request came from that another process of this gateway handed on; None: none did."""
+def came_from(request: HttpRequest) -> str | None:
+    """The client's address. Another process of this gateway has none, and says whose request it hands on."""
     protocol = request.protocol
-    if isinstance(protocol, EdgeProtocol) and protocol.inner:
-        return request.headers.get(PEER)
-    return None
+    return protocol.remote or (request.headers.get(PEER) if protocol.inner else None)
 
 
 def _malformed(exc: BaseException | None, status: int) -> GatewayError | None:

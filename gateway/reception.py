@@ -8,18 +8,24 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web, web_exceptions
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from contracts.errors import BodyTooLarge, ClientFault, Draining, Forbidden, RequestTimeout
+from contracts.errors import (
+    BodyTooLarge,
+    ClientFault,
+    Draining,
+    ExpectationFailed,
+    Forbidden,
+    RequestTimeout,
+)
 from gateway.auth import Caller, presented_token
 from gateway.credential_headers import shown_as
-from gateway.protocol import handed_on_from
-from gateway.request_record import REQUEST_ID
+from gateway.http_request import HttpRequest
+from gateway.protocol import came_from
 from gateway.runtime import Gateway
 
 T = TypeVar("T")
-_CALLER = web.RequestKey("caller", Caller)
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,90 +47,113 @@ class Reception:
         self._body_timeout_s = limits.body_timeout
         self._body_limit = int(limits.body)
 
-    def caller(self, request: web.Request) -> Caller:
+    def caller(self, request: HttpRequest) -> Caller:
         """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.caller`."""
-        known = request.get(_CALLER)
+        known = request.caller
         if known is None:
-            # Another process of this gateway has no address, and says whose request it hands on.
-            peer = request.remote or handed_on_from(request)
-            known = request[_CALLER] = self._gateway.auth.caller(request.headers, peer)
+            auth = self._gateway.auth
+            known = request.caller = auth.caller(request.headers, came_from(request))
         return known
 
-    def operator(self, request: web.Request) -> Caller:
+    def operator(self, request: HttpRequest) -> Caller:
         """The same, for what only the operator may do. Raises Forbidden (403) as well."""
         caller = self.caller(request)
         if not caller.operator:
             raise Forbidden("this needs the operator's token")
         return caller
 
-    async def receive(self, request: web.Request) -> Arrival:
-        """Raises GatewayError: who may not call, a gateway that shuts down, a body that is too large, too
-        slow, or not HTTP."""
+    async def receive(self, request: HttpRequest) -> Arrival:
+        """Raises GatewayError: who may not call, a gateway that shuts down (also while the body comes), a body
+        that is too large, too slow, or not HTTP."""
         caller = self.caller(request)
         if self._gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
         # Where nobody needs a token, what SDKs send is no secret, and may be any word.
         token = None if self._gateway.auth.open else presented_token(request.headers)
         return Arrival(
-            request_id=request[REQUEST_ID],
+            request_id=request.request_id,
             caller=caller,
             body=await self._body(request),
             headers={
                 lower: value
                 for name, value in request.headers.items()
                 if (lower := shown_as(name)) is not None
-                and (not token or token not in value.split())
+                and (not token or token not in value or token not in value.split())
             },
         )
 
-    def refuse_unsent(self, request: web.Request) -> BodyTooLarge | None:
-        """The error of a body that says itself that it is too large, before it is sent."""
-        if (request.content_length or 0) > self._body_limit:
-            return self._too_large()
-        return None
+    def invite(self, request: HttpRequest) -> None:
+        """Tell a client that asks first, by `Expect`, to send its body. Raises ExpectationFailed, and
+        BodyTooLarge for what is not to be sent at all."""
+        if not request.awaits_word:
+            return
+        if request.headers["Expect"].lower() != "100-continue":
+            raise ExpectationFailed("of Expect, only 100-continue can be met")
+        self._refuse_unsent(request)
+        request.awaits_word = False
+        if (transport := request.protocol.transport) is not None:
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def unless_cut(self, request: web.Request, work: Awaitable[T]) -> T:
-        """`work`; but Draining, where it is cancelled because the gateway can wait no longer for it:
-        its client is still there, and is told. A client that has left is a CancelledError."""
+    def cut(self, request: HttpRequest) -> Draining | None:
+        """Why the task that runs now was cancelled: the gateway could wait no longer for it, and its client is
+        still there to be told, so that it goes on. None: the client has left."""
+        if not self._gateway.draining or request.gone:
+            return None
+        not_cancelled()
+        message = "this gateway is shutting down and could not wait longer"
+        return Draining(message, retry_after_s=1.0)
+
+    async def unless_cut(self, request: HttpRequest, work: Awaitable[T]) -> T:
+        """`work`; but Draining, where it was `cut`."""
         try:
             return await work
         except asyncio.CancelledError:
-            if not self._gateway.draining or gone(request):
+            if (cut := self.cut(request)) is None:
                 raise
-            not_cancelled()
-            message = "this gateway is shutting down and could not wait longer"
-            raise Draining(message, retry_after_s=1.0) from None
+            raise cut from None
 
-    async def _body(self, request: web.Request) -> bytes:
+    def _refuse_unsent(self, request: HttpRequest) -> None:
+        """A body that says itself that it is too large, before it is sent."""
+        told = request.headers.get("Content-Length")
+        if told is not None and int(told) > self._body_limit:
+            raise self._too_large()
+
+    async def _body(self, request: HttpRequest) -> bytes:
         """The whole body, within its bounds of size and time."""
+        self.invite(request)
+        content = request.content
         try:
-            if request.content.is_eof():  # it came with its head, as most do: nothing to wait for
-                body = request.content.read_nowait()
+            if content.is_eof():  # it came with its head, as most do: nothing to wait for
+                body = content.read_nowait()
                 if len(body) > self._body_limit:
                     raise self._too_large()
                 return body
-            if (refused := self.refuse_unsent(request)) is not None:
-                raise refused
+            self._refuse_unsent(request)
             async with asyncio.timeout(self._body_timeout_s):
-                return await request.read()
+                return await self._arriving(content)
         except TimeoutError as exc:
             raise RequestTimeout(
                 f"the body did not arrive within {self._body_timeout_s:g} s"
             ) from exc
-        except web_exceptions.HTTPRequestEntityTooLarge as exc:
-            raise self._too_large() from exc
+        except asyncio.CancelledError:
+            if (cut := self.cut(request)) is None:
+                raise
+            raise cut from None
         except (web.RequestPayloadError, HttpProcessingError) as exc:
             raise ClientFault(
                 "the body is not valid HTTP, or not what its Content-Encoding says"
             ) from exc
 
+    async def _arriving(self, content: StreamReader) -> bytes:
+        body = bytearray()
+        while piece := await content.readany():
+            body += piece
+            if len(body) > self._body_limit:
+                raise self._too_large()
+        return bytes(body)
+
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is larger than {self._body_limit} bytes")
-
-
-def gone(request: web.Request) -> bool:
-    """Its client has left."""
-    return request.transport is None or request.transport.is_closing()
 
 
 def not_cancelled() -> None:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-from aiohttp import web
 
 from adapters.repeated_chunk import Member
 from adapters.splice import TextSink
@@ -19,6 +18,7 @@ from gateway.answers import Fold, Identity, StreamWriter
 from gateway.attempt import Upstream
 from gateway.entry import Entry
 from gateway.http_answer import CHUNK, LAST_CHUNK, HttpAnswer, framed
+from gateway.http_request import HttpRequest
 from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
 from gateway.tongues import Folding, Writer
@@ -35,7 +35,7 @@ class StreamReply(TextSink):
 
     def __init__(
         self,
-        request: web.Request,
+        request: HttpRequest,
         writer: Writer,
         *,
         request_id: str,
@@ -154,7 +154,7 @@ class StreamReply(TextSink):
         if not self._ended:
             self.send(self._told(error))
 
-    async def close(self) -> web.StreamResponse:
+    async def close(self) -> HttpAnswer:
         """End the body. Call once, after the last event or `fail`."""
         self.stop()
         assert self._response is not None

@@ -13,6 +13,7 @@ from contracts.inference import InferRequest, Operation
 from gateway import logs
 from gateway.budgets import BudgetHold, Reserved
 from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
+from gateway.http_request import HttpRequest
 from gateway.progress import Progress
 from gateway.runtime import Gateway
 from policies.price import cost_usd
@@ -181,7 +182,7 @@ class RequestRecord:
 
 def record_undecided(
     gateway: Gateway,
-    request: web.Request,
+    request: HttpRequest,
     operation: Operation | Literal["task"],
     error: GatewayError | None,
     accepted_s: float,
@@ -197,7 +198,7 @@ def record_undecided(
     logs.event(
         logging.INFO,
         "request",
-        request_id=request[REQUEST_ID],
+        request_id=request.request_id,
         operation=operation,
         status=status,
         e2e_ms=_ms(elapsed_s),

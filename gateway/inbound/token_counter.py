@@ -10,6 +10,7 @@ from aiohttp import web
 
 from contracts.anthropic_api import TokenCountAnswer
 from gateway import logs
+from gateway.http_request import ASKED
 from gateway.inbound.messages_request import read_count
 from gateway.reception import Reception
 from gateway.routing_plan import plan
@@ -30,7 +31,7 @@ class TokenCounter:
     async def answer(self, request: web.Request) -> web.Response:
         """Raises GatewayError for a caller, a body or a model that is wrong."""
         gateway, catalog = self._gateway, self._gateway.catalog
-        arrival = await self._reception.unless_cut(request, self._reception.receive(request))
+        arrival = await self._reception.receive(request[ASKED])
         infer = read_count(
             arrival.body,
             request_id=arrival.request_id,

@@ -10,6 +10,7 @@ from contracts.errors import GatewayError, InvalidField
 from contracts.tasks import TaskCancelled, TaskList
 from gateway.auth import Caller
 from gateway.error_answers import ErrorAnswers
+from gateway.http_request import ASKED
 from gateway.reception import Reception
 from gateway.request_record import REQUEST_ID, record_undecided
 from gateway.runtime import Gateway
@@ -43,18 +44,18 @@ class TaskEndpoints:
         accepted_s = self._gateway.clock()
         retry = request.headers.get("x-stainless-retry-count")
         try:
-            order = await self._reception.unless_cut(request, self._order(request))
+            order = await self._order(request)
             work = self._desk.submit(order, client_retry=retry)
-            submitted = await self._reception.unless_cut(request, work)
+            submitted = await self._reception.unless_cut(request[ASKED], work)
         except TaskRefused as exc:
             self._count("refused")
             return self._errors.answer(exc.error, request[REQUEST_ID], exc.headers)
         except (asyncio.CancelledError, ConnectionError):
-            record_undecided(self._gateway, request, "task", None, accepted_s)
+            record_undecided(self._gateway, request[ASKED], "task", None, accepted_s)
             raise
         except GatewayError as exc:
             self._count("refused")
-            record_undecided(self._gateway, request, "task", exc, accepted_s)
+            record_undecided(self._gateway, request[ASKED], "task", exc, accepted_s)
             raise
         self._count("repeated" if submitted.repeated else "accepted")
         return self._accepted(request, submitted)
@@ -114,7 +115,7 @@ class TaskEndpoints:
         return _json(request, TaskCancelled(task_id=work_id, state=state))
 
     async def _order(self, request: web.Request) -> TaskOrder:
-        arrival = await self._reception.receive(request)
+        arrival = await self._reception.receive(request[ASKED])
         return read_order(
             arrival.body,
             request_id=arrival.request_id,
@@ -142,7 +143,7 @@ class TaskEndpoints:
         )
 
     def _caller(self, request: web.Request) -> Caller:
-        return self._reception.caller(request)
+        return self._reception.caller(request[ASKED])
 
     def _count(self, outcome: str) -> None:
         self._gateway.metrics.counter("setpoint_tasks_submitted_total", outcome).inc()

@@ -54,9 +54,12 @@ async def serve_hub(handover: Handover, control_pipe: asyncio.StreamReader) -> N
         hub.tick()  # what there is to lend, before anybody asks
         desk = TaskDesk(gateway)
         switch = HubSwitch(peers, hub.metrics)
-        runner, manager = await run_app(Edge(gateway, control, desk), switch)
+        edge = Edge(gateway, control, desk)
+        runner, manager = await run_app(edge, switch)
         server = await loop.create_unix_server(
-            protocol_of(manager, gateway.config.limits, Connections(INNER_CONNECTIONS), inner=True),
+            protocol_of(
+                edge, manager, gateway.config.limits, Connections(INNER_CONNECTIONS), inner=True
+            ),
             hub_socket(handover.folder),
             backlog=BACKLOG,
         )

@@ -47,10 +47,11 @@ def play(scene: Scene) -> None:
 def asked_by(client: Client) -> Any:
     """As much of a request as an answer looks at."""
     return SimpleNamespace(
-        transport=client.transport,
+        protocol=SimpleNamespace(transport=client.transport),
         version=HttpVersion11,
         keep_alive=True,
-        writer=SimpleNamespace(output_size=0),
+        awaits_word=False,
+        answered=False,
     )
 
 

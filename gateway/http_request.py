@@ -1,0 +1,88 @@
+"""A client's request as the doors see it: what its head says, who sent it, and its body as it comes.
+
+There is one for every request. aiohttp's own, `web.Request`, is made beside it where aiohttp's router finds the
+handler; it takes longer to make than all that an inference asks of a request.
+"""
+
+import asyncio
+from typing import Protocol
+
+from aiohttp import HttpVersion, HttpVersion11, StreamReader, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from gateway.auth import Caller
+from gateway.ids import new_id
+
+_ID_MOST = 128
+
+
+class Connection(Protocol):
+    """The connection that it came on."""
+
+    transport: asyncio.Transport | None
+    """None: it is closed, or about to be."""
+    inner: bool
+    """The other end is a process of this gateway."""
+
+    remote: str | None
+    """The other end's address."""
+
+    async def drained(self) -> None:
+        """Returns when the client has read enough for more to be written."""
+        ...
+
+
+class HttpRequest:
+    """`caller` is None until it was looked up."""
+
+    __slots__ = (
+        "_target",
+        "answered",
+        "awaits_word",
+        "caller",
+        "content",
+        "headers",
+        "keep_alive",
+        "protocol",
+        "request_id",
+        "version",
+    )
+
+    def __init__(
+        self, message: RawRequestMessage, content: StreamReader, protocol: Connection
+    ) -> None:
+        self._target = message.url
+        self.version: HttpVersion = message.version
+        self.headers: CIMultiDictProxy[str] = message.headers
+        self.keep_alive = not message.should_close
+        self.content = content
+        self.protocol = protocol
+        self.request_id = request_id(message.headers)
+        self.caller: Caller | None = None
+        self.answered = False
+        """The head of its answer has gone out."""
+        self.awaits_word = "Expect" in message.headers and message.version >= HttpVersion11
+        """Its body comes when it is told to go on, and may never come else."""
+
+    @property
+    def path(self) -> str:
+        return self._target.path
+
+    @property
+    def gone(self) -> bool:
+        """Its client has left."""
+        transport = self.protocol.transport
+        return transport is None or transport.is_closing()
+
+
+ASKED = web.RequestKey("asked", HttpRequest)
+"""Where aiohttp's request has it."""
+
+
+def request_id(headers: CIMultiDictProxy[str]) -> str:
+    """The client's own, if it is fit for a header and a log line; a new one otherwise."""
+    given = headers.get("x-request-id", "")
+    if 0 < len(given) <= _ID_MOST and all("!" <= c <= "~" for c in given):
+        return given
+    return new_id("req_")

@@ -1,0 +1,171 @@
+"""The requests of one connection, one after the other, in the connection's own task.
+
+aiohttp's parser, and aiohttp's way with every request but those of `direct`, which go to their handlers past its
+router. Its own loop, which this replaces, makes a second task, a `web.Request` and a response of some sixty steps
+for each. Must stay true: answers come in the order of their requests, whichever way each goes; a client that
+leaves, or whoever cancels the task, ends the handler that runs; a body that nobody wanted is read on for a while,
+so that its client sees the answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpProcessingError, RawRequestMessage, StreamWriter
+from aiohttp.web_protocol import ERROR
+
+from gateway.http_answer import HttpAnswer
+from gateway.http_request import ASKED, HttpRequest
+
+Direct = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+"""A handler: its answer, which it may have begun or sent already. Raises nothing but ConnectionError and
+CancelledError, for a client that has left."""
+
+
+class Turns(web.RequestHandler):
+    """Whoever bounds a connection hears of each turn by `began` and `ended`."""
+
+    __slots__ = ("_direct", "_in_turn", "inner", "remote")
+
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        direct: Mapping[str, Direct],
+        inner: bool = False,
+        **options: Any,
+    ) -> None:
+        """`direct` are the handlers of POST requests, by path. `inner`: the other end is a process of this
+        gateway."""
+        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self._direct = direct
+        self.inner = inner
+        self.remote: str | None = None
+        """The other end's address."""
+        self._in_turn = False
+        """A request is being answered, or what nobody wanted of its body read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.remote = _address(self.peername)
+
+    def began(self) -> None:
+        """A request's turn has come; its head is complete."""
+
+    def ended(self) -> None:
+        """Its answer is out, or nobody waits for it any more."""
+
+    async def drained(self) -> None:
+        """Returns when the client has read enough for more to be written."""
+        if self.writing_paused:
+            await self._drain_helper()
+
+    async def start(self) -> None:
+        while not self._force_close:
+            if not self._messages:
+                await self._next()
+            message, body = self._messages.popleft()
+            assert self._parser is not None
+            self._parser.message_consumed()
+            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                self._resume_reading_if_drained()
+            self._in_turn = True
+            if not await self._turn(message, body) or self._close or self._force_close:
+                break
+            self._in_turn = False
+            self._wait_for_more()
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _next(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def _turn(self, message: Any, body: StreamReader) -> bool:
+        """One request, from its head to the end of its body; whether there may be another one."""
+        self.began()
+        try:
+            handler = self._handler(message)
+            if handler is None:
+                self._keepalive = await self._routed(message, body)
+            else:
+                self._keepalive = await self._answered(message, body, handler)
+        except ConnectionError:
+            return False
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception as exc:
+            self.log_exception("Unhandled exception", exc_info=exc)
+            self.force_close()
+            return False
+        finally:
+            self.ended()
+        if not body.is_eof():
+            await self._linger(body)
+        return self._keepalive
+
+    def _handler(self, message: Any) -> Direct | None:
+        """None: aiohttp's router finds it, or it is an error of HTTP's."""
+        if not isinstance(message, RawRequestMessage) or message.method != "POST":
+            return None
+        return self._direct.get(message.path) or self._direct.get(message.url.path_safe)
+
+    async def _answered(
+        self, message: RawRequestMessage, body: StreamReader, handler: Direct
+    ) -> bool:
+        request = HttpRequest(message, body, self)
+        answer = await handler(request)
+        if self._upgraded:
+            answer.force_close()  # what comes behind it is in a language that is not spoken here
+        if not answer.begun:
+            answer.begin(request)
+            if self.writing_paused:
+                await self._drain_helper()
+        return answer.keep_alive and not self._upgraded
+
+    async def _routed(self, message: Any, body: StreamReader) -> bool:
+        """aiohttp's own way."""
+        assert self._request_factory is not None
+        assert self._request_handler is not None
+        assert self._task_handler is not None
+        handler = self._request_handler
+        if not isinstance(message, RawRequestMessage):  # it could not be read
+            handler = self._make_error_handler(message)
+            message = ERROR
+        writer = StreamWriter(self, self._loop)
+        request = self._request_factory(message, body, self, writer, self._task_handler)
+        request[ASKED] = HttpRequest(message, body, self)
+        response, left = await self._handle_request(request, None, handler)
+        if left:
+            raise ConnectionResetError("the client has left")
+        return bool(response.keep_alive)
+
+    async def _linger(self, body: StreamReader) -> None:
+        """Read on what nobody wanted; the connection ends where it does not."""
+        try:
+            async with asyncio.timeout(self._lingering_time):
+                while not body.is_eof():
+                    await body.readany()
+        except (TimeoutError, web.RequestPayloadError, HttpProcessingError):
+            self.close()
+
+    def _wait_for_more(self) -> None:
+        """aiohttp's clock of an idle connection: its timer looks at this when it fires."""
+        close_s = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = close_s
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_s, self._process_keepalive)
+
+
+def _address(peer: Any) -> str | None:
+    """Of a socket's other end; "" for one of a file."""
+    if peer is None:
+        return None
+    return str(peer[0]) if isinstance(peer, list | tuple) else str(peer)
