@@ -192,3 +192,28 @@ def test_nothing_is_sent_to_a_client_that_has_left() -> None:
         assert client.transport.written == []
 
     play(scene)
+
+
+def test_a_request_is_answered_once() -> None:
+    async def scene(loop: MemoryLoop, client: Client) -> None:
+        asked = asked_by(client)
+        HttpAnswer({}, content_type="text/plain", body=b"").begin(asked)
+        with pytest.raises(ConnectionResetError, match="begun"):
+            HttpAnswer({}, content_type="text/plain", body=b"").begin(asked)
+        assert len(client.transport.written) == 1
+
+    play(scene)
+
+
+def test_an_error_is_an_answer_like_any_other() -> None:
+    async def scene(loop: MemoryLoop, client: Client) -> None:
+        client.send(request(stream=False, model="nobody"))
+        answer = await client.answer()
+        status, head = head_of(answer)
+        assert status == "HTTP/1.1 404 Not Found"
+        assert head["content-type"] == "application/json"
+        assert head["server"] == "setpoint"
+        assert int(head["content-length"]) == len(answer.partition(b"\r\n\r\n")[2])
+        assert "connection" not in head
+
+    play(scene)
