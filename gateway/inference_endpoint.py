@@ -69,11 +69,11 @@ class InferenceEndpoint:
         try:
             answered = self._stream if infer.facts.stream else self._whole
             answer = await answered(request, record, voice)
-        except (Exception, asyncio.CancelledError) as exc:
-            error = self._error(request, exc)
-            if error is None:
-                record.close(200 if record.delivered else CLIENT_GONE, None)
-                raise
+        except (asyncio.CancelledError, ConnectionError):
+            record.close(200 if record.delivered else CLIENT_GONE, None)
+            raise
+        except Exception as exc:
+            error = _told(request, exc)
             headers = record.error_headers(error) if error is exc else None
             record.close(error.status, error)
             return self._refusal(request, error, voice.error, headers)
@@ -86,14 +86,9 @@ class InferenceEndpoint:
 
     def _error(self, request: HttpRequest, exc: BaseException) -> GatewayError | None:
         """What `exc` is for the client; None: there is none any more."""
-        if isinstance(exc, GatewayError):
-            return exc
         if isinstance(exc, asyncio.CancelledError):
             return self._reception.cut(request)
-        if isinstance(exc, ConnectionError):
-            return None
-        log_bug(request, exc)
-        return GatewayError("internal error")
+        return None if isinstance(exc, ConnectionError) else _told(request, exc)
 
     def _refusal(
         self,
@@ -173,6 +168,14 @@ class InferenceEndpoint:
             raise live.cancelled from None
         finally:
             self._registry.answered(live)
+
+
+def _told(request: HttpRequest, exc: BaseException) -> GatewayError:
+    """What a client that is still there is told of `exc`."""
+    if isinstance(exc, GatewayError):
+        return exc
+    log_bug(request, exc)
+    return GatewayError("internal error")
 
 
 def log_bug(request: HttpRequest, exc: BaseException) -> None:

@@ -107,7 +107,7 @@ class Turns(web.RequestHandler):
             return False
         finally:
             self.ended()
-        if not body.is_eof():
+        if not body.is_eof() and not self._force_close:
             await self._linger(body)
         return self._keepalive
 
@@ -122,13 +122,13 @@ class Turns(web.RequestHandler):
     ) -> bool:
         request = HttpRequest(message, body, self)
         answer = await handler(request)
-        if self._upgraded:
+        if self._upgraded and not self._messages:
             answer.force_close()  # what comes behind it is in a language that is not spoken here
         if not answer.begun:
             answer.begin(request)
             if self.writing_paused:
                 await self._drain_helper()
-        return answer.keep_alive and not self._upgraded
+        return answer.keep_alive
 
     async def _routed(self, message: Any, body: StreamReader) -> bool:
         """aiohttp's own way."""

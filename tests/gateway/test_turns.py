@@ -7,7 +7,7 @@ import pytest
 
 from gateway.http_answer import HttpAnswer
 from gateway.inference_endpoint import InferenceEndpoint
-from gateway.protocol import Connections
+from gateway.protocol import Connections, EdgeProtocol
 from tests.cost.in_memory import Client, MemoryLoop, until
 from tests.fakes.edge import Edge, chat_body, request
 from tests.fakes.scripted_engine import ScriptedEngine, streams
@@ -75,6 +75,15 @@ async def test_what_comes_behind_another_protocol_is_not_taken_for_a_request(
         answer = await line.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert await line.ends() == b""
+
+
+async def test_who_asks_for_another_protocol_waits_for_its_turn(make_edge: MakeEdge) -> None:
+    edge = await make_edge()
+    asked = request("POST", CHAT, chat_body())
+    async with await edge.connect() as line:
+        line.send(asked + request("GET", "/livez", connection="upgrade", upgrade="websocket"))
+        assert "connection" not in (await line.answer()).headers
+        assert (await line.answer()).json == {"status": "ok"}
 
 
 @pytest.mark.req("SEC-2")
@@ -158,6 +167,26 @@ async def test_quiet_is_when_the_last_one_has_ended() -> None:
             assert task is not None
             assert not waiting.done()
             connections.ended(task)
+
+
+@pytest.mark.req("OPS-6")
+async def test_a_stream_that_is_out_but_for_its_end_is_not_told_that_it_was_cut(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lags = asyncio.Event()
+
+    async def never(protocol: EdgeProtocol) -> None:
+        lags.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(EdgeProtocol, "drained", never)
+    edge = await make_edge("drain_timeout: 50ms")
+    async with await edge.connect() as line:
+        line.send(request("POST", CHAT, chat_body(stream=True)))
+        await lags.wait()
+        await edge.listener.drain()
+        assert b'"draining"' not in await line.ends()
+    assert await edge.counted("setpoint_requests_total", status="200") == 1
 
 
 @pytest.mark.req("OPS-4")
