@@ -13,10 +13,11 @@ import msgspec
 
 from contracts.catalog import Catalog
 from contracts.decision import Decision
-from contracts.errors import Cancelled, ClientFault, GatewayError, NoReadyBackend, Shed
+from contracts.errors import Cancelled, ClientFault, GatewayError, Shed
 from contracts.events import Usage
 from contracts.inference import RequestFacts, RoutingPlan
 from gateway.progress import AttemptRecord, Progress
+from gateway.records.decided import DecidedTexts
 from gateway.records.kept import Answer, Kept, Missing
 from gateway.records.rows import AttemptRow, ExecutionRow, Outcome, Recorded
 from gateway.records.storable import Redact, storable_json, storable_text
@@ -72,7 +73,7 @@ class Recorder:
     """Makes rows. `plan` is what resolves a decision; it may raise NoReadyBackend."""
 
     def __init__(self, plan: Callable[[Decision, Catalog], RoutingPlan], redact: Redact) -> None:
-        self._plan = plan
+        self._decided = DecidedTexts(plan, redact)
         self._redact = redact
         self._run = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -101,8 +102,7 @@ class Recorder:
         usage = _usage(progress)
         cost = _cost(progress, closed.catalog)
         facts_json = storable_json(facts, redact)
-        decision_json = storable_json(decision, redact)
-        plan_json = self._plan_json(closed, redact)
+        decision_json, plan_json = self._decided.told(decision, closed.catalog)
         body, native, answer, missing = bodies
         attempts = tuple(
             _attempt(execution_id, number, attempt, progress.accepted_s, redact)
@@ -168,15 +168,6 @@ class Recorder:
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
             return _UNREADABLE
 
-    def _plan_json(self, closed: Closed, redact: Redact) -> str | None:
-        """None where a rule refused the request, or nothing is left to serve it."""
-        if closed.decision.shaping.reject is not None:
-            return None
-        try:
-            return storable_json(self._plan(closed.decision, closed.catalog), redact)
-        except NoReadyBackend:
-            return None
-
 
 def _attempt(
     execution_id: str, ordinal: int, attempt: AttemptRecord, accepted_s: float, redact: Redact
@@ -218,20 +209,20 @@ def _usage(progress: Progress) -> Usage | None:
 
 def _cost(progress: Progress, catalog: Catalog) -> float | None:
     """USD of all attempts together. None as soon as one that cost something is of unknown price or size."""
-    costs = [_attempt_cost(attempt, catalog) for attempt in progress.attempts if _worked(attempt)]
-    if not costs:
-        return None
-    known = [cost for cost in costs if cost is not None]
-    return round(sum(known), 12) if len(known) == len(costs) else None
+    total, worked = 0.0, False
+    for attempt in progress.attempts:
+        if not _worked(attempt):
+            continue
+        cost = cost_usd(catalog.models.get(attempt.target.model), attempt.usage)
+        if cost is None:
+            return None
+        total, worked = total + cost, True
+    return round(total, 12) if worked else None
 
 
 def _worked(attempt: AttemptRecord) -> bool:
     """It has answered with something: what failed before that is not paid for, as far as anybody tells."""
     return attempt.usage is not None or attempt.first_token_s is not None
-
-
-def _attempt_cost(attempt: AttemptRecord, catalog: Catalog) -> float | None:
-    return cost_usd(catalog.models.get(attempt.target.model), attempt.usage)
 
 
 def _since(moment_s: float | None, start_s: float) -> float | None:
