@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +34,10 @@ _TALKATIVE = ("alembic",)
 """Libraries that tell at "info" what they are about, from their import on. What went wrong is a warning."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _logger = logging.getLogger("setpoint")
+_LEVEL_NAMES = {
+    level: logging.getLevelName(level)
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+}
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 Redact = Callable[[str], str]
 
@@ -48,11 +53,12 @@ class _Event(logging.LogRecord):
         self, level: int, name: str, fields: dict[str, Any], exc: BaseException | None = None
     ) -> None:
         self.__dict__.update(_NOWHERE)
-        self.levelno, self.levelname = level, logging.getLevelName(level)
+        self.levelno, self.levelname = level, _LEVEL_NAMES[level]
         self.msg = name
         self.created = time.time()
-        self.exc_info = (type(exc), exc, exc.__traceback__) if exc is not None else None
         self.fields = fields
+        if exc is not None:
+            self.exc_info = (type(exc), exc, exc.__traceback__)
 
 
 def event(level: int, name: str, **fields: Any) -> None:
@@ -77,15 +83,20 @@ def failure(name: str, exc: BaseException, **fields: Any) -> None:
 
 def utc(seconds: float) -> str:
     """A Unix time as every date here is written: `2026-01-31T12:00:00.000Z`."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, us = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second(second)}.{us // 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    """Hundreds of lines are of the same one."""
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19]
 
 
 def _name_and_fields(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     if record.name != _logger.name:
         return LIBRARY, {"logger": record.name, "message": record.getMessage()}
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return record.getMessage(), {k: v for k, v in fields.items() if v is not None}
+    return record.msg, getattr(record, "fields", {})
 
 
 def _clean(value: Any, redact: Redact) -> Any:
@@ -126,7 +137,8 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": name,
             **self._process,
-        } | fields
+            **{field: value for field, value in fields.items() if value is not None},
+        }
         if record.exc_info:
             values["exception"] = self.formatException(record.exc_info)
         try:
@@ -149,7 +161,9 @@ class Readable(logging.Formatter):
         self._process: dict[str, object] = {} if process is None else {"worker": process}
 
     def format(self, record: logging.LogRecord) -> str:
-        name, fields = _clean(_name_and_fields(record), self._redact)
+        name, fields = _name_and_fields(record)
+        told = {field: value for field, value in fields.items() if value is not None}
+        name, fields = _clean((name, told), self._redact)
         if self._colour:
             name = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{name}\x1b[0m"
         shown = " ".join(f"{k}={_brief(value)}" for k, value in (self._process | fields).items())

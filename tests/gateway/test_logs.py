@@ -1,5 +1,6 @@
 """Log lines: their fields, what is taken out of them, and that nobody waits for them."""
 
+import datetime
 import fcntl
 import io
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import logs
@@ -109,6 +110,17 @@ def test_an_exceptions_text_cannot_speak_to_the_terminal() -> None:
 def test_the_readable_form_is_short() -> None:
     line = Readable(redact, colour=False).format(record(status=200, e2e_ms=12.34567, why="a b"))
     assert line[12:] == ' request status=200 e2e_ms=12.35 why="a b"'
+
+
+@given(st.floats(0, 4e9))
+@example(0.9999996)
+@example(1_700_000_000.0009996)
+def test_a_time_is_what_the_calendar_makes_of_it(seconds: float) -> None:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    # Both round to a microsecond, and may do so differently halfway between two.
+    near = [moment + datetime.timedelta(microseconds=off) for off in (-1, 0, 1)]
+    told = [each.isoformat(timespec="milliseconds").replace("+00:00", "Z") for each in near]
+    assert logs.utc(seconds) in told
 
 
 def test_events_below_the_level_are_not_written() -> None:
