@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from gateway import logs
 from gateway.records.database_url import DatabaseUrl
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
-from gateway.records.migrate import check, is_behind, migrate
+from gateway.records.revision import check, is_behind
 from gateway.records.schema import metadata
 from gateway.records.sqlite_file import Identity, identity, lies_still, make_private
 
@@ -125,6 +125,8 @@ class Database:
         logs.event(logging.WARNING, "records_file_gone", database=self.url.shown, **held)
 
     async def _migrate(self) -> None:
+        from gateway.records.migrate import migrate  # Alembic: see `revision`
+
         began_s = asyncio.get_running_loop().time()
         if not self._told:  # once, however often it has to begin anew
             logs.event(logging.INFO, "records_migrating", database=self.url.shown)

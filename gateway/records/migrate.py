@@ -1,7 +1,7 @@
 """Brings a database to the schema of this code: from nothing, or from any older one.
 
-Must stay true: of several processes that start at once, one migrates and the others wait for it; a database
-that is newer than the code, or somebody else's, is left as it is.
+Imports Alembic, so import it only where migrations are missing (`revision`). Must stay true: of several
+processes that start at once, one migrates and the others wait for it.
 """
 
 from pathlib import Path
@@ -9,29 +9,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.records.faults import SchemaMismatch
+from gateway.records.revision import is_behind
 
 SCRIPTS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5E7_9017
 """Any number, the same in all versions."""
-
-
-def is_behind(connection: sa.Connection) -> bool:
-    """Whether migrations are missing. Raises SchemaMismatch, and the driver's errors."""
-    return _state(connection)[1]
-
-
-def check(connection: sa.Connection) -> None:
-    """For whoever only reads. Raises SchemaMismatch, and the driver's errors."""
-    if is_behind(connection):
-        raise SchemaMismatch(
-            "the records database is empty, or older than this version of Setpoint: "
-            "`setpoint serve` with this configuration brings it up to date"
-        )
 
 
 async def migrate(engine: AsyncEngine) -> None:
@@ -45,22 +29,15 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    config, missing = _state(connection)
-    if missing:
-        command.upgrade(config, "head")
+    if not is_behind(connection):  # another process was quicker
+        return
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
-def _state(connection: sa.Connection) -> tuple[Config, bool]:
-    """How to migrate, and whether that is needed. Raises SchemaMismatch."""
+def configuration() -> Config:
+    """What Alembic is told of `migrations/`."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    known = {script.revision for script in scripts.walk_revisions()}
-    found = MigrationContext.configure(connection).get_current_heads()
-    if not set(found) <= known:
-        raise SchemaMismatch(
-            f"the records database has a schema ({', '.join(found)}) that this version of Setpoint does not "
-            "know: run the newer version that made it, or name another database"
-        )
-    return config, set(found) != set(scripts.get_heads())
+    return config

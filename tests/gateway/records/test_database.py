@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from msgspec.structs import asdict
 
 from gateway.records import database as module
+from gateway.records import migrate
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore
@@ -224,7 +225,7 @@ async def test_a_file_that_could_not_be_brought_up_to_date_is_not_called_gone(
 
     database = Database(parse("sqlite:///a.db", tmp_path))
     with monkeypatch.context() as failing:
-        failing.setattr(module, "migrate", refuse)
+        failing.setattr(migrate, "migrate", refuse)
         for _ in range(2):
             with pytest.raises(RecordsDown, match="no room"):
                 await insert(database)

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.records import database as module
+from gateway.records import migrate as migrations
 from gateway.records.database import Database, _postgresql
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore
@@ -78,8 +79,8 @@ class Slow:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.begun, self.may_go_on = asyncio.Event(), asyncio.Event()
-        self._migrate = module.migrate
-        patch.setattr(module, "migrate", self._wait)
+        self._migrate = migrations.migrate
+        patch.setattr(migrations, "migrate", self._wait)
 
     async def _wait(self, engine: AsyncEngine) -> None:
         self.begun.set()

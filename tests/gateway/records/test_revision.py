@@ -1,0 +1,46 @@
+"""What is known of a schema without Alembic. How it is used: test_migrate."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from gateway.records.migrate import configuration
+from gateway.records.revision import REVISIONS
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.req("RUN-8")
+def test_the_revisions_that_are_known_are_those_of_the_scripts() -> None:
+    scripts = ScriptDirectory.from_config(configuration())
+    newest_first = [script.revision for script in scripts.walk_revisions()]
+    assert tuple(reversed(newest_first)) == REVISIONS
+
+
+@pytest.mark.req("OPS-4")
+def test_who_has_nothing_to_migrate_does_not_import_what_migrates(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from gateway.records.keeper import Database\n"
+        "from gateway.records.database_url import parse\n"
+        "asyncio.run(Database(parse('sqlite:///a.db', Path.cwd())).prepare())\n"
+        "print('alembic' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert said == ["True", "False"]
