@@ -29,10 +29,14 @@ SPILL_AT = WAITING // 2
 BATCH = 500
 HAND_BYTES = 16 * 1024 * 1024
 """In the hand a row more is taken up to that; of the file, as much is read at once."""
-SLICE = 32
-"""Rows that are made at a stretch: less than a millisecond."""
+SLICE = 4
+"""Rows that are made at a stretch: a tenth of a millisecond, in which no request gets on."""
+BREATH_S = 0.001
+"""Between two such stretches, unless many wait. A request takes several turns of the event loop, and would
+otherwise meet one in each of them."""
+THREAD_SLICE = 32
 SLICE_BYTES = 256 * 1024
-"""Of requests and answers, in such a stretch: that of a thread."""
+"""Rows with requests and answers, and bytes of those, in a stretch of a thread."""
 GATHER_S = 0.25
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 15.0
 LOOK_S = 600.0
@@ -194,13 +198,14 @@ class RecordWriter:
                 else:
                     self._dropped("refused", 1)
                     logs.failure("record_refused", row, request_id=closed.request_id)
-            await asyncio.sleep(0)
+            await asyncio.sleep(BREATH_S if self._waiting and len(self._waiting) < BATCH else 0)
 
     def _next_slice(self, most: int) -> list[Closed]:
         """Of those that wait, the first ones."""
         part: list[Closed] = []
         size = 0
-        for closed in itertools.islice(self._waiting, min(SLICE, most)):
+        rows = SLICE if self._waiting[0].kept is None else THREAD_SLICE
+        for closed in itertools.islice(self._waiting, min(rows, most)):
             part.append(closed)
             size += closed.kept.size if closed.kept is not None else 0
             if size >= SLICE_BYTES:

@@ -39,6 +39,7 @@ def small_bounds() -> Iterator[None]:
         patch.setattr(module, "SPILL_AT", 4)
         patch.setattr(module, "BATCH", 3)
         patch.setattr(module, "SLICE", 2)
+        patch.setattr(module, "THREAD_SLICE", 2)
         yield
 
 
@@ -222,6 +223,49 @@ async def test_one_record_at_which_the_store_itself_fails_takes_none_of_its_neig
     assert [number(row) for row in scene.store.rows.values()] == [0, 1, 2, 4, 5, 6]
     assert scene.counts.drops == {"refused": 1}
     assert [r.fields["request_id"] for r in caplog.records] == ["req_3"]
+
+
+def stretches(scene: Scene, now: Callable[[], float]) -> Counter[float]:
+    """How many rows are made at what `now` says."""
+    made: Counter[float] = Counter()
+    make = scene.writer._rows
+
+    def noted(one: Closed) -> Recorded:
+        made[now()] += 1
+        return make(one)
+
+    scene.writer._rows = noted
+    return made
+
+
+@pytest.mark.req("OPS-4")
+@pytest.mark.looptime
+async def test_rows_are_made_a_few_at_a_time_and_not_one_after_the_other(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Memory())
+    made = stretches(scene, asyncio.get_running_loop().time)
+    scene.add(40)
+    await scene.step()
+    assert (sum(made.values()), max(made.values())) == (40, module.SLICE)
+
+
+@pytest.mark.req("OPS-4")
+async def test_of_many_that_wait_rows_are_made_without_delay_and_still_a_few_at_a_time(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, Memory())
+    loop, turns = asyncio.get_running_loop(), itertools.count()
+    current = 0
+
+    def turn() -> None:
+        nonlocal current
+        current = next(turns)
+        loop.call_soon(turn)
+
+    made = stretches(scene, lambda: current)
+    scene.add(3 * module.BATCH)
+    turn()
+    await scene.step()
+    assert (sum(made.values()), max(made.values())) == (module.BATCH, module.SLICE)
 
 
 @pytest.mark.req("SEC-5")
