@@ -1,6 +1,7 @@
 """Which schema a database has, and whether it is this code's: one query, and no Alembic.
 
-Alembic is an eighth of the time of a gateway's imports, and only a new or an older database needs it (`migrate`). Must stay true: a database that is newer than the code, or somebody else's, is refused.
+Alembic is an eighth of the time of a gateway's imports, and only a new or an older database needs it (`migrate`).
+Must stay true: a database that is newer than the code, or somebody else's, is refused.
 """
 
 import sqlalchemy as sa
