@@ -77,10 +77,10 @@ class Book:
             self._lane.dispatched.add(at_s, len(waits))
         if begun := self.begun:
             self.begun = []
-            self._count_begun(begun, max(begun[0].at_s, second_s))
+            self._count_begun(begun, second_s)
         if ended := self.ended:
             self.ended = []
-            self._count_ended(ended, max(ended[0].at_s, second_s))
+            self._count_ended(ended, second_s)
 
     # -- what is counted at once: it is seldom, or of many requests already -----------------
 
@@ -108,7 +108,8 @@ class Book:
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _count_begun(self, begun: list[Begun], at_s: float) -> None:
+    def _count_begun(self, begun: list[Begun], second_s: float) -> None:
+        at_s = _first_s(begun, second_s)
         hasty = [one for one in begun if not one.flight.patient]
         self._seen.ttft.add_all(at_s, [one.ttft_s for one in hasty])
         first = [
@@ -117,16 +118,22 @@ class Book:
         self.judge("ttft", first, at_s)
         upstream = [one.upstream_s for one in begun if one.upstream_s is not None]
         self._lane.upstream_ttft.add_all(at_s, upstream)
-        self.spend(0, sum([one.usd for one in begun]), at_s)
+        self._count_paid(begun, second_s)
 
-    def _count_ended(self, ended: list[Ended], at_s: float) -> None:
-        self.spend(sum([e.tokens for e in ended]), sum([e.usd for e in ended]), at_s)
-        self.judge("error_rate", [(e.flight, float(e.failed), None) for e in ended], at_s)
-        served = [one for one in ended if not one.failed]
-        if served:
-            self._count_served(served, at_s)
-        if len(served) < len(ended):
-            self._seen.failed.add(at_s, len(ended) - len(served))
+    def _count_paid(self, noted: Sequence[Begun | Ended], second_s: float) -> None:
+        if paid := [one for one in noted if one.usd]:
+            self.spend(0, sum([one.usd for one in paid]), _first_s(paid, second_s))
+
+    def _count_ended(self, ended: list[Ended], second_s: float) -> None:
+        self._count_paid(ended, second_s)
+        if wrote := [one for one in ended if one.tokens]:
+            self.spend(sum([one.tokens for one in wrote]), 0.0, _first_s(wrote, second_s))
+        judged: list[Judged] = [(one.flight, float(one.failed), None) for one in ended]
+        self.judge("error_rate", judged, _first_s(ended, second_s))
+        if served := [one for one in ended if not one.failed]:
+            self._count_served(served, _first_s(served, second_s))
+        if failed := [one for one in ended if one.failed]:
+            self._seen.failed.add(_first_s(failed, second_s), len(failed))
         for action in self._ladder.held:
             if (trial := action.trial) is not None and action.unjudged:
                 for one in ended:
@@ -175,6 +182,11 @@ class Book:
                 paces.append((flight, tpot_s, promised_s))
         self._seen.tpot.add_all(at_s, [tpot_s for _, tpot_s, _ in paces if tpot_s is not None])
         self.judge("tpot", paces, at_s)
+
+
+def _first_s(noted: Sequence[Begun | Ended], second_s: float) -> float:
+    """When the first of these happened: a rate is over the time since then."""
+    return max(noted[0].at_s, second_s)
 
 
 class Books(dict[tuple[str, tuple[str, str]], Book]):

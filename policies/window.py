@@ -236,7 +236,7 @@ class Rate:
     def __init__(self, spans_s: tuple[int, ...] = SPANS_S) -> None:
         self._second = 0
         self._total = 0.0
-        self._first_s: float | None = None
+        self._first_s = inf  # the earliest, in whichever order a second's amounts are told
         self._marked = -1
         # By span: seconds with arrivals, and the total before each.
         self._marks: dict[int, deque[tuple[int, float]]] = {s: deque() for s in _checked(spans_s)}
@@ -249,10 +249,10 @@ class Rate:
             self._roll(now_s)
         if self._marked != self._second:  # nothing yet in this second
             self._marked = self._second
-            if self._first_s is None:
-                self._first_s = now_s
             for marks in self._marks.values():
                 marks.append((self._second, self._total))
+        if now_s < self._first_s:
+            self._first_s = now_s
         self._total += amount
 
     def sum(self, now_s: float, span_s: int) -> float:
@@ -265,7 +265,7 @@ class Rate:
         span's oldest second, or the first amount ever if that is later, but 1 s at least.
         """
         amount = self.sum(now_s, span_s)
-        if self._first_s is None:
+        if self._first_s == inf:
             return 0.0
         start_s = max(self._first_s, self._second - span_s + 1)
         return amount / max(now_s - start_s, 1.0)

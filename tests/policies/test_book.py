@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import policies.loop
@@ -170,6 +170,25 @@ def _numbers(signal: object, now_s: float) -> Iterator[object]:
 
 
 @given(steps=STEPS, together=st.sampled_from([2, 64]))
+@example(  # the first that failed came later than the first that ended
+    steps=[
+        ("offered", 0, 0),
+        ("offered", 0, 0),
+        ("ended", 0, 0),
+        ("failed", 0, 1),
+        ("offered", 0, 64),
+    ],
+    together=2,
+)
+@example(  # what a failed attempt made is counted before what was noted before it
+    steps=[
+        ("offered", 0, 0),
+        ("first_token", 0, 0),
+        ("failed_attempt", 0, 1),
+        ("offered", 0, 64),
+    ],
+    together=2,
+)
 def test_counted_later_it_is_what_it_would_have_been_at_once(
     steps: list[tuple[str, int, int]], together: int
 ) -> None:
