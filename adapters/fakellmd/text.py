@@ -96,8 +96,10 @@ def write(order: Order) -> Script:
 
 def _call(order: Order, tool: Tool) -> Script:
     parameters = tool.parameters if isinstance(tool.parameters, dict) else {"type": "object"}
-    arguments = _compact(sample(parameters, order.seed))
-    pieces = ("", *_fragments(arguments))
+    arguments = sample(parameters, order.seed)
+    if not isinstance(arguments, dict):  # of a schema that allows other things, `{}` for one
+        arguments = {}
+    pieces = ("", *_fragments(_compact(arguments)))
     script = _cut(pieces, order.max_tokens)
     finish = script.finish_reason
     return Script(

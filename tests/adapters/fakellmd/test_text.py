@@ -61,6 +61,13 @@ def test_the_text_ends_before_the_first_stop_string(seed: int, stop: str) -> Non
     assert script.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("parameters", [{}, {"enum": [1]}, {"type": "string"}, None])
+def test_a_tool_is_called_with_an_object_whatever_its_schema_allows(parameters: object) -> None:
+    for seed in range(8):
+        script = write(order(seed=seed, tool=Tool("f", parameters)))
+        assert isinstance(msgspec.json.decode("".join(script.pieces)), dict)
+
+
 def test_a_tool_call_is_json_for_its_parameters() -> None:
     parameters = {
         "type": "object",
