@@ -258,22 +258,26 @@ class Pool:
         """
         if not self.ready:
             raise self.not_ready()
-        request = next(self._numbers)
+        request, now_s = next(self._numbers), self._clock()
         home = None if session is None else (self.id, *session)
-        entry = self._entries[request] = Entry(self, request, tuple(avoid), home)
+        entry = Entry(self, request, tuple(avoid), home)
         ticket = Ticket(
-            request=request,
-            lane=lane,
-            priority=priority,
-            caller=caller,
-            weight=weight,
-            prompt_tokens=prompt_tokens,
-            deadline_s=deadline_s,
-            patient=patient,
-            timeout_s=timeout_s,
-            accepted=accepted,
+            request,
+            lane,
+            priority,
+            caller,
+            weight,
+            prompt_tokens,
+            deadline_s,
+            patient,
+            timeout_s,
+            accepted,
         )
-        self._carry_out(self.queue.offer(ticket, self._clock()))
+        if self.queue.admits(ticket, now_s):
+            self._admit(entry, 0.0)
+        else:
+            self._entries[request] = entry
+            self._carry_out(self.queue.offer(ticket, now_s))
         return entry
 
     def place(self, request: int) -> Place | None:
@@ -322,7 +326,7 @@ class Pool:
             timeout_s=self.options.queue_timeout_s,
         )
 
-    def _choose(self, entry: Entry) -> Endpoint | None:
+    def _choose(self, entry: Entry) -> Endpoint:
         """The session's endpoint if it is ready and has room, else the ready one with the smallest used
         share; the first of equals."""
         avoid, session, liked = entry.avoid, entry.session, self.ready
@@ -338,8 +342,7 @@ class Pool:
         now_s = self._clock()
         home = None if session is None else self._sessions.home(session, now_s)
         chosen = prefer(home, loads, told_slots=SLOTS_UNKNOWN)
-        if chosen is None:
-            return None
+        assert chosen is not None, "somebody is ready"
         if session is not None:
             self._sessions.served(session, chosen, now_s)
         return self.endpoints[chosen]
@@ -350,28 +353,26 @@ class Pool:
             if entry is None or not entry.waits:
                 continue
             match effect:
-                case Admit():
-                    effects += self._admit(effect, entry)
+                case Admit() if self.ready:
+                    self._admit(entry, effect.waited_s)
+                case Admit():  # the last ready one has just gone, and the queue does not know yet
+                    entry.refuse(self.not_ready())
+                    effects += self.queue.cancel(effect.request, self._clock())
                 case Refuse():
                     entry.refuse(self._refusal(effect))
         deadline_s = self.queue.next_deadline_s()
         if deadline_s is not None:
             self._arm(deadline_s)
 
-    def _admit(self, effect: Admit, entry: Entry) -> list[Effect]:
-        """Give the slot; what else comes of it."""
+    def _admit(self, entry: Entry, waited_s: float) -> None:
+        """The queue has let it in: give it a place at one of those that are ready."""
         endpoint = self._choose(entry)
-        if endpoint is None:  # the last ready one has just gone, and the queue does not know yet
-            entry.refuse(self.not_ready())
-            return self.queue.cancel(effect.request, self._clock())
         endpoint.inflight += 1
-        shunned = probe = False
+        slot = Slot(self, entry.request, waited_s, endpoint)
         if self.breakers.unwell:
-            shunned = self.breakers.shuns(endpoint.index)
-            probe = self.breakers.given(endpoint.index)
-        slot = Slot(self, effect.request, effect.waited_s, endpoint, shunned=shunned, probe=probe)
+            slot.shunned = self.breakers.shuns(endpoint.index)
+            slot.probe = self.breakers.given(endpoint.index)
         entry.give(slot)
-        return []
 
     def _refusal(self, effect: Refuse) -> Shed:
         if effect.reason in ("deadline", "deadline_passed"):

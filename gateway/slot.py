@@ -25,32 +25,25 @@ class Slot:
     """Say what came of the work, if that tells something of its endpoint (`ended`, `overtaken`; the first
     word counts), and then `release`; more than once does no harm."""
 
-    def __init__(
-        self,
-        pool: Lender,
-        request: int,
-        waited_s: float,
-        endpoint: Endpoint,
-        *,
-        shunned: bool = False,
-        probe: bool = False,
-    ) -> None:
+    shunned = False
+    """All that was ready is to be left alone, and so is this."""
+    probe = False
+    """What comes of the work tells whether its endpoint is well again."""
+    _told = False
+    _released = False
+
+    def __init__(self, pool: Lender, ticket: int, waited_s: float, endpoint: Endpoint) -> None:
         self._pool = pool
-        self._request: int | None = request
-        self._probe = probe
-        self._told = False
-        self.ticket = request
+        self.ticket = ticket
         """Its number in the pool's queue."""
         self.waited_s = waited_s
         self.endpoint = endpoint
-        self.shunned = shunned
-        """All that was ready is to be left alone, and so is this."""
 
     def ended(self, error: GatewayError | None) -> None:
         """The work came to its end, well or with an error."""
         if not self._told:
             self._told = True
-            self._pool.breakers.ended(self.endpoint.index, error, probe=self._probe)
+            self._pool.breakers.ended(self.endpoint.index, error, probe=self.probe)
             if isinstance(error, ConnectFailed):
                 self._pool.lost(self.endpoint)
 
@@ -58,12 +51,12 @@ class Slot:
         """The work is given up for what began later elsewhere, and was quicker."""
         if not self._told:
             self._told = True
-            self._pool.breakers.overtaken(self.endpoint.index, probe=self._probe)
+            self._pool.breakers.overtaken(self.endpoint.index, probe=self.probe)
 
     def release(self) -> None:
-        if self._request is not None:
-            request, self._request = self._request, None
+        if not self._released:
+            self._released = True
             if not self._told:
-                self._pool.breakers.abandoned(self.endpoint.index, probe=self._probe)
+                self._pool.breakers.abandoned(self.endpoint.index, probe=self.probe)
             self.endpoint.inflight -= 1
-            self._pool.free(request)
+            self._pool.free(self.ticket)

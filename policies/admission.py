@@ -131,18 +131,16 @@ class AdmissionQueue:
 
     def lane(self, name: str) -> Lane:
         """The lane of that name; it begins with the first look."""
-        lane = self.lanes.get(name)
-        if lane is None:
-            lane = self.lanes[name] = Lane(name, self.lane_limit)
+        if name not in self.lanes:
+            self.lanes[name] = Lane(name, self.lane_limit)
             self._lines[name] = Lines(self.counters)
-        return lane
+        return self.lanes[name]
 
     def counters(self, priority: int) -> TokenCounters:
         """The token counters of the callers of one priority. Charge them as tokens are served."""
-        counters = self._counters.get(priority)
-        if counters is None:
-            counters = self._counters[priority] = TokenCounters()
-        return counters
+        if priority not in self._counters:
+            self._counters[priority] = TokenCounters()
+        return self._counters[priority]
 
     def demand(self) -> dict[str, dict[int, int]]:
         """By lane and priority, how many run or wait."""
@@ -190,17 +188,20 @@ class AdmissionQueue:
         self._settings = settings
         return self.wake(now_s)
 
+    def admits(self, ticket: Ticket, now_s: float) -> bool:
+        """A request arrives where nobody waits: whether it is let in, and so runs from now on. If not,
+        nothing has happened, and it is to be offered."""
+        return not self._expiry and self._lets_by(ticket, now_s)
+
     def offer(self, ticket: Ticket, now_s: float) -> list[Effect]:
         """A request arrives. Its own fate may be among the effects, or come later."""
         effects = self.wake(now_s)
-        lane = self.lane(ticket.lane)
-        pool_free = self._settings.limit - len(self._running)
-        if pool_free > 0 and lane.has_room(ticket.priority):
-            counters = self.counters(ticket.priority)
-            counters.pass_by(ticket.caller)
-            effects.append(self._admit(ticket, lane, counters, now_s, now_s))
+        if self._lets_by(ticket, now_s):
+            effects.append(Admit(ticket.request, 0.0))
             return effects
+        lane = self.lanes[ticket.lane]
         lane.turned_away += 1
+        pool_free = self._settings.limit - len(self._running)
         ahead = self._lines[lane.name].ahead_of(ticket)
         wait_s = lane.wait_s(ahead, ticket.priority, now_s, pool_free=pool_free)
         if self._cannot_be_met(ticket, lane, wait_s, now_s):
@@ -231,7 +232,7 @@ class AdmissionQueue:
         if ticket is not None:
             self.lanes[ticket.lane].inflight -= 1
             self.prediction.forget(request)
-        return self.wake(now_s)
+        return self.wake(now_s) if self._expiry else []
 
     def cancel(self, request: int, now_s: float) -> list[Effect]:
         """The client left. Waiting or running, its place is free; nothing more is said of it."""
@@ -291,6 +292,16 @@ class AdmissionQueue:
             self.prediction.came(request, in_time=not _late(ticket, now_s), now_s=now_s)
 
     # -- inside -------------------------------------------------------------------------
+
+    def _lets_by(self, ticket: Ticket, now_s: float) -> bool:
+        """Whether a newcomer finds a free place: it need not stand in a line, and takes it."""
+        lane = self.lane(ticket.lane)
+        if len(self._running) >= self._settings.limit or not lane.has_room(ticket.priority):
+            return False
+        counters = self.counters(ticket.priority)
+        counters.pass_by(ticket.caller, PROMPT_WEIGHT * ticket.prompt_tokens, ticket.weight)
+        self._runs(ticket, lane, now_s)
+        return True
 
     def _place(self, ticket: Ticket, position: int, now_s: float) -> Place:
         pool_free = self._settings.limit - self.inflight
@@ -415,17 +426,15 @@ class AdmissionQueue:
         counters.chosen(ticket.caller)
         self._leave(waiter, now_s)
         self.prediction.waited(ticket.request, now_s - waiter.since_s, now_s)
-        return self._admit(ticket, lane, counters, waiter.since_s, now_s)
+        counters.charge(ticket.caller, PROMPT_WEIGHT * ticket.prompt_tokens, ticket.weight)
+        self._runs(ticket, lane, now_s)
+        return Admit(ticket.request, now_s - waiter.since_s)
 
-    def _admit(
-        self, ticket: Ticket, lane: Lane, counters: TokenCounters, since_s: float, now_s: float
-    ) -> Admit:
+    def _runs(self, ticket: Ticket, lane: Lane, now_s: float) -> None:
         self._running[ticket.request] = ticket
         lane.inflight += 1
         lane.drain.mark(now_s)
         self._since_aged += 1
-        counters.charge(ticket.caller, PROMPT_WEIGHT * ticket.prompt_tokens, ticket.weight)
-        return Admit(ticket.request, now_s - since_s)
 
     def _refuse(self, waiter: Waiter, reason: RefusalReason, now_s: float) -> Refuse:
         self._leave(waiter, now_s)

@@ -43,15 +43,18 @@ class TokenCounters:
         elif counter < floor and not lines:
             self._counters[caller] = floor
 
-    def pass_by(self, caller: str) -> None:
-        """It is served without having waited, and yet it was its turn: as to `arrive`, be `chosen` and `leave`."""
+    def pass_by(self, caller: str, tokens: float, weight: float = 1.0) -> None:
+        """It is served `tokens` without having waited, and yet it was its turn: as to `arrive`, be `chosen`,
+        `leave` and be charged."""
         counter = self._counters.get(caller)
         if counter is None:
-            self._set(caller, self._level)
-        elif counter > self._level:
+            self._set(caller, self._level + tokens / weight)
+            return
+        if counter > self._level:
             self._level = counter
         elif caller not in self._waiting:
-            self._counters[caller] = self._level
+            counter = self._level
+        self._counters[caller] = counter + tokens / weight
 
     def leave(self, caller: str) -> None:
         """It has no more work in that line."""

@@ -13,7 +13,7 @@ import msgspec
 from policies.fairness import TokenCounters
 
 
-class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """A request at a pool's door. `request` is the shell's number, unique among those not yet ended.
 
     `deadline_s` is when its first token is due, on the queue's clock; None: it may take its time.

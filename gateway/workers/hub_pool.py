@@ -145,7 +145,6 @@ class HubPool(Pool):
         request = next(self._numbers)
         entry = Entry(self, request, tuple(avoid), None)
         endpoint = self._choose(entry)
-        assert endpoint is not None
         self._tests[request] = (lane, endpoint)
         self.merged.own += 1
         endpoint.inflight += 1

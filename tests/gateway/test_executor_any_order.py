@@ -19,7 +19,6 @@ from gateway.going_on import MAX_RESUMES
 from gateway.pools import Pool
 from gateway.progress import Progress
 from gateway.slot import Slot
-from policies.admission import Admit, Effect
 from policies.breaker import BreakerSettings
 from tests.fakes.recorder import Remembering
 from tests.gateway.conftest import MakePool
@@ -40,26 +39,23 @@ class Door:
         self.wrong: list[str] = []
         pool._admit = self.admit  # type: ignore[method-assign]  # a spy in its place
 
-    def admit(self, effect: Admit, entry: Entry) -> list[Effect]:
+    def admit(self, entry: Entry, waited_s: float) -> None:
         pool, now_s = self._pool, self._pool.now_s()
         before = {e.index: pool.breakers._breakers[e.index].state(now_s) for e in pool.ready}
-        left = self._admit(effect, entry)
-        if entry.slot.exception() is not None:
-            return left
+        self._admit(entry, waited_s)
         slot = entry.slot.result()
         state = before[slot.endpoint.index]
         others = [s for index, s in before.items() if index != slot.endpoint.index]
-        if slot._probe:
-            self._probes = [p for p in self._probes if p._request is not None and not p._told]
+        if slot.probe:
+            self._probes = [p for p in self._probes if not p._released and not p._told]
             self._probes.append(slot)
             at_once = [p for p in self._probes if p.endpoint is slot.endpoint]
             if len(at_once) > 1:
                 self.wrong.append(f"{len(at_once)} probes at once")
-        if "closed" in others and state != "closed" and not slot._probe:
+        if "closed" in others and state != "closed" and not slot.probe:
             self.wrong.append(f"work for one that is {state}, beside one that is well")
         if state == "open" and "half_open" in others and not self._probes:
             self.wrong.append("work for one that is open, beside one that waits for its probe")
-        return left
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,7 +16,6 @@ from gateway.entry import Entry
 from gateway.pools import DRAINED_RETRY_S, Pool
 from gateway.settings import PoolOptions
 from gateway.slot import Slot
-from policies.admission import Admit
 from tests.fakes.scripted import ScriptedTransport, answer
 
 MakePool = Callable[..., Pool]
@@ -214,12 +213,10 @@ async def _play(steps: list[Step]) -> None:
 
     real = Pool._admit
 
-    def watched(self: Pool, effect: Admit, entry: Entry) -> object:
-        left = real(self, effect, entry)
-        if entry.slot.exception() is None:
-            admitted(entry.slot.result())
-            slots.append(entry.slot.result())
-        return left
+    def watched(self: Pool, entry: Entry, waited_s: float) -> None:
+        real(self, entry, waited_s)
+        admitted(entry.slot.result())
+        slots.append(entry.slot.result())
 
     pool._admit = watched.__get__(pool)  # type: ignore[method-assign]
     for what, index in steps:

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.req("ADM-2", "ADM-5", "SEC-5")
 
 LANES = ("a", "b")
 INF = float("inf")
-Newcomer = tuple[str, int, str, int | None, bool, int | None]
-"""Lane, priority, caller, seconds to its deadline, whether it takes the number of one who has ended, and
-for a patient one how long it waits at most."""
+Newcomer = tuple[str, int, str, int | None, bool, int | None, bool]
+"""Lane, priority, caller, seconds to its deadline, whether it takes the number of one who has ended, for a
+patient one how long it waits at most, and whether it looks for an empty queue before it is offered."""
 NEWCOMERS = st.tuples(
     st.sampled_from(LANES),
     st.integers(-1, 1),
@@ -36,6 +36,7 @@ NEWCOMERS = st.tuples(
     st.sampled_from([None, None, -1, 0, 1, 2, 3, 8]),
     st.booleans(),
     st.sampled_from([None, None, 0, 2, 30]),
+    st.booleans(),
 )
 
 
@@ -249,6 +250,7 @@ class Crowd(RuleBasedStateMachine):
         deadline_in_s: int | None,
         again: bool,
         patience_s: int | None,
+        looks: bool,
     ) -> None:
         self._apply(self.queue.wake(self.now_s))
         self.offered += 1
@@ -269,7 +271,13 @@ class Crowd(RuleBasedStateMachine):
         timeout_s = self.timeout_s if patience_s is None else patience_s
         self.times_out[request] = self.expires[request] = float(self.now_s + timeout_s)
         could = len(self.running) < self.limit and self._has_room(ticket)
-        effects = self.queue.offer(ticket, self.now_s)
+        alone = len(self.waiting) == 1
+        if looks and self.queue.admits(ticket, self.now_s):
+            assert alone
+            effects: list[Effect] = [Admit(request, 0.0)]
+        else:
+            assert not (looks and alone and could)
+            effects = self.queue.offer(ticket, self.now_s)
         assert could == (Admit(request, 0.0) in effects)
         if deadline_s is not None and not self.queue.prediction.is_probe(request):
             due_s = max(deadline_s, float(self.now_s))

@@ -292,13 +292,16 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-def test_to_pass_by_is_to_arrive_be_chosen_and_leave(steps: list[tuple[str, str]]) -> None:
+def test_to_pass_by_is_to_arrive_be_chosen_leave_and_be_charged(
+    steps: list[tuple[str, str]],
+) -> None:
     short, long = TokenCounters(), TokenCounters()
     for step, caller in steps:
         if step == "pass":
-            short.pass_by(caller)
+            short.pass_by(caller, 6.0, 2.0)
             for each in (long.arrive, long.chosen, long.leave):
                 each(caller)
+            long.charge(caller, 6.0, 2.0)
             continue
         for counters in (short, long):
             if step == "charge":
