@@ -4,7 +4,8 @@ Who is asked, in which order and how often, is not decided here.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
 
@@ -25,7 +26,7 @@ from gateway.slot import Slot
 from policies.retry import is_final
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True):
     """One inference: what all its attempts share."""
 
     infer: InferRequest
@@ -34,7 +35,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     sink: AnswerSink
     progress: Progress
     recorder: Recorder
-    resumable: Resumable | None
+    resumable: Resumable | None = None
     """The sink, where a broken stream may be gone on with."""
 
     @property
@@ -65,22 +66,25 @@ class Dispatch:
             budget = self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
         return budget
 
-    async def slot(self, run: Run, target: Target, tried: list[Endpoint]) -> Slot:
-        """A place for an attempt: `attempt` it, or release it. Raises Shed where there is none."""
+    def slot(
+        self, run: Run, target: Target, tried: list[Endpoint]
+    ) -> Slot | Coroutine[Any, Any, Slot]:
+        """A place for an attempt: `attempt` it, or release it. It is to be awaited only where none is free, and
+        raises Shed then if none comes."""
         entry = run.recorder.enter(self._pools[target.pool], target, tried)
         run.sink.entered(entry)
-        slot = entry.given or await self._waited_for(entry, run)
-        run.progress.queue_s += slot.waited_s
-        return slot
+        return entry.given or self._waited_for(entry, run)
 
     async def _waited_for(self, entry: Entry, run: Run) -> Slot:
         asked_s = self._clock()
         try:
-            return await patiently(entry.slot, run.sink, run.progress)
+            slot = await patiently(entry.slot, run.sink, run.progress)
         except BaseException:  # also what the sink raises when its client has gone
             entry.leave()
             run.progress.queue_s += self._clock() - asked_s
             raise
+        run.progress.queue_s += slot.waited_s
+        return slot
 
     async def attempt(self, run: Run, position: int, slot: Slot, *, is_last: bool) -> Entrant:
         """To the last event of whoever has content first. Raises GatewayError where nobody has."""
@@ -188,12 +192,9 @@ class Dispatch:
         self, run: Run, race: Race | None, target: Target, slot: Slot, is_last: bool
     ) -> Entrant:
         pool, endpoint, progress = self._pools[target.pool], slot.endpoint, run.progress
+        state = endpoint.state
         record = AttemptRecord(
-            target=target,
-            engine=pool.engine,
-            replica=endpoint.replica,
-            version=endpoint.state.version,
-            model_digest=endpoint.state.model_digest,
+            target, pool.engine, endpoint.replica, state.version, state.model_digest
         )
         if progress.trace is not None:
             record.trace = progress.trace.child()
@@ -212,7 +213,7 @@ class Dispatch:
             progress.first_token_s = progress.usage = None
             progress.finish_reasons = []
         run.recorder.dispatched(target, slot)
-        entrant = Entrant(attempt=attempt, target=target, slot=slot, record=record)
+        entrant = Entrant(attempt, target, slot, record)
         if race is not None and gate is not None:
             race.enter(gate, entrant)
         if not going_on:

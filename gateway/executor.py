@@ -8,7 +8,8 @@ running attempt with it, wherever it is.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from contracts.catalog import Catalog
 from contracts.errors import GatewayError, NoReadyBackend, UnsupportedParameter, UpstreamFault
@@ -21,6 +22,7 @@ from gateway.pools import Pool
 from gateway.progress import Progress
 from gateway.resumable import Resumable, may_resume
 from gateway.sinks import AnswerSink, Recorder
+from gateway.slot import Slot
 from policies.retry import STALLED_S, backoff_s, is_final
 
 
@@ -41,7 +43,7 @@ class Executor:
         self._dispatch = Dispatch(pools, new_id=new_id, clock=clock)
         self._going_on = GoingOn(pools, self._dispatch, draw=draw, clock=clock)
 
-    async def infer(
+    def infer(
         self,
         infer: InferRequest,
         plan: RoutingPlan,
@@ -49,24 +51,20 @@ class Executor:
         sink: AnswerSink,
         progress: Progress,
         recorder: Recorder,
-    ) -> None:
-        """Run to the end. Raises GatewayError if no content could be had from any target."""
-        resumable = None
-        if may_resume(infer, plan, sink):
-            resumable = Resumable(sink, recorder.flight, self._clock)
-        run = Run(
-            infer=infer,
-            plan=plan,
-            catalog=catalog,
-            sink=resumable or sink,
-            progress=progress,
-            recorder=recorder,
-            resumable=resumable,
-        )
+    ) -> Coroutine[Any, Any, object]:
+        """Await it: it runs to the end. Raises GatewayError if no content could be had from any target."""
         self._dispatch.hedge_budget(plan).request()
+        if not may_resume(infer, plan, sink):
+            return self._to_an_answer(Run(infer, plan, catalog, sink, progress, recorder))
+        resumable = Resumable(sink, recorder.flight, self._clock)
+        run = Run(infer, plan, catalog, resumable, progress, recorder, resumable)
+        return self._to_the_end(run, resumable)
+
+    async def _to_the_end(self, run: Run, stream: Resumable) -> None:
+        """Where a stream that broke may be gone on with."""
         answered = await self._to_an_answer(run)
-        if resumable is not None and resumable.fault is not None:
-            await self._going_on.go_on(run, resumable, answered)
+        if stream.fault is not None:
+            await self._going_on.go_on(run, stream, answered)
 
     async def _to_an_answer(self, run: Run) -> Entrant:
         """Until some attempt has had content, and has come to its end with it.
@@ -83,7 +81,7 @@ class Executor:
         for turn, position in enumerate(order):  # it grows by those that are gone round
             target = targets[position]
             pool = self._pools[target.pool]
-            if not self._holds(target, too_long_for):
+            if too_long_for and not self._holds(target, too_long_for):
                 continue
             if pool.failing and self._another(run.plan, turn, too_long_for):
                 order.append(position)
@@ -94,7 +92,9 @@ class Executor:
             for done in range(1 + retries):
                 may_repeat = done < retries
                 try:
-                    slot = await self._dispatch.slot(run, target, tried)
+                    slot = self._dispatch.slot(run, target, tried)
+                    if not isinstance(slot, Slot):
+                        slot = await slot
                     another = self._another(run.plan, turn, too_long_for)
                     if slot.shunned and another:  # it failed while this one waited
                         slot.release()

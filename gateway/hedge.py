@@ -37,7 +37,7 @@ class HedgeBudget:
         self._left -= 1.0
 
 
-class Entrant(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Entrant(msgspec.Struct, frozen=True, eq=False):
     """One attempt of a race."""
 
     attempt: Attempt

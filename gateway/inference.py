@@ -92,7 +92,7 @@ def refusal(record: RequestRecord) -> Shed | None:
     return record.budget if isinstance(record.budget, BudgetExceeded) else None
 
 
-def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -> Awaitable[None]:
+def carry_out(gateway: Gateway, record: RequestRecord, sink: AnswerSink) -> Awaitable[object]:
     """Await it: what was decided runs to its end; the answer goes to `sink`, the facts to `record.progress`.
 
     Raises what `refusal` says at once, and GatewayError, when it is awaited, if no content could be had.

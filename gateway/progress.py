@@ -8,7 +8,7 @@ from contracts.inference import Target
 from gateway.trace_context import TraceContext
 
 
-class AttemptRecord(msgspec.Struct, kw_only=True):
+class AttemptRecord(msgspec.Struct):
     """One attempt, for the log."""
 
     target: Target
