@@ -20,6 +20,7 @@ from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
 from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest, Timeouts
+from gateway.alarms import EARLY_S, AlarmLine
 from gateway.slot import Slot
 from policies import pace
 from policies.flight import Flight
@@ -29,8 +30,6 @@ ERROR_BODY_BYTES = 64 * 1024
 LINGER_S = 1.0
 """After the last event, how long the connection may take to end properly and so be reused; and after
 the last finish marker, how long usage and the end marker are waited for."""
-EARLY_S = 0.001
-"""By how much an event loop's timer may fire before the gateway's finer clock says that it is due."""
 
 
 class EventSink(Protocol):
@@ -144,6 +143,8 @@ class Attempt:
         self._held: list[Event] = []
         self._wire: WireRequest | None = None
         self._exchange: Exchange | None = None
+        self._alarms: AlarmLine | None = None
+        """Set while all goes well; timers of its own it has only after that has rung."""
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
         self._concluding = False
@@ -201,6 +202,16 @@ class Attempt:
         self._exchange = self._slot.endpoint.transport.start(wire, self)
         if self._paused:
             self._exchange.pause()
+        if not self._closed:
+            limits = self._timeouts
+            first_s = limits.total_s if self._is_last else limits.first_token_s
+            self._alarms = self._slot.endpoint.alarms.line(
+                min(first_s, limits.idle_s, limits.total_s)
+            )
+            self._alarms.set(self)
+
+    def ring(self) -> None:
+        """The shortest of its clocks may have run out."""
         if not self._closed:
             self._watch_clocks()
 
@@ -433,13 +444,15 @@ class Attempt:
         self._timers.append(asyncio.get_running_loop().call_later(delay_s, action))
 
     def _disarm(self) -> None:
+        if self._alarms is not None:
+            self._alarms.unset(self)
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
 
     def _watch_clocks(self) -> None:
         """One timer for all that bounds an attempt, and for the whole stream: it looks when it fires, and
-        not at every token."""
+        not at every token. The first is an alarm, at what is due first if nothing ever comes."""
         now_s, timeouts = self._clock(), self._timeouts
         spent_s = now_s - self.dispatched_s
         quiet_s = 0.0 if self._paused else now_s - self._progress_s

@@ -5,6 +5,7 @@ from adapters.load_signals import UNKNOWN
 from adapters.rate_limits import RateLimits
 from adapters.transport import Transport
 from contracts.pool_answers import SelfTestReport
+from gateway.alarms import Alarms
 
 SLOTS_UNKNOWN = 64
 """Requests at once for an endpoint that does not tell how many it works on."""
@@ -19,6 +20,8 @@ class Endpoint:
         self.replica = f"{pool_id}/{index + 1}"
         """In logs and metrics."""
         self.transport = transport
+        self.alarms = Alarms()
+        """Of what runs there."""
         self.state = EndpointState()
         """The pool must `learn` of another one."""
         self.inflight = 0
