@@ -98,7 +98,7 @@ class Normaliser:
     """
 
     def __init__(
-        self, *, choices: int, prompt_tokens: int, new_id: Callable[[], str], where: str
+        self, choices: int, prompt_tokens: int, new_id: Callable[[], str], where: str
     ) -> None:
         self._choices = choices
         self._prompt_tokens = prompt_tokens

@@ -51,20 +51,20 @@ class OpenAIDialect:
         members = {**infer.members, **attempt.overrides}
         for name in self.withheld:
             members.pop(name, None)
-        replace: dict[str, openai_body.Value] = {**self.own_members(attempt)}
-        replace["model"] = attempt.upstream_model
+        body: dict[str, openai_body.Value] = {**members, **self.own_members(attempt)}
+        body["model"] = attempt.upstream_model
         if infer.operation != "embedding":
-            replace["stream"] = True
-            replace["stream_options"] = _with_usage(members.get("stream_options"))
+            body["stream"] = True
+            body["stream_options"] = _with_usage(members.get("stream_options"))
             cap = self.token_cap(infer, attempt)
             if cap is not None:
                 default = self.limit_name(infer.operation)
-                replace |= openai_body.capped(members, cap, default, self.limit_names)
+                body |= openai_body.capped(members, cap, default, self.limit_names)
         return WireRequest(
             method="POST",
             path=PATHS[infer.operation],
             headers=self.headers(infer, attempt),
-            body=openai_body.compose(members, replace),
+            body=openai_body.encode(body),
         )
 
     def headers(self, infer: InferRequest, attempt: AttemptContext) -> tuple[tuple[str, str], ...]:

@@ -12,12 +12,13 @@ import msgspec
 
 Value = msgspec.Raw | str | int | list[Any] | dict[str, Any]
 """Of a member: as it is spelled already, or as it is to be."""
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+"""A body of members."""
 
 
 def compose(members: Mapping[str, msgspec.Raw], replace: Mapping[str, Value]) -> bytes:
     """`members` with `replace` set: in place where the member exists, else at the end."""
-    return _encode({**members, **replace})
+    return encode({**members, **replace})
 
 
 def capped(

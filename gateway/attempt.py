@@ -105,7 +105,6 @@ class Attempt:
         self,
         infer: InferRequest,
         context: AttemptContext,
-        *,
         dialect: Dialect,
         slot: Slot,
         sink: EventSink,
@@ -133,10 +132,7 @@ class Attempt:
         self._watch = watch
         self._clock = clock
         self._normaliser = Normaliser(
-            choices=expected_choices(infer),
-            prompt_tokens=infer.facts.prompt_tokens,
-            new_id=new_id,
-            where=slot.endpoint.where,
+            expected_choices(infer), infer.facts.prompt_tokens, new_id, slot.endpoint.where
         )
         self._decoder: Decoder | None = None
         self._splice: Splice | None = None

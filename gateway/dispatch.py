@@ -250,16 +250,16 @@ class Dispatch:
         return Attempt(
             infer,
             context,
-            dialect=pool.dialect,
-            slot=slot,
-            sink=sink,
-            timeouts=pool.options.timeouts,
-            is_last=is_last,
-            new_id=self._new_id,
-            clock=self._clock,
-            watch=watch,
-            may_be_slow=is_last or not (run.resumable is not None or run.sink.keeps_back),
-            headers=record.trace.headers() if record.trace else (),
+            pool.dialect,
+            slot,
+            sink,
+            pool.options.timeouts,
+            is_last,
+            self._new_id,
+            self._clock,
+            watch,
+            is_last or not (run.resumable is not None or run.sink.keeps_back),
+            record.trace.headers() if record.trace else (),
         )
 
     def _close(self, entrant: Entrant) -> None:

@@ -56,8 +56,8 @@ class RequestEncoder:
         The message names the header, never its value.
         """
         headers, body = request.headers, request.body
-        values = [value for _, value in headers]
-        form = self._form(request.method, request.path, tuple([name for name, _ in headers]))
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        form = self._form(request.method, request.path, names)
         if not _is_field_value("".join(values)):
             name = next(name for name, value in headers if not _is_field_value(value))
             raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")

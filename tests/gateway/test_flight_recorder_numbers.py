@@ -338,13 +338,13 @@ async def test_the_queue_orders_by_caller_weight_prompt_and_priority(
     pool.endpoints[0].transport = ScriptedTransport(answer())
     pool.learn(pool.endpoints[0], EndpointState(live=True, ready=True, why="ok"))
     offered: list[Any] = []
-    offer = pool.queue.offer
+    admits = pool.queue.admits
 
-    def noting(ticket: Any, now_s: float) -> Any:
+    def noting(ticket: Any, now_s: float) -> bool:
         offered.append(ticket)
-        return offer(ticket, now_s)
+        return admits(ticket, now_s)
 
-    monkeypatch.setattr(pool.queue, "offer", noting)
+    monkeypatch.setattr(pool.queue, "admits", noting)
     long = [{"role": "user", "content": "x" * 4000}]
     await virtual.ask("interactive", key="web", messages=long)
     await virtual.ask("batch")
