@@ -144,7 +144,7 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
         self._concluding = False
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[None] = asyncio.Future()
         self.dispatched_s = self._progress_s = clock()
         self.first_token_s: float | None = None
         self.ended_s: float | None = None
@@ -442,9 +442,10 @@ class Attempt:
     def _disarm(self) -> None:
         if self._alarms is not None:
             self._alarms.unset(self)
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        if self._timers:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers = []
 
     def _watch_clocks(self) -> None:
         """One timer for all that bounds an attempt, and for the whole stream: it looks when it fires, and

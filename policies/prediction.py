@@ -83,8 +83,10 @@ class Prediction:
 
     def forget(self, request: int) -> None:
         """It left before anything could be learned from it."""
-        self._said.pop(request, None)
-        self._probes.discard(request)
+        if request in self._said:
+            del self._said[request]
+        if request in self._probes:
+            self._probes.remove(request)
 
     def _distrust(self, now_s: float) -> None:
         self._distrusted_until_s = now_s + DISTRUST_S
