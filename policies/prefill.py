@@ -31,6 +31,9 @@ class PrefillModel:
         self._c0 = self._c1 = 0.0
         self._ratios: deque[float] = deque(maxlen=RATIOS)
         self._margin = 1.0
+        self._fresh: list[float] = []
+        """The ratios that the margin is to be found from, when somebody asks: where nobody waits nobody does,
+        and to put them in order is dearer than all the rest."""
         self._best: tuple[float, float] | None = None
         """The quickest line so far; it fades, so that an engine may become slower for good."""
 
@@ -59,9 +62,8 @@ class PrefillModel:
         self._wxy = self._wxy * KEEP + weight * x * y
         self.samples += 1
         self._fit()
-        if self.samples % REFRESH == 0 and self._ratios:
-            ordered = sorted(self._ratios)
-            self._margin = ordered[min(int(MARGIN_QUANTILE * len(ordered)), len(ordered) - 1)]
+        if self.samples % REFRESH == 0:
+            self._fresh = list(self._ratios)
         if self.samples >= MIN_SAMPLES:
             if self._best is None or self.slowdown < 1.0:
                 self._best = (self._c0, self._c1)
@@ -72,6 +74,9 @@ class PrefillModel:
         """Seconds from dispatch to first token, with margin; None: not enough is known."""
         if self.samples < MIN_SAMPLES:
             return None
+        if self._fresh:
+            ordered, self._fresh = sorted(self._fresh), []
+            self._margin = ordered[min(int(MARGIN_QUANTILE * len(ordered)), len(ordered) - 1)]
         return (self._c0 + self._c1 * prompt_tokens) * self._margin
 
     def _fit(self) -> None:

@@ -74,6 +74,19 @@ def test_of_noisy_samples_the_prediction_covers_about_nineteen_in_twenty(spread:
     assert predicted(model, 500) <= law(500) * (1 + 2.5 * spread), "and not by being far too high"
 
 
+@given(asked=st.lists(st.booleans(), min_size=40, max_size=300))
+def test_who_asks_more_often_hears_the_same(asked: list[bool]) -> None:
+    """The margin is found when somebody asks, and of what had come when it was due."""
+    now_and_then, always = PrefillModel(), PrefillModel()
+    law = line(0.03, 250e-6)
+    for nth, asks in enumerate(asked):
+        for model in (now_and_then, always):
+            model.learn(prompt(nth), law(prompt(nth)) * noise(nth, 0.2))
+        said = always.predict(500)
+        if asks:
+            assert now_and_then.predict(500) == said
+
+
 def test_long_prompts_do_not_spoil_what_is_said_of_short_ones() -> None:
     """Ten that take half as long again: a second and a half more than expected, each."""
     law = line(0.03, 1e-3)
