@@ -6,6 +6,7 @@ back is an entry in a dict, where a timer of its own is made, sorted in and thro
 """
 
 import asyncio
+from functools import cached_property
 from typing import Protocol
 
 EARLY_S = 0.001
@@ -21,8 +22,9 @@ class Alarmed(Protocol):
 class AlarmLine:
     """All alarms of one length. Each rings once, if it is not unset before."""
 
-    def __init__(self, delay_s: float) -> None:
+    def __init__(self, delay_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self._delay_s = delay_s
+        self._loop = loop
         self._due_s: dict[Alarmed, float] = {}
         """On the event loop's clock; the first to be set is the first to be due."""
         self._timer: asyncio.TimerHandle | None = None
@@ -33,10 +35,9 @@ class AlarmLine:
 
     def set(self, whom: Alarmed) -> None:
         """From now on. Whoever has set it already may not do so again before it rings or is unset."""
-        loop = asyncio.get_running_loop()
-        due_s = self._due_s[whom] = loop.time() + self._delay_s
+        due_s = self._due_s[whom] = self._loop.time() + self._delay_s
         if self._timer is None:
-            self._timer = loop.call_at(due_s, self._look)
+            self._timer = self._loop.call_at(due_s, self._look)
 
     def unset(self, whom: Alarmed) -> None:
         """It may have rung, or never have been set."""
@@ -44,15 +45,16 @@ class AlarmLine:
             del self._due_s[whom]
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer, now_s = None, loop.time() + EARLY_S
+        self._timer, now_s = None, self._loop.time() + EARLY_S
         while self._due_s:
             whom, due_s = next(iter(self._due_s.items()))
             if due_s > now_s:
-                self._timer = loop.call_at(due_s, self._look)
+                self._timer = self._loop.call_at(due_s, self._look)
                 return
             del self._due_s[whom]
-            loop.call_soon(whom.ring)  # on its own: what one may raise is no affair of the others
+            self._loop.call_soon(
+                whom.ring
+            )  # on its own: what one may raise is no affair of the others
 
 
 class Alarms:
@@ -61,8 +63,14 @@ class Alarms:
     def __init__(self) -> None:
         self._lines: dict[float, AlarmLine] = {}
 
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """They ring on that which runs when it is asked for first: to ask which one runs is a system call
+        (getpid, up to Python 3.11)."""
+        return asyncio.get_running_loop()
+
     def line(self, delay_s: float) -> AlarmLine:
         """It begins with the first look."""
         if delay_s not in self._lines:
-            self._lines[delay_s] = AlarmLine(delay_s)
+            self._lines[delay_s] = AlarmLine(delay_s, self.loop)
         return self._lines[delay_s]

@@ -144,7 +144,8 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
         self._concluding = False
-        self.finished: asyncio.Future[None] = asyncio.Future()
+        self._loop = slot.endpoint.alarms.loop
+        self.finished: asyncio.Future[None] = self._loop.create_future()
         self.dispatched_s = self._progress_s = clock()
         self.first_token_s: float | None = None
         self.ended_s: float | None = None
@@ -155,7 +156,7 @@ class Attempt:
     @property
     def committed(self) -> "asyncio.Future[None]":
         if self._committed is None:
-            self._committed = asyncio.get_running_loop().create_future()
+            self._committed = self._loop.create_future()
             self._tell_commit()
         return self._committed
 
@@ -437,7 +438,7 @@ class Attempt:
     # -- clocks -------------------------------------------------------------------------
 
     def _arm(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._timers.append(asyncio.get_running_loop().call_later(delay_s, action))
+        self._timers.append(self._loop.call_later(delay_s, action))
 
     def _disarm(self) -> None:
         if self._alarms is not None:

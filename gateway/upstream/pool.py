@@ -7,6 +7,7 @@ retries but one: what a reused connection swallowed unread is sent again on a fr
 
 import asyncio
 import ssl as tls
+from functools import cached_property
 
 from adapters.dialect import WireRequest
 from adapters.transport import Exchange, ResponseSink
@@ -86,10 +87,9 @@ class HttpTransport:
 
     def released(self, connection: Connection) -> None:
         """See `connection.Owner`."""
-        loop = asyncio.get_running_loop()
-        self._idle[connection] = loop.time()
+        self._idle[connection] = self._loop.time()
         if self._sweep is None:
-            self._sweep = loop.call_later(self._idle_timeout_s, self._close_expired)
+            self._sweep = self._loop.call_later(self._idle_timeout_s, self._close_expired)
 
     def closed(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -102,9 +102,14 @@ class HttpTransport:
 
     # -- inside -------------------------------------------------------------------------
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """That of the first request: to ask which one runs is a system call (getpid, up to Python 3.11)."""
+        return asyncio.get_running_loop()
+
     def _take_idle(self) -> Connection | None:
         """The connection used last: the likeliest to live, and the others may expire."""
-        oldest_use_s = asyncio.get_running_loop().time() - self._idle_timeout_s
+        oldest_use_s = self._loop.time() - self._idle_timeout_s
         while self._idle:
             connection, idle_since_s = self._idle.popitem()
             if idle_since_s > oldest_use_s and connection.is_quiet():
@@ -113,15 +118,14 @@ class HttpTransport:
         return None
 
     def _dial(self, exchange: HttpExchange) -> None:
-        loop = asyncio.get_running_loop()
         if self._shut:
             why = f"{self._where}: the gateway is closing down"
             error = UpstreamFault(why, fault="unavailable", status=503, where=self._where)
-            loop.call_soon(exchange.fail, error)
+            self._loop.call_soon(exchange.fail, error)
         elif len(self._connections) >= self._max_connections:
             why = f"{self._where}: all {self._max_connections} connections are in use"
             error = UpstreamFault(why, fault="overload", status=503, where=self._where)
-            loop.call_soon(exchange.fail, error)
+            self._loop.call_soon(exchange.fail, error)
         else:
             connection = Connection(self, self._where)
             self._connections.add(connection)
@@ -131,11 +135,10 @@ class HttpTransport:
 
     def _close_expired(self) -> None:
         """Close what has been idle too long; come back when the next one may have been."""
-        loop = asyncio.get_running_loop()
         self._sweep = None
         for connection, idle_since_s in list(self._idle.items()):
             expires_s = idle_since_s + self._idle_timeout_s
-            if expires_s > loop.time():
-                self._sweep = loop.call_at(expires_s, self._close_expired)
+            if expires_s > self._loop.time():
+                self._sweep = self._loop.call_at(expires_s, self._close_expired)
                 return
             connection.abort()
