@@ -32,7 +32,7 @@ from gateway.entry import Entry
 from gateway.settings import PoolOptions
 from gateway.slot import Slot
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Place, Refuse
-from policies.affinity import Load, Sessions, prefer
+from policies.affinity import Sessions, prefer
 from policies.lines import Ticket
 from policies.retry_budget import RetryBudget
 
@@ -333,19 +333,13 @@ class Pool:
         if avoid or self.breakers.unwell:
             well = [e for e in liked if not self.breakers.shuns(e.index)] or liked
             liked = [e for e in well if e not in avoid] or well
-        if len(liked) == 1 and session is None:
-            return liked[0]
-        loads = [
-            Load(endpoint=e.index, inflight=e.inflight + e.elsewhere, slots=e.state.slots)
-            for e in liked
-        ]
+        if session is None:
+            return prefer(None, liked, told_slots=SLOTS_UNKNOWN)
         now_s = self._clock()
-        home = None if session is None else self._sessions.home(session, now_s)
-        chosen = prefer(home, loads, told_slots=SLOTS_UNKNOWN)
-        assert chosen is not None, "somebody is ready"
-        if session is not None:
-            self._sessions.served(session, chosen, now_s)
-        return self.endpoints[chosen]
+        home = self._sessions.home(session, now_s)
+        chosen = prefer(home, liked, told_slots=SLOTS_UNKNOWN)
+        self._sessions.served(session, chosen.index, now_s)
+        return chosen
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:  # it grows by what comes of them

@@ -6,8 +6,10 @@ the prompt already. Nobody waits for it: an endpoint that has no room, or is far
 left, and the session lives on where it was served instead.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -27,12 +29,28 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_sessions: int = 10_000
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint that may be given work. `slots` None: it does not tell how many it works on at once."""
+class Told(Protocol):
+    """What an endpoint says of itself."""
 
-    endpoint: int
+    @property
+    def slots(self) -> int | None:
+        """How many requests it works on at once; None: it does not tell."""
+        ...
+
+
+class Candidate(Protocol):
+    """An endpoint that may be given work."""
+
+    index: int
     inflight: int
-    slots: int | None
+    elsewhere: int
+    """What others than its pool have there."""
+
+    @property
+    def state(self) -> Told: ...
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 class Sessions:
@@ -69,22 +87,28 @@ class Sessions:
             del self._homes[session]
 
 
-def prefer(home: int | None, loads: Sequence[Load], *, told_slots: int) -> int | None:
-    """The endpoint to give a request to: its session's, if that has room, else the least loaded, of equals the
-    one with the lowest number. None if `loads` is empty.
+def prefer(home: int | None, able: Sequence[C], *, told_slots: int) -> C:
+    """The endpoint to give a request to: its session's (by index), if that has room, else the least loaded, of
+    equals the one with the lowest index. `able` is not empty.
 
     Room is a free slot where slots are told; elsewhere it is to be not more than `UNTOLD_LEAD` ahead of the
     least loaded. `told_slots` stands for the slots of an endpoint that does not tell.
     """
-    least = min(
-        loads, key=lambda e: (e.inflight / (e.slots or told_slots), e.endpoint), default=None
-    )
-    if least is None or home is None:
-        return None if least is None else least.endpoint
-    for load in loads:
-        if load.endpoint != home:
-            continue
-        lead = load.inflight - least.inflight
-        room = lead <= UNTOLD_LEAD if load.slots is None else load.inflight < load.slots
-        return home if room else least.endpoint
-    return least.endpoint
+    least, least_share = able[0], math.inf
+    for one in able:
+        share = (one.inflight + one.elsewhere) / (one.state.slots or told_slots)
+        if share < least_share or (share == least_share and one.index < least.index):
+            least, least_share = one, share
+    if home is None:
+        return least
+    for one in able:
+        if one.index == home:
+            return one if _has_room(one, least) else least
+    return least
+
+
+def _has_room(home: Candidate, least: Candidate) -> bool:
+    inflight = home.inflight + home.elsewhere
+    if home.state.slots is not None:
+        return inflight < home.state.slots
+    return inflight - (least.inflight + least.elsewhere) <= UNTOLD_LEAD
