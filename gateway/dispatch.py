@@ -61,10 +61,9 @@ class Dispatch:
         """By route; those that are not configured share one."""
 
     def hedge_budget(self, plan: RoutingPlan) -> HedgeBudget:
-        budget = self._hedges.get(plan.route)
-        if budget is None:
-            budget = self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
-        return budget
+        if plan.route not in self._hedges:
+            self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
+        return self._hedges[plan.route]
 
     def slot(
         self, run: Run, target: Target, tried: list[Endpoint]

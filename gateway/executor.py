@@ -73,6 +73,7 @@ class Executor:
         those would do.
         """
         targets = run.plan.targets
+        several = len(targets) > 1
         error: GatewayError | None = None
         refused: UnsupportedParameter | None = None
         too_long_for = 0
@@ -83,7 +84,7 @@ class Executor:
             pool = self._pools[target.pool]
             if too_long_for and not self._holds(target, too_long_for):
                 continue
-            if pool.failing and self._another(run.plan, turn, too_long_for):
+            if several and pool.failing and self._another(run.plan, turn, too_long_for):
                 order.append(position)
                 continue
             tried: list[Endpoint] = []
@@ -95,7 +96,7 @@ class Executor:
                     slot = self._dispatch.slot(run, target, tried)
                     if not isinstance(slot, Slot):
                         slot = await slot
-                    another = self._another(run.plan, turn, too_long_for)
+                    another = several and self._another(run.plan, turn, too_long_for)
                     if slot.shunned and another:  # it failed while this one waited
                         slot.release()
                         if not done:
