@@ -18,8 +18,7 @@ class EventStreamDecoder(FramedStreamDecoder[SSEEvent]):
     """A `Decoder` of a `text/event-stream`. One instance an attempt."""
 
     def __init__(self) -> None:
-        self._sse = SSEDecoder()
-        super().__init__(self._sse)
+        self._framing = self._sse = SSEDecoder()
 
     @abstractmethod
     def read(self, name: str, data: bytes, out: list[Event]) -> None:

@@ -27,9 +27,8 @@ class Framing(Protocol[Frame]):
 class FramedStreamDecoder(ABC, Generic[Frame]):
     """A `Decoder` of frames. One instance an attempt."""
 
-    def __init__(self, framing: Framing[Frame]) -> None:
-        self._framing = framing
-        self._over = False
+    _framing: Framing[Frame]
+    _over = False
 
     @abstractmethod
     def take(self, frames: list[Frame], out: list[Event]) -> None:

@@ -14,7 +14,7 @@ class LineStreamDecoder(FramedStreamDecoder[bytes]):
     """A `Decoder` of lines. One instance an attempt."""
 
     def __init__(self) -> None:
-        super().__init__(LineDecoder())
+        self._framing = LineDecoder()
 
     @abstractmethod
     def read(self, line: bytes, out: list[Event]) -> None:

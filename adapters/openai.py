@@ -20,7 +20,12 @@ from adapters.dialect import (
 )
 from adapters.load_signals import LoadMetrics
 from adapters.model_list import state_by_list
-from adapters.openai_decoders import DocumentDecoder, EmbeddingDecoder, StreamDecoder
+from adapters.openai_decoders import (
+    DocumentDecoder,
+    EmbeddingDecoder,
+    FoldedStreamDecoder,
+    StreamDecoder,
+)
 from adapters.openai_faults import as_fault, class_of, status_in
 from adapters.openai_wire import ErrorPiece, read_error
 from adapters.rate_limits import OPENAI, RateLimits, read_rate_limits
@@ -99,7 +104,7 @@ class OpenAIDialect:
             return EmbeddingDecoder(self.fault_of)
         if kind.startswith("application/json"):
             return DocumentDecoder(self.fault_of)
-        return StreamDecoder(self.fault_of, joins=attempt.joins)
+        return (FoldedStreamDecoder if attempt.joins else StreamDecoder)(self.fault_of)
 
     def fault(self, head: WireHead, body: bytes) -> UpstreamFault:
         found = read_error(body) or ErrorPiece()

@@ -19,10 +19,10 @@ from adapters.openai_wire import (
     UsagePiece,
     extra_members,
     has_items,
-    is_present,
     members_decoder,
     read_chunk,
     read_error,
+    read_texts,
 )
 from adapters.repeated_chunk import RepeatedChunk
 from adapters.whole_body import WholeBodyDecoder, unreadable
@@ -48,32 +48,14 @@ _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 
 
-class StreamDecoder(EventStreamDecoder):
-    """Chunks of a stream to events. `joins`: texts that arrive together may come as one."""
+class ChunkDecoder(EventStreamDecoder):
+    """Chunks of a stream to events."""
 
-    def __init__(self, fault_of: FaultOf, *, joins: bool = False) -> None:
+    _opened = False
+
+    def __init__(self, fault_of: FaultOf) -> None:
         super().__init__()
         self._fault_of = fault_of
-        self._opened = False
-        self.repeated = RepeatedChunk(_events_of, joins=joins)
-
-    @property
-    def repeats(self) -> bool:
-        """Whether the next bytes begin an event, and have reason to be the `repeated` chunk's."""
-        return self.repeated.saved > 0 and self._sse.idle
-
-    def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
-        """Chunks that repeat the one before them are not `read` one by one: they say a text, and no more."""
-        at = 0
-        while at < len(datas) and not self._over:
-            event = None if name == "error" else self.repeated.read(datas, at)
-            if event is not None:
-                out.append(event)
-                at += event.pieces
-                continue
-            if data := datas[at].strip():
-                self.read(name, data, out)
-            at += 1
 
     def read(self, name: str, data: bytes, out: list[Event]) -> None:
         if data == b"[DONE]":
@@ -89,11 +71,54 @@ class StreamDecoder(EventStreamDecoder):
         if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
             self._opened = True
             out.append(_opened(chunk))
-        events: list[Event] = []
-        chunk_events(chunk, events)
-        if len(events) == 1:
-            self.repeated.learn(data, events[0])
-        out += events
+        chunk_events(chunk, out)
+
+
+class StreamDecoder(ChunkDecoder):
+    """For those who see it as it comes: of chunks that repeat the one before them only the text is read."""
+
+    def __init__(self, fault_of: FaultOf) -> None:
+        super().__init__(fault_of)
+        self.repeated = RepeatedChunk(_events_of)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the next bytes begin an event, and have reason to be the `repeated` chunk's."""
+        return self.repeated.saved > 0 and self._sse.idle
+
+    def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
+        for data in datas:
+            said = None if name == "error" else self.repeated.read(data)
+            if said is not None:
+                out.append(said)
+            elif data := data.strip():
+                self.read(name, data, out)
+                if self._over:
+                    return
+
+    def read(self, name: str, data: bytes, out: list[Event]) -> None:
+        known = len(out)
+        super().read(name, data, out)
+        match out[known:]:
+            case [Delta() as said] | [Opened(), Delta() as said]:
+                self.repeated.learn(data, said)
+
+
+class FoldedStreamDecoder(ChunkDecoder):
+    """For those who see nothing of it before its end: texts that come together are decoded together, and come
+    as one. Must stay true: it says what the chunks say one by one."""
+
+    def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
+        if not self._opened:
+            super().read_all(name, datas[:1], out)
+            datas = datas[1:]
+        if self._over:
+            return
+        texts = read_texts(datas) if self._opened and name != "error" else []
+        if texts:
+            out.append(Delta(content="".join(texts), pieces=len(texts)))
+            datas = datas[len(texts) :]
+        super().read_all(name, datas, out)
 
 
 class DocumentDecoder(WholeBodyDecoder):
@@ -178,7 +203,7 @@ def _stop_sequence(told: msgspec.Raw) -> str | None:
 def _delta(index: int, choice: ChoicePiece) -> Delta | None:
     piece = choice.delta or choice.message
     logprobs = None
-    if choice.logprobs is not NULL and is_present(choice.logprobs):
+    if choice.logprobs != NULL:
         logprobs = choice.logprobs.copy()  # of a view, which would keep its whole chunk in memory
     if piece is None:
         if not choice.text and (logprobs is None or not _tells_tokens(logprobs)):

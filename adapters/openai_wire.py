@@ -5,29 +5,31 @@ hosted providers. Only for reading; what the gateway writes is in `gateway.answe
 """
 
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from adapters.wire_json import as_utf8, read_piece
 
 NULL = Raw(b"null")
-"""A raw member that is not there. `Raw | None` would not do: msgspec reads it as "null only"."""
+"""A raw member that is not there. `Raw | None` would not do: msgspec reads it as "null only".
+
+What is read has no cycles: the garbage collector need not know of it (`gc=False`)."""
 
 
-class FunctionPiece(msgspec.Struct):
+class FunctionPiece(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
-class ToolCallPiece(msgspec.Struct):
+class ToolCallPiece(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
 
 
-class DeltaPiece(msgspec.Struct):
+class DeltaPiece(msgspec.Struct, gc=False):
     """`delta` of a chunk, or `message` of a whole answer."""
 
     content: str | list[Any] | None = None
@@ -48,7 +50,7 @@ _NO_EXTRA = (NULL,) * len(_EXTRA_MEMBERS)
 _extra_values = attrgetter(*_EXTRA_MEMBERS)
 
 
-class ChoicePiece(msgspec.Struct):
+class ChoicePiece(msgspec.Struct, gc=False):
     index: int | None = None
     delta: DeltaPiece | None = None
     message: DeltaPiece | None = None
@@ -59,16 +61,16 @@ class ChoicePiece(msgspec.Struct):
     logprobs: Raw = NULL
 
 
-class PromptDetails(msgspec.Struct):
+class PromptDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
 
 
-class CompletionDetails(msgspec.Struct):
+class CompletionDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class UsagePiece(msgspec.Struct):
+class UsagePiece(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
@@ -76,7 +78,7 @@ class UsagePiece(msgspec.Struct):
     completion_tokens_details: CompletionDetails | None = None
 
 
-class ChunkPiece(msgspec.Struct):
+class ChunkPiece(msgspec.Struct, gc=False):
     """A chunk of a stream, or a whole chat or text completion."""
 
     choices: list[ChoicePiece] | None = None
@@ -87,7 +89,45 @@ class ChunkPiece(msgspec.Struct):
     detail: Raw = NULL
 
 
-class ErrorPiece(msgspec.Struct):
+class TextDelta(msgspec.Struct, gc=False):
+    """A `DeltaPiece` that says a text and nothing else."""
+
+    content: Annotated[str, Meta(min_length=1)]
+    reasoning: None = None
+    reasoning_content: None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    annotations: None = None
+    audio: None = None
+    reasoning_details: None = None
+    images: None = None
+
+
+class TextChoice(msgspec.Struct, gc=False):
+    """A `ChoicePiece` of the first choice, with such a delta."""
+
+    delta: TextDelta
+    index: Literal[0] | None = None
+    message: None = None
+    text: None = None
+    finish_reason: None = None
+    stop_reason: None = None
+    logprobs: None = None
+
+
+class TextChunk(msgspec.Struct, gc=False):
+    """A `ChunkPiece` with one such choice: what most of them are. That one can be read as this says it all."""
+
+    choices: tuple[TextChoice]
+    usage: None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    error: None = None
+    detail: None = None
+
+
+class ErrorPiece(msgspec.Struct, gc=False):
     """The inner error object; `code` is a string at OpenAI and an integer at llama.cpp and vLLM."""
 
     message: str | None = None
@@ -99,6 +139,7 @@ class ErrorPiece(msgspec.Struct):
 members_decoder = msgspec.json.Decoder(dict[str, Raw])
 _decode_any = msgspec.json.Decoder().decode
 _decode_chunk = msgspec.json.Decoder(ChunkPiece).decode
+_decode_text = msgspec.json.Decoder(TextChunk).decode
 
 
 def read_chunk(data: bytes) -> ChunkPiece | None:
@@ -107,6 +148,16 @@ def read_chunk(data: bytes) -> ChunkPiece | None:
         return _decode_chunk(data if data.isascii() else as_utf8(data))
     except (msgspec.MsgspecError, RecursionError):
         return None
+
+
+def read_texts(datas: list[bytes]) -> list[str]:
+    """What the first of `datas` say, up to one that is more or less than a text of the first choice."""
+    chunks: list[TextChunk] = []
+    try:  # noqa: SIM105  # with `suppress` it takes three calls more
+        chunks.extend(map(_decode_text, datas))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # those before it are there
+    return [chunk.choices[0].delta.content for chunk in chunks]
 
 
 def is_present(piece: Raw) -> bool:

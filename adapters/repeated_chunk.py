@@ -17,28 +17,23 @@ PAYS_OFF, MAX_WAIT = 4, 256
 """To learn a chunk takes as long as to decode one. If it saved fewer than that, the next one is learned only
 after as many chunks, and then after twice as many: some backends put padding of a random length, or the
 time, into each of them, so that no two are alike."""
-MAX_JOINED = 64
-"""Chunks that are read at once, and once more if there is no text in one of them."""
 PROBE = "a text that stands in for the stream's own"
 _PROBE = b'"%b"' % PROBE.encode()
 Member = Literal["content", "reasoning"]
 _MEMBERS: tuple[Member, ...] = ("content", "reasoning")
 _read_text = msgspec.json.Decoder(str).decode
-_read_texts = msgspec.json.Decoder(list[str]).decode
 
 
 class RepeatedChunk:
-    """One stream's. `decode` is what a whole chunk means, and must depend on nothing else. `joins`: the texts
-    of chunks that are read together come as one."""
+    """One stream's. `decode` is what a whole chunk means, and must depend on nothing else."""
 
     __slots__ = (
-        *("_decode", "_end", "_joins", "_start", "_wait", "_waits"),
+        *("_decode", "_end", "_start", "_wait", "_waits"),
         *("after", "before", "choice", "member", "saved"),
     )
 
-    def __init__(self, decode: Callable[[bytes], list[Event]], *, joins: bool = False) -> None:
+    def __init__(self, decode: Callable[[bytes], list[Event]]) -> None:
         self._decode = decode
-        self._joins = joins
         self.before = self.after = b""
         self._start = self._end = 0
         """Where the text is in a chunk, the end counted from behind."""
@@ -47,46 +42,23 @@ class RepeatedChunk:
         self.saved = self._wait = 0
         self._waits = PAYS_OFF
 
-    def read(self, chunks: list[bytes], first: int) -> Delta | None:
-        """What the `first` of `chunks` says, if it is like the one that was learned; where texts are joined, with
-        what those after it say that are like it too. None: it must be decoded."""
-        before, chunk = self.before, chunks[first]
+    def read(self, chunk: bytes) -> Delta | None:
+        """What `chunk` says, if it is like the one that was learned. None: it must be decoded."""
+        before = self.before
         if not before or not chunk.startswith(before) or not chunk.endswith(self.after):
             return None
-        texts = self._texts(chunks[first : first + MAX_JOINED]) if self._joins else []
-        if texts:
-            text, pieces = "".join(texts), len(texts)
-        else:
-            try:
-                text, pieces = _read_text(chunk[self._start : self._end]), 1
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                return None  # no text, or more than that
-            if not text:
-                return None
-        self.saved += pieces
-        return _said(text, self.member, self.choice, pieces)
-
-    def _texts(self, chunks: list[bytes]) -> list[str]:
-        """Those of the first of `chunks`, as long as they are alike; none where one of these must be decoded."""
-        before, after, start, end = self.before, self.after, self._start, self._end
-        found: list[bytes] = []
-        for chunk in chunks:
-            if chunk[:start] != before or chunk[end:] != after:
-                break
-            found.append(chunk[start:end])
         try:
-            # No string has a line end in it, so none reaches into the next piece, and no piece may be empty:
-            # where they are as many as the pieces, each is one.
-            texts = _read_texts(b"[%b]" % b",\n".join(found))
+            text = _read_text(chunk[self._start : self._end])
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return []
-        return texts if len(texts) == len(found) and "" not in texts else []
+            return None  # no text, or more than that
+        if not text:
+            return None
+        self.saved += 1
+        return _said(text, self.member, self.choice)
 
-    def learn(self, data: bytes, event: Event) -> None:
+    def learn(self, data: bytes, event: Delta) -> None:
         """`data` was decoded to `event` and nothing else: the chunk to compare with from now on, if it is fit
         for that."""
-        if not isinstance(event, Delta):
-            return
         if self.saved >= PAYS_OFF:
             self._wait, self._waits = 0, PAYS_OFF
         if self._wait > 0:
@@ -103,14 +75,14 @@ class RepeatedChunk:
             if not found:
                 continue  # it is spelled with escapes
             # Is this its value, and does it change nothing else? The decoder knows.
-            if self._decode(before + _PROBE + after) == [_said(PROBE, member, event.choice, 1)]:
+            if self._decode(before + _PROBE + after) == [_said(PROBE, member, event.choice)]:
                 self.before, self.after = before, after
                 self._start, self._end = len(before), -len(after)
                 self.member, self.choice = member, event.choice
                 return
 
 
-def _said(text: str, member: Member, choice: int, pieces: int) -> Delta:
+def _said(text: str, member: Member, choice: int) -> Delta:
     if member == "content":
-        return Delta(content=text, choice=choice, pieces=pieces)
-    return Delta(reasoning=text, choice=choice, pieces=pieces)
+        return Delta(content=text, choice=choice)
+    return Delta(reasoning=text, choice=choice)

@@ -1,6 +1,5 @@
 """What is read without decoding is what decoding would have given."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from hypothesis import strategies as st
 from adapters import openai_decoders
 from adapters.openai_decoders import StreamDecoder
 from adapters.openai_faults import class_of
-from adapters.repeated_chunk import MAX_JOINED, MAX_WAIT, PAYS_OFF, PROBE, RepeatedChunk
+from adapters.repeated_chunk import MAX_WAIT, PAYS_OFF, RepeatedChunk
 from adapters.sse import SSEDecoder
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, Event, Fault
+from tests.adapters.chunk_streams import MIXED, STREAMS, chunk, damaged, spelled
 
 pytestmark = pytest.mark.req("RUN-3")
 
@@ -54,163 +54,50 @@ class Forgetful(RepeatedChunk):
 def read(repeated: RepeatedChunk, chunks: list[bytes]) -> tuple[list[Event], int]:
     """What they say, and how many of them were decoded for that."""
     told: list[Event] = []
-    at = decoded = 0
-    while at < len(chunks):
-        found = repeated.read(chunks, at)
+    decoded = 0
+    for data in chunks:
+        found = repeated.read(data)
         if found is not None:
             told.append(found)
-            at += found.pieces
             continue
-        events = meaning(chunks[at])
-        if len(events) == 1:
-            repeated.learn(chunks[at], events[0])
+        events = meaning(data)
+        if len(events) == 1 and isinstance(events[0], Delta):
+            repeated.learn(data, events[0])
         told += events
-        at, decoded = at + 1, decoded + 1
+        decoded += 1
     return told, decoded
 
 
-def chunk(text: str, **more: Any) -> bytes:
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return json.dumps({"id": "x", "choices": [delta], **more}, ensure_ascii=False).encode()
-
-
-TEXTS = st.one_of(
-    st.sampled_from(
-        ["", "a", '"', "\\", "\n", "null", '","x":"', "}", PROBE, "content", "x", "\u2028", "0"]
-    ),
-    st.text(max_size=4),
-)
-MEMBERS = st.sampled_from(
-    ["content", "reasoning", "reasoning_content", "refusal", "role", "audio", "x"]
-)
-DELTAS = st.dictionaries(MEMBERS, st.one_of(TEXTS, st.none(), st.just({"a": 1})), max_size=2)
-CHOICES = st.one_of(
-    st.fixed_dictionaries(
-        {"index": st.integers(0, 1), "delta": DELTAS},
-        optional={"finish_reason": st.sampled_from([None, "stop"]), "logprobs": st.none()},
-    ),
-    st.fixed_dictionaries({"text": TEXTS}),
-)
-CHUNKS = st.fixed_dictionaries(
-    {"choices": st.lists(CHOICES, min_size=1, max_size=2)},
-    optional={
-        "id": st.sampled_from(["1", "a", PROBE]),
-        "error": st.sampled_from([None, "a"]),
-        "usage": st.sampled_from([None, {"prompt_tokens": 1}]),
-    },
-)
-STREAMS = st.tuples(
-    st.lists(CHUNKS, min_size=1, max_size=2), st.lists(st.tuples(st.integers(0, 9), TEXTS))
-)
-
-
-def with_text(value: Any, text: str) -> Any:
-    """`value` with each of its texts that is not empty replaced: the same shape, saying something else."""
-    if isinstance(value, dict):
-        keep = ("finish_reason", "id", "role")
-        return {k: v if k in keep else with_text(v, text) for k, v in value.items()}
-    if isinstance(value, list):
-        return [with_text(item, text) for item in value]
-    return text if isinstance(value, str) and value else value
-
-
-SIZES = st.lists(st.integers(1, 9), max_size=9)
-
-
-def by_reading(chunks: list[bytes], sizes: list[int]) -> tuple[list[Event], list[Event]]:
-    """What they say, where so many come at a time and at last the rest: one by one, and joined."""
-    told: tuple[list[Event], list[Event]] = ([], [])
-    for joins in (False, True):
-        repeated, at = RepeatedChunk(meaning, joins=joins), 0
-        for size in [*sizes, len(chunks)]:
-            told[joins].extend(read(repeated, chunks[at : at + size])[0])
-            at += size
-    return told
+def by_reading(chunks: list[bytes]) -> list[Event]:
+    return read(RepeatedChunk(meaning), chunks)[0]
 
 
 def by_decoding(chunks: list[bytes]) -> list[Event]:
     return [event for data in chunks for event in meaning(data)]
 
 
-def joined(events: list[Event]) -> list[Event]:
-    """With neighbouring texts as one."""
-    out: list[Event] = []
-    for event in events:
-        match out[-1:], event:
-            case [Delta() as last], Delta() if alike(last) == alike(event):
-                out[-1] = msgspec.structs.replace(
-                    last,
-                    content=last.content + event.content,
-                    reasoning=last.reasoning + event.reasoning,
-                    pieces=last.pieces + event.pieces,
-                )
-            case _:
-                out.append(event)
-    return out
+@given(stream=STREAMS, spaced=st.booleans(), escaped=st.booleans())
+def test_what_is_read_is_what_decoding_gives(stream, spaced, escaped):
+    chunks = spelled(stream, spaced=spaced, escaped=escaped)
+    assert by_reading(chunks) == by_decoding(chunks)
 
 
-def alike(delta: Delta) -> object:
-    """What two of them have in common that may be joined."""
-    bare = msgspec.structs.replace(delta, content="", reasoning="", pieces=1)
-    only = bool(delta.content) + 2 * bool(delta.reasoning)
-    return (delta.choice, only) if bare == Delta(choice=delta.choice) and only < 3 else delta
+@given(chunks=damaged())
+def test_no_damage_to_a_chunk_is_read_over(chunks):
+    assert by_reading(chunks) == by_decoding(chunks)
 
 
-@given(stream=STREAMS, sizes=SIZES, spaced=st.booleans(), escaped=st.booleans())
-def test_what_is_read_is_what_decoding_gives(stream, sizes, spaced, escaped):
-    shapes, said = stream
-    between = None if spaced else (",", ":")
-    chunks = []
-    for which, text in said:
-        shape = with_text(shapes[which % len(shapes)], text)
-        data = json.dumps(shape, ensure_ascii=escaped, separators=between)
-        chunks.append(data.encode("utf-8", "replace"))
-    one_by_one, together = by_reading(chunks, sizes)
-    assert one_by_one == by_decoding(chunks)
-    assert joined(together) == joined(one_by_one)
-
-
-@given(said=st.lists(TEXTS, min_size=1, max_size=9), sizes=SIZES, data=st.data())
-def test_no_damage_to_a_chunk_is_read_over(said, sizes, data):
-    chunks = list(map(chunk, ["a", *said]))
-    for _ in range(data.draw(st.integers(1, 3))):
-        which = data.draw(st.integers(0, len(chunks) - 1))
-        whole = chunks[which]
-        at = data.draw(st.integers(0, len(whole)))
-        until = data.draw(st.integers(at, min(at + 3, len(whole))))
-        chunks[which] = whole[:at] + data.draw(st.binary(max_size=3)) + whole[until:]
-    one_by_one, together = by_reading(chunks, sizes)
-    assert one_by_one == by_decoding(chunks)
-    assert joined(together) == joined(one_by_one)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        [b'"a","b"'],
-        [b'"a","b"', b'"c', b'd"'],  # as many texts as chunks, if the chunks did not matter
-        [b'"c', b'd"', b'"a","b"'],
-        [b'"a"', b"", b'"b","c"'],
-        [b'"a"', b'""', b'"b"'],
-        [b'"a"', b"\xff", b'"b"'],
-        [b'"a"', b"1", b'"b"'],
-        [b'"a"]', b'["b"'],
-    ],
-)
+@pytest.mark.parametrize("values", MIXED)
 def test_what_chunks_have_in_place_of_their_texts_never_mixes(values):
     before, after = chunk("a").split(b'"a"')
     chunks = [chunk("a"), *(before + value + after for value in values)]
-    one_by_one, together = by_reading(chunks, [])
-    assert one_by_one == by_decoding(chunks)
-    assert joined(together) == joined(one_by_one)
+    assert by_reading(chunks) == by_decoding(chunks)
 
 
 def test_a_chunk_that_ends_otherwise_is_decoded_though_it_is_as_long():
     last = chunk("b").replace(b"null", b'"ok"')
     chunks = [chunk("a"), chunk("b"), last, chunk("c")]
-    one_by_one, together = by_reading(chunks, [])
-    assert one_by_one == by_decoding(chunks)
-    assert joined(together) == joined(one_by_one)
+    assert by_reading(chunks) == by_decoding(chunks)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
@@ -229,23 +116,10 @@ def test_a_recorded_stream_says_the_same_with_and_without(path):
 
 
 def test_a_stream_of_like_chunks_is_decoded_twice_and_then_no_more():
-    for size in (1, 30, 100):
-        repeated, decoded = RepeatedChunk(counted := Counted()), 0
-        for first in range(0, 100, size):
-            numbers = [f"{number}" for number in range(first, first + size)]
-            told, more = read(repeated, list(map(chunk, numbers)))
-            assert told == [Delta(content=number) for number in numbers]
-            decoded += more
-        assert (decoded, counted.times) == (1, 1)
-
-
-def test_texts_that_are_joined_come_so_many_at_a_time():
-    repeated = RepeatedChunk(meaning, joins=True)
-    told, _ = read(repeated, [chunk("a")] * (2 * MAX_JOINED + 1))
-    assert told == [
-        Delta(content="a"),
-        *[Delta(content="a" * MAX_JOINED, pieces=MAX_JOINED)] * 2,
-    ]
+    numbers = list(map(str, range(100)))
+    told, decoded = read(RepeatedChunk(counted := Counted()), list(map(chunk, numbers)))
+    assert told == [Delta(content=number) for number in numbers]
+    assert (decoded, counted.times) == (1, 1)
 
 
 def test_chunks_that_are_never_alike_are_learned_ever_more_seldom():
