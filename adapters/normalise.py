@@ -240,8 +240,3 @@ def _says_more(event: Delta) -> bool:
     """Than its calls do."""
     text = event.content or event.reasoning or event.refusal
     return bool(text or event.extra) or event.logprobs is not None
-
-
-def carries_content(event: Event) -> bool:
-    """Is this a first token? Headers, role-only deltas and comments are not."""
-    return isinstance(event, Delta | Document)

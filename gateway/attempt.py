@@ -13,12 +13,12 @@ from typing import Protocol
 import msgspec
 
 from adapters.dialect import AttemptContext, Decoder, Dialect, WireHead, WireRequest
-from adapters.normalise import Normaliser, carries_content
+from adapters.normalise import Normaliser
 from adapters.openai_decoders import StreamDecoder
 from adapters.splice import Splice, TextSink
 from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
-from contracts.events import Delta, End, Event, Fault, Finish, Usage, UsageReport
+from contracts.events import Delta, Document, End, Event, Fault, Finish, Usage, UsageReport
 from contracts.inference import InferRequest, Timeouts
 from gateway.alarms import EARLY_S, AlarmLine
 from gateway.slot import Slot
@@ -259,9 +259,11 @@ class Attempt:
             self._slot.endpoint.told_limits(limits, self._progress_s)
         if head.status == 200:
             decoder = self._decoder = self._dialect.decoder(self._infer, self._context, head)
-            sink = self._sink if self._pace is None else None  # a pace is measured by events
-            if isinstance(sink, TextSink) and isinstance(decoder, StreamDecoder):
-                self._splice = Splice(decoder, self._normaliser, sink)
+            # Nobody reads along what is joined, and a pace is measured by events.
+            if not self._context.joins and self._pace is None:
+                sink = self._sink
+                if isinstance(sink, TextSink) and isinstance(decoder, StreamDecoder):
+                    self._splice = Splice(decoder, self._normaliser, sink)
             if self._watch is not None:
                 self._watch.head(self._dialect.queue_s(head))
         else:
@@ -341,8 +343,9 @@ class Attempt:
     def _begins(self, events: list[Event]) -> bool:
         """Whether the answer begins with these, or is empty and over."""
         for event in events:
-            if carries_content(event):
-                break
+            match event:  # headers, role-only deltas and comments are no content
+                case Delta() | Document():
+                    break
         else:
             match events[-1]:  # nothing comes after a terminal one
                 case Fault(error=error):

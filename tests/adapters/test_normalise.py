@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.normalise import MAX_TOOL_CALLS, Normaliser, carries_content
+from adapters.normalise import MAX_TOOL_CALLS, Normaliser
 from contracts.errors import StreamBroken, UpstreamFault
 from contracts.events import (
     Delta,
@@ -383,13 +383,6 @@ def test_tool_calls_without_end_are_a_fault_and_not_a_silent_hole(normalise):
     *deltas, last = normalise([*again, Finish(reason="stop"), End()])
     assert isinstance(last, Fault)
     assert len(deltas) == MAX_TOOL_CALLS
-
-
-def test_a_first_token_is_content_and_neither_opening_nor_finish():
-    assert carries_content(text("x"))
-    assert carries_content(call(0, "a", "f"))
-    assert carries_content(Document(members={}))
-    assert not any(map(carries_content, [Opened(), Finish(reason="stop"), USAGE, End()]))
 
 
 # -- a finish that its usage judges ---------------------------------------------------------
