@@ -4,6 +4,7 @@ Pure. Every answer has one id, one creation time and one model name (the one the
 whatever the backend called them. Constant parts of a chunk are encoded once a stream.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -221,32 +222,41 @@ def error_frame(error: GatewayError, request_id: str | None = None) -> bytes:
     return b"data: %b\n\n" % error.encode(request_id)
 
 
-class _Choice:
+class _Choice(msgspec.Struct):
     """One folded choice."""
 
-    def __init__(self) -> None:
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
-        self.calls: list[dict[str, Any]] = []
-        self.logprobs: list[Any] = []
-        self.extra: dict[str, list[Any]] = {}
-        self.reason: str | None = None
+    content: list[str] = []
+    reasoning: list[str] = []
+    refusal: list[str] = []
+    calls: list[dict[str, Any]] = []
+    logprobs: list[Any] = []
+    extra: dict[str, list[Any]] = {}
+    reason: str | None = None
 
-    def add(self, event: Delta) -> None:
+    def add(self, event: Delta) -> int:
+        """Returns how many bytes are kept for it."""
+        size = PIECE_BYTES
         if event.content:
             self.content.append(event.content)
+            size += len(event.content.encode())
         if event.reasoning:
             self.reasoning.append(event.reasoning)
+            size += len(event.reasoning.encode())
         if event.refusal:
             self.refusal.append(event.refusal)
-        for piece in event.tool_calls:
-            self._tool(piece)
+            size += len(event.refusal.encode())
+        for call in event.tool_calls:
+            self._tool(call)
+            told = f"{call.id or ''}{call.name or ''}{call.arguments}"
+            size += PIECE_BYTES + len(told.encode())
         if event.logprobs is not None:
             self.logprobs.append(_read(event.logprobs))
+            size += len(bytes(event.logprobs))
         if event.extra:
             for name, raw in event.extra.items():
                 self.extra.setdefault(name, []).append(_read(raw))
+                size += len(bytes(raw))
+        return size
 
     def _tool(self, piece: ToolCallDelta) -> None:
         while len(self.calls) <= piece.index:
@@ -268,11 +278,6 @@ def _read(raw: msgspec.Raw) -> Any:
         raise UpstreamFault("a part of the engine's answer is not valid JSON") from exc
 
 
-def _bytes(text: str) -> int:
-    """How many a text has in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
 class Fold:
     """A stream folded into the one object of a non-streamed answer.
 
@@ -283,22 +288,22 @@ class Fold:
         self._identity = identity
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._choices: dict[int, _Choice] = {}
+        self._choices: defaultdict[int, _Choice] = defaultdict(_Choice)
         self._opened = Opened()
         self._usage: Usage | None = None
         self._document: dict[str, msgspec.Raw] | None = None
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
-            if type(event) is Delta:  # nearly every event there is: asked before all others
-                self._count(event)
-                choice = self._choices.get(event.choice) or self._begun(event.choice)
-                choice.add(event)
-                continue
             match event:
+                case Delta():  # nearly every event there is
+                    self._bytes += self._choices[event.choice].add(event)
+                    if self._bytes > self._max_bytes:
+                        raise UpstreamFault(
+                            "the answer is larger than this gateway allows", code="answer_too_large"
+                        )
                 case Finish():
-                    choice = self._choices.get(event.choice) or self._begun(event.choice)
-                    choice.reason = event.reason
+                    self._choices[event.choice].reason = event.reason
                 case UsageReport():
                     self._usage = event.usage
                 case Opened():
@@ -307,31 +312,6 @@ class Fold:
                     self._document = event.members
                 case _:
                     pass
-
-    def _begun(self, index: int) -> _Choice:
-        choice = self._choices[index] = _Choice()
-        return choice
-
-    def _count(self, event: Delta) -> None:
-        size = PIECE_BYTES
-        if event.content:
-            size += _bytes(event.content)
-        if event.reasoning:
-            size += _bytes(event.reasoning)
-        if event.refusal:
-            size += _bytes(event.refusal)
-        for call in event.tool_calls:
-            size += PIECE_BYTES + _bytes(call.arguments)
-            size += _bytes(call.id or "") + _bytes(call.name or "")
-        if event.logprobs is not None:
-            size += len(bytes(event.logprobs))
-        if event.extra:
-            size += sum(len(bytes(raw)) for raw in event.extra.values())
-        self._bytes += size
-        if self._bytes > self._max_bytes:
-            raise UpstreamFault(
-                "the answer is larger than this gateway allows", code="answer_too_large"
-            )
 
     def body(self) -> bytes:
         """The answer, as far as it has come: whole after `End`."""

@@ -243,7 +243,7 @@ class FoldReply:
         """Nothing to say before the end."""
 
     def events(self, events: list[Event]) -> None:
-        self.over = isinstance(events[-1], End)
+        self.over = type(events[-1]) is End
         try:
             self._fold.add(events)
         except UpstreamFault as exc:
