@@ -112,13 +112,14 @@ class FoldedStreamDecoder(ChunkDecoder):
         if not self._opened:
             super().read_all(name, datas[:1], out)
             datas = datas[1:]
-        if self._over:
-            return
-        texts = read_texts(datas) if self._opened and name != "error" else []
-        if texts:
-            out.append(Delta(content="".join(texts), pieces=len(texts)))
-            datas = datas[len(texts) :]
-        super().read_all(name, datas, out)
+        if self._opened and name != "error":
+            texts = read_texts(datas)
+            if texts:
+                pieces = len(texts)
+                out.append(Delta(content="".join(texts), pieces=pieces))
+                datas = datas[pieces:]
+        if datas and not self._over:
+            super().read_all(name, datas, out)
 
 
 class DocumentDecoder(WholeBodyDecoder):
