@@ -65,7 +65,8 @@ class ChunkDecoder(EventStreamDecoder):
         if chunk is None:
             self.broken("the engine sent an event that is not valid JSON", out)
             return
-        if name == "error" or _is_error(chunk):
+        may_be_error = chunk.error is not NULL or chunk.detail is not NULL  # hardly ever
+        if name == "error" or (may_be_error and _is_error(chunk)):
             self.fault(self._fault_of(read_error(data) or ErrorPiece(), None), out)
             return
         if not self._opened and chunk.choices:  # Azure's first chunk is about the prompt only
@@ -109,8 +110,9 @@ class FoldedStreamDecoder(ChunkDecoder):
     as one. Must stay true: it says what the chunks say one by one."""
 
     def read_all(self, name: str, datas: list[bytes], out: list[Event]) -> None:
-        if not self._opened:
-            super().read_all(name, datas[:1], out)
+        if not self._opened:  # it begins with who speaks
+            if first := datas[0].strip():
+                self.read(name, first, out)
             datas = datas[1:]
         if self._opened and name != "error":
             texts = read_texts(datas)
@@ -165,8 +167,6 @@ class EmbeddingDecoder(DocumentDecoder):
 
 
 def _is_error(chunk: ChunkPiece) -> bool:
-    if chunk.error is NULL and chunk.detail is NULL:  # nearly always
-        return False
     return has_items(chunk.error) or (chunk.choices is None and has_items(chunk.detail))
 
 
@@ -212,9 +212,10 @@ def _delta(index: int, choice: ChoicePiece) -> Delta | None:
         return Delta(choice=index, content=choice.text or "", logprobs=logprobs)
     content = piece.content
     reasoning = piece.reasoning_content or piece.reasoning or ""
-    if isinstance(content, list):
-        content, thought = _parts(content)
-        reasoning += thought
+    match content:
+        case list():
+            content, thought = _parts(content)
+            reasoning += thought
     extra = extra_members(piece)
     if not (content or reasoning or piece.refusal or piece.tool_calls or extra) and (
         logprobs is None or not _tells_tokens(logprobs)

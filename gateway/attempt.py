@@ -361,7 +361,8 @@ class Attempt:
         if self._pace is not None:
             self._pace.begin(self._progress_s)
             self._arm(pace.WINDOW_S, self._check_pace)
-        self._tell_commit()
+        if self._committed is not None:
+            self._tell_commit()
         if self._watch is not None:
             self._watch.first_token(self._progress_s)
         return True

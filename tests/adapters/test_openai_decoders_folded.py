@@ -23,6 +23,7 @@ from adapters.openai_wire import (
 from contracts.errors import UpstreamFault
 from contracts.events import Delta, End, Event, Fault, Finish, Opened
 from tests.adapters.chunk_streams import MIXED, STREAMS, chunk, damaged, spelled
+from tests.cost.in_memory import counting
 
 pytestmark = pytest.mark.req("RUN-3", "OPS-4")
 
@@ -158,6 +159,19 @@ def test_texts_that_come_together_are_one_event() -> None:
         Finish(reason="stop"),
         End(),
     ]
+
+
+def test_many_texts_that_come_together_take_as_many_calls_as_two() -> None:
+    """With those of C: a request's time goes where its calls are."""
+
+    def calls(texts: int) -> int:
+        stream = events([chunk("a")] * texts)
+        decoder = FoldedStreamDecoder(fault_of)
+        with counting() as counted:
+            decoder.feed(stream)
+        return sum(counted.values())
+
+    assert calls(2 + 1) == calls(100 + 1)
 
 
 def test_texts_are_read_as_far_as_there_is_nothing_else() -> None:
