@@ -117,7 +117,8 @@ class TextChoice(msgspec.Struct, gc=False):
 
 
 class TextChunk(msgspec.Struct, gc=False):
-    """A `ChunkPiece` with one such choice: what most of them are. That one can be read as this says it all."""
+    """A `ChunkPiece` with one such choice, as most of them are: what can be read as one says nothing else. The
+    three have all members that what they stand for has."""
 
     choices: tuple[TextChoice]
     usage: None = None
