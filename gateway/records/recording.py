@@ -17,11 +17,12 @@ from contracts.errors import Cancelled, ClientFault, GatewayError, Shed
 from contracts.events import Usage
 from contracts.inference import RequestFacts, RoutingPlan
 from gateway.progress import AttemptRecord, Progress
+from gateway.records.clean_texts import CleanTexts
 from gateway.records.decided import DecidedTexts
 from gateway.records.kept import Answer, Kept, Missing
 from gateway.records.rows import AttemptRow, ExecutionRow, Outcome, Recorded
 from gateway.records.storable import Redact, storable_json, storable_text
-from policies.price import cost_usd
+from policies.price import DIGITS, cost_usd
 
 ROW_OVERHEAD_BYTES = 400
 """A row's fixed columns and index entries, as a rule."""
@@ -74,6 +75,7 @@ class Recorder:
 
     def __init__(self, plan: Callable[[Decision, Catalog], RoutingPlan], redact: Redact) -> None:
         self._decided = DecidedTexts(plan, redact)
+        self._clean = CleanTexts(redact)
         self._redact = redact
         self._run = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -82,24 +84,15 @@ class Recorder:
     def rows(self, closed: Closed) -> Recorded:
         """Its record, with an id that no other has. Call once for each."""
         execution_id = f"exec_{self._run}{next(self._numbers):08x}"
-        bodies = self._bodies(closed.kept)
-        # Hardly a record has a secret in it. So its texts are searched together, and each by itself only
-        # where that finds something (see `Redactor`).
-        texts: list[str] = []
-
-        def gather(text: str) -> str:
-            texts.append(text)
-            return text
-
-        recorded = self._rows(execution_id, closed, bodies, gather)
-        together = "\n".join(texts)
-        if self._redact(together) == together:
-            return recorded
-        return self._rows(execution_id, closed, bodies, self._redact)
+        # Hardly a record has a secret in it: each text by itself is searched only where one may be.
+        clean = self._clean.are_clean(_quoted(closed))
+        redact = _as_it_is if clean else self._redact
+        return self._rows(execution_id, closed, self._bodies(closed.kept), redact)
 
     def _rows(self, execution_id: str, closed: Closed, bodies: _Bodies, redact: Redact) -> Recorded:
         facts, decision, progress = closed.facts, closed.decision, closed.progress
         usage = _usage(progress)
+        prompt_tokens, completion_tokens = _counts(usage)
         cost = _cost(progress, closed.catalog)
         facts_json = storable_json(facts, redact)
         decision_json, plan_json = self._decided.told(decision, closed.catalog)
@@ -125,8 +118,8 @@ class Recorder:
             ttft_s=_since(progress.first_token_s, progress.accepted_s),
             tpot_s=progress.tpot_s,
             e2e_s=closed.ended_s - progress.accepted_s,
-            prompt_tokens=_count(usage.prompt_tokens) if usage else None,
-            completion_tokens=_count(usage.completion_tokens) if usage else None,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             cost_usd=cost,
             facts=facts_json,
             decision=decision_json,
@@ -172,7 +165,7 @@ class Recorder:
 def _attempt(
     execution_id: str, ordinal: int, attempt: AttemptRecord, accepted_s: float, redact: Redact
 ) -> AttemptRow:
-    usage = attempt.usage
+    prompt_tokens, completion_tokens = _counts(attempt.usage)
     return AttemptRow(
         execution_id=execution_id,
         ordinal=ordinal,
@@ -186,11 +179,28 @@ def _attempt(
         dispatched_s=_since(attempt.dispatched_s, accepted_s),
         first_token_s=_since(attempt.first_token_s, accepted_s),
         ended_s=_since(attempt.ended_s, accepted_s),
-        prompt_tokens=_count(usage.prompt_tokens) if usage else None,
-        completion_tokens=_count(usage.completion_tokens) if usage else None,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
         status=attempt.status,
         fault=_code(attempt.fault, redact),
     )
+
+
+def _quoted(closed: Closed) -> list[str]:
+    """Every text in its rows that others wrote, but for bodies and what was decided."""
+    facts = closed.facts
+    texts = [facts.model, facts.key, facts.user, facts.session, *facts.headers]
+    texts += facts.headers.values()
+    codes = [closed.error_code]
+    for attempt in closed.progress.attempts:
+        texts.append(attempt.target.upstream)
+        codes += attempt.version, attempt.model_digest, attempt.fault
+    texts += [code[:_CODE_CHARS] for code in codes if code is not None]
+    return texts
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 def _code(text: str | None, redact: Redact) -> str | None:
@@ -209,15 +219,14 @@ def _usage(progress: Progress) -> Usage | None:
 
 def _cost(progress: Progress, catalog: Catalog) -> float | None:
     """USD of all attempts together. None as soon as one that cost something is of unknown price or size."""
-    total, worked = 0.0, False
+    costs: list[float] = []
     for attempt in progress.attempts:
-        if not _worked(attempt):
-            continue
-        cost = cost_usd(catalog.models.get(attempt.target.model), attempt.usage)
-        if cost is None:
-            return None
-        total, worked = total + cost, True
-    return round(total, 12) if worked else None
+        if _worked(attempt):
+            cost = cost_usd(catalog.models.get(attempt.target.model), attempt.usage)
+            if cost is None:
+                return None
+            costs.append(cost)
+    return round(sum(costs), DIGITS) if costs else None
 
 
 def _worked(attempt: AttemptRecord) -> bool:
@@ -229,7 +238,16 @@ def _since(moment_s: float | None, start_s: float) -> float | None:
     return None if moment_s is None else moment_s - start_s
 
 
+def _counts(usage: Usage | None) -> tuple[int | None, int | None]:
+    """Tokens of the prompt and of the completion."""
+    return (
+        (None, None)
+        if usage is None
+        else (_count(usage.prompt_tokens), _count(usage.completion_tokens))
+    )
+
+
 def _count(tokens: int) -> int:
     """As a column takes it. What an engine says of its tokens may be any number, and one that the database
     cannot hold would be refused together with its whole batch."""
-    return max(0, min(tokens, COUNT_MAX))
+    return tokens if 0 <= tokens <= COUNT_MAX else min(max(0, tokens), COUNT_MAX)

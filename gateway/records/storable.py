@@ -31,8 +31,9 @@ def storable_json(value: Any, redact: Redact) -> str:
     except UnicodeEncodeError:  # a lone surrogate, as in a header that is not UTF-8
         pass
     else:
-        # `\u00`: a NUL; or, in what a client wrote, a letter that is spelled so as not to be found.
-        if "\\u00" not in text and redact(text) == text:
+        # `\u00`: a NUL; or, in what a client wrote, a letter that is spelled so as not to be found. One character
+        # is looked for ten times as quickly as four.
+        if ("\\" not in text or "\\u00" not in text) and redact(text) == text:
             return text
     return _encode(_cleaned(value, redact)).decode()
 
