@@ -83,6 +83,76 @@ def test_a_line_says_of_a_text_what_the_redactor_leaves_of_it(parts: list[str]) 
     assert json.loads(JsonLines(redact).format(record(value=text)))["value"] == redact(text)
 
 
+@pytest.mark.req("SEC-3", "OPS-4")
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([SECRET, "Bearer", "?token=", "sk-", "abcd1234", "\n", "\\", "\ud800"]),
+            max_size=3,
+        ).map("".join),
+        max_size=6,
+    )
+)
+def test_a_batch_says_what_its_lines_say(texts: list[str]) -> None:
+    records = [record(value=text) for text in texts]
+    form = JsonLines(redact)
+    assert form.together(records) == "\n".join(map(form.format, records))
+    said = [json.loads(line)["value"] for line in map(form.format, records)]
+    assert said == [redact(text).encode("utf-8", "backslashreplace").decode() for text in texts]
+
+
+@pytest.mark.req("OPS-4")
+def test_a_batch_is_searched_once_and_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "GATHER_S", 0.05)
+    searched: list[str] = []
+
+    def noted(text: str) -> str:
+        searched.append(text)
+        return redact(text)
+
+    stream = Counting()
+    made = LogOutput(
+        level="info", form="json", file=None, redact=noted, on_drop=lambda: None, stream=stream
+    )
+    for number in range(20):
+        logs.event(logging.INFO, "line", number=number)
+    made.close()
+    assert (len(searched), stream.writes) == (1, 1)
+
+
+def test_other_handlers_get_a_record_with_what_was_said() -> None:
+    told: list[logging.LogRecord] = []
+
+    class Other(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record)
+
+    root, other = logging.getLogger(), Other(logging.WARNING)
+    root.addHandler(other)
+    try:
+        logs.event(logging.WARNING, "odd", a=1)
+        logs.event(logging.INFO, "usual")
+        logs.failure("broken", KeyError("x"), b=2)
+    finally:
+        root.removeHandler(other)
+    said = [(r.name, r.levelname, r.getMessage(), r.__dict__["fields"]) for r in told]
+    assert said == [
+        ("setpoint", "WARNING", "odd", {"a": 1}),
+        ("setpoint", "ERROR", "broken", {"b": 2}),
+    ]
+    assert told[1].exc_info is not None
+    assert told[1].exc_info[0] is KeyError
+
+
+def test_where_no_log_is_kept_a_warning_is_still_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    logs.event(logging.WARNING, "odd")
+    logs.event(logging.INFO, "usual")
+    assert capsys.readouterr().err == "odd\n"
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=[])))
 def test_any_text_a_header_can_hold_can_be_logged(text: str) -> None:
     json.loads(JsonLines(redact).format(record(value=text)).encode())
