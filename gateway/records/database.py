@@ -22,6 +22,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway import logs
+from gateway.records import migrate
 from gateway.records.database_url import DatabaseUrl
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
 from gateway.records.revision import check, is_behind
@@ -125,8 +126,6 @@ class Database:
         logs.event(logging.WARNING, "records_file_gone", database=self.url.shown, **held)
 
     async def _migrate(self) -> None:
-        from gateway.records.migrate import migrate  # Alembic: see `revision`
-
         began_s = asyncio.get_running_loop().time()
         if not self._told:  # once, however often it has to begin anew
             logs.event(logging.INFO, "records_migrating", database=self.url.shown)
@@ -135,7 +134,7 @@ class Database:
         engine = self._engine if self.is_sqlite else _postgresql(self.url, MIGRATION_S)
         try:
             async with self._translated(MIGRATION_S):
-                await migrate(engine)
+                await migrate.migrate(engine)
         finally:
             self._migrating = False
             if engine is not self._engine:

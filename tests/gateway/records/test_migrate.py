@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,12 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.records import database as module
 from gateway.records import migrate as migrations
+from gateway.records import older
 from gateway.records.database import Database, _postgresql
 from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore
 from gateway.records.faults import RecordsDown, SchemaMismatch
 from gateway.records.migrate import _ADVISORY_LOCK
 from gateway.records.recording import Recorder
+from gateway.records.revision import version
 from gateway.records.schema import metadata
 from tests.fakes.closed import closed, kept, resolved
 from tests.support.postgres import Postgres
@@ -48,6 +52,56 @@ async def test_the_migrations_make_what_the_code_wants(database: Database) -> No
 
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def _described(connection: sa.Connection) -> dict[str, Any]:
+    """All that a schema is made of, by table, with the names that it has."""
+    found: dict[str, Any] = {}
+    look = sa.inspect(connection)
+    for table in sorted(look.get_table_names()):
+        columns = [
+            (c["name"], str(c["type"]), c["nullable"], c["default"])
+            for c in look.get_columns(table)
+        ]
+        found[table] = (
+            columns,
+            look.get_pk_constraint(table),
+            sorted(look.get_indexes(table), key=lambda index: str(index["name"])),
+            sorted(look.get_unique_constraints(table), key=str),
+            look.get_foreign_keys(table),
+            look.get_check_constraints(table),
+        )
+    found["revisions"] = connection.execute(sa.select(version)).scalars().all()
+    return found
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_new_database_is_as_the_migrations_make_it(
+    url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas: list[dict[str, Any]] = []
+    for make in (migrations._make, older.upgrade):
+        monkeypatch.setattr(migrations, "_make", make)
+        database = Database(url)
+        async with database.writing() as connection:
+            schemas.append(await connection.run_sync(_described))
+            for table in (*reversed(metadata.sorted_tables), version):
+                await connection.execute(sa.schema.DropTable(table))
+        await database.aclose()
+    made, migrated = schemas
+    assert len(made["executions"][0]) == len(metadata.tables["executions"].c)
+    assert made == migrated
+
+
+async def test_tables_of_somebody_else_are_not_taken_over(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as other:
+        other.execute("CREATE TABLE tasks (name TEXT)")
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    with pytest.raises(RecordsDown, match="tasks already exists"):
+        await database.prepare()
+    database._ready = True
+    assert await tables(database) == {"tasks"}
+    await database.aclose()
 
 
 async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) -> None:
