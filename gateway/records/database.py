@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from gateway.records.database_url import DatabaseUrl
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
 from gateway.records.revision import check, is_behind
 from gateway.records.schema import metadata
+from gateway.records.sqlite_batches import PRAGMAS, SqliteBatches, Statement
 from gateway.records.sqlite_file import Identity, identity, lies_still, make_private
 
 ANSWER_S = 10.0
@@ -50,10 +51,12 @@ class Database:
         self.url = url
         self._migrates = migrates
         self.is_sqlite = url.file is not None
+        self._batches: SqliteBatches | None = None
         if url.file is None:
             self._engine = _postgresql(url)
         else:
             self._engine = _sqlite(url.file, still=not migrates and lies_still(url.file))
+            self._batches = SqliteBatches(f"file:{quote(str(url.file))}?mode=rw", busy_s=BUSY_S)
         self._ready = False
         self._file: Identity | None = None
         """Of SQLite: the file that has been brought up to date. None where others do that."""
@@ -121,7 +124,7 @@ class Database:
                     for table in metadata.sorted_tables:
                         count = sa.select(sa.func.count()).select_from(table)
                         held[table.name] = (await connection.execute(count)).scalar_one()
-        await _dispose(self._engine)
+        await self._disconnect()
         self._file = None
         logs.event(logging.WARNING, "records_file_gone", database=self.url.shown, **held)
 
@@ -152,6 +155,22 @@ class Database:
         known = self._file
         async with self._translated(), self._engine.begin() as connection:
             yield connection
+        self._check_still_there(known)
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        """Run them in a transaction, which is on disk then. Raises as `writing` does."""
+        await self.prepare()
+        known = self._file
+        async with self._translated():
+            if self._batches is not None:
+                await self._batches.write(statements)
+            else:
+                async with self._engine.begin() as connection:
+                    for sql, rows in statements:
+                        await connection.exec_driver_sql(sql, list(map(tuple, rows)))
+        self._check_still_there(known)
+
+    def _check_still_there(self, known: Identity | None) -> None:
         if self._is_gone(known):
             raise RecordsDown(
                 f"{self.url.file}: it was removed, or another file put in its place, while it was written to"
@@ -174,6 +193,13 @@ class Database:
         if self._preparing is not None and not self._preparing.done():
             self._preparing.cancel()
             await asyncio.wait([self._preparing], timeout=CONNECT_S)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._batches is not None:
+            with suppress(TimeoutError, sqlite3.Error):
+                async with asyncio.timeout(CONNECT_S):
+                    await self._batches.close()
         await _dispose(self._engine)
 
     @asynccontextmanager
@@ -184,7 +210,7 @@ class Database:
                 yield
         except SchemaMismatch:
             raise
-        except DBAPIError as exc:
+        except (DBAPIError, sqlite3.Error) as exc:
             if _is_of_the_row(exc):
                 raise RowRefused(_reason(exc)) from exc
             raise RecordsDown(self._named(_reason(exc))) from exc
@@ -225,14 +251,15 @@ is too long for an index, JSON that is nested too deep)."""
 _ASYNCPG_ARGUMENT = "invalid input for query argument"
 
 
-def _is_of_the_row(exc: DBAPIError) -> bool:
+def _is_of_the_row(exc: DBAPIError | sqlite3.Error) -> bool:
     """Whether it is a value that was not taken, so that others may be. SQLAlchemy does not say so of asyncpg's
     errors, nor of a value that sqlite3 cannot bind."""
+    inner = exc.orig if isinstance(exc, DBAPIError) else exc
+    if isinstance(inner, sqlite3.Error):
+        refused = isinstance(inner, sqlite3.IntegrityError | sqlite3.DataError)
+        return refused or "binding parameter" in str(inner)
     if isinstance(exc, IntegrityError | DataError):
         return True
-    inner = exc.orig
-    if isinstance(inner, sqlite3.Error):
-        return "binding parameter" in str(inner)
     return (getattr(inner, "sqlstate", None) or "").startswith(_ROW_STATES)
 
 
@@ -313,13 +340,8 @@ def _sqlite_url(file: Path, still: bool) -> sa.URL:
 def _prepare_connection(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says, and nowhere else
     cursor = connection.cursor()
-    for pragma in (
-        # A 202 is a promise over a power cut, which NORMAL would not keep in WAL mode. Records are
-        # written in batches, so that their share of the fsyncs is small.
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
+    for pragma in PRAGMAS:
+        cursor.execute(pragma)
     cursor.close()
 
 

@@ -51,15 +51,16 @@ class ExecutionStore:
 
     async def insert(self, rows: Sequence[Recorded]) -> None:
         """Write all of them or none; those that are there already stay as they are. Raises RowRefused."""
-        async with self._database.writing() as connection:
-            if not rows:
+        if not rows:
+            async with self._database.writing() as connection:
                 await connection.execute(sa.select(1))
-                return
-            made = [astuple(row.execution) for row in rows]
-            await connection.exec_driver_sql(self._insert_executions, made)
-            tries = [astuple(attempt) for row in rows for attempt in row.attempts]
-            if tries:
-                await connection.exec_driver_sql(self._insert_attempts, tries)
+            return
+        tries = [attempt for row in rows for attempt in row.attempts]
+        # The values are taken out of their structs where they are written: in SQLite's thread.
+        statements = [(self._insert_executions, map(astuple, [row.execution for row in rows]))]
+        if tries:
+            statements.append((self._insert_attempts, map(astuple, tries)))
+        await self._database.write(statements)
 
     async def newest(self, wanted: Filter, limit: int) -> list[dict[str, Any]]:
         """The last ones accepted, newest first: their columns but for the JSON ones and the body."""

@@ -181,6 +181,40 @@ async def test_a_file_that_was_removed_is_made_anew_and_what_went_with_it_is_tol
 
 
 @pytest.mark.req("RUN-8")
+async def test_a_batch_goes_into_the_file_that_is_there_now(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    store, rows = ExecutionStore(database), Recorder(resolved, str).rows
+    for number in range(2):
+        await store.insert([rows(closed(number))])
+        with sqlite3.connect(file) as other:
+            found = other.execute("SELECT request_id FROM executions").fetchall()
+        assert found == [(f"req_{number}",)]
+        remove(file)
+    await database.aclose()
+
+
+@pytest.mark.req("RUN-8")
+async def test_a_batch_that_waits_too_long_for_another_writer_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_S", 5.0)
+    monkeypatch.setattr(module, "ANSWER_S", 0.2)
+    database = Database(parse("sqlite:///a.db", tmp_path))
+    store, row = ExecutionStore(database), Recorder(resolved, str).rows(closed())
+    await store.insert([row])
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(2):  # the second waits behind the first
+        with pytest.raises(RecordsDown, match="no answer within"):
+            await store.insert([row])
+    other.close()
+    monkeypatch.undo()
+    await store.insert([row])
+    await database.aclose()
+
+
+@pytest.mark.req("RUN-8")
 async def test_another_file_in_its_place_is_written_to(tmp_path: Path) -> None:
     other = Database(parse("sqlite:///b.db", tmp_path))
     await insert(other, task_id="of the other")

@@ -1,0 +1,66 @@
+"""SQLite's way for many rows at once: one connection, and one visit to its thread for a whole transaction.
+
+By SQLAlchemy and aiosqlite it would be a dozen visits, each of them a turn of the event loop: 0.7 ms a batch and 2 us
+a row where this takes 0.25 ms and 1 us. Must stay true: of a batch all is on disk, or nothing is in the file.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+Statement = tuple[str, Iterable[Sequence[Any]]]
+"""SQL in the driver's words, and the values for each time that it is run."""
+PRAGMAS = (
+    # A 202 is a promise over a power cut, which NORMAL would not keep in WAL mode. Records are
+    # written in batches, so that their share of the fsyncs is small.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+"""Of every connection that writes."""
+
+
+class SqliteBatches:
+    """Opens `uri` when it is first used, and again after `close`."""
+
+    def __init__(self, uri: str, *, busy_s: float) -> None:
+        self._uri = uri
+        self._busy_s = busy_s
+        self._thread = ThreadPoolExecutor(1, "records")
+        self._connection: sqlite3.Connection | None = None
+
+    async def write(self, statements: Sequence[Statement]) -> None:
+        """In one transaction. Raises what sqlite3 does; who is cancelled does not know whether it was written."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, statements)
+
+    async def close(self) -> None:
+        """After what is being written."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+
+    def _write(self, statements: Sequence[Statement]) -> None:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._connect()
+        try:
+            # Who reads first and writes later cannot wait for another writer; who says so at once can.
+            connection.execute("BEGIN IMMEDIATE")
+            for sql, rows in statements:
+                connection.executemany(sql, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._close()  # what was begun is undone, and whatever is wrong with the connection is gone
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._uri, uri=True, timeout=self._busy_s, isolation_level=None
+        )
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
