@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -52,8 +51,11 @@ class Database:
         self._migrates = migrates
         self.is_sqlite = url.file is not None
         self._batches: SqliteBatches | None = None
+        self._down_errors: tuple[type[Exception], ...] = (OSError, SQLAlchemyError)
         if url.file is None:
             self._engine = _postgresql(url)
+            # When it connects SQLAlchemy does not know of them.
+            self._down_errors += _errors_of_asyncpg()
         else:
             self._engine = _sqlite(url.file, still=not migrates and lies_still(url.file))
             self._batches = SqliteBatches(f"file:{quote(str(url.file))}?mode=rw", busy_s=BUSY_S)
@@ -220,7 +222,7 @@ class Database:
             raise RowRefused(f"a value does not fit its column ({why})") from exc
         except TimeoutError as exc:
             raise RecordsDown(self._named(f"no answer within {most_s:g} s")) from exc
-        except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        except self._down_errors as exc:
             remedy = ""
             if isinstance(exc, OSError) and not self.is_sqlite:
                 remedy = "; start it, or correct records.url"
@@ -277,7 +279,18 @@ def _reason(exc: BaseException) -> str:
 # -- PostgreSQL -----------------------------------------------------------------------------
 
 
+# Its driver and its dialect are 60 ms of imports, which who has SQLite need not pay.
+
+
+def _errors_of_asyncpg() -> tuple[type[Exception], ...]:
+    import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+    return asyncpg.PostgresError, asyncpg.InterfaceError
+
+
 def _postgresql(url: DatabaseUrl, answer_s: float | None = None) -> AsyncEngine:
+    import asyncpg
+
     async def connect() -> Any:
         # The URL goes to the driver as it is: it knows sslmode, service files and several hosts.
         limit_s = ANSWER_S if answer_s is None else answer_s

@@ -1,12 +1,11 @@
 """Executions and their attempts in the database: written in batches, read by filter, removed when they are old."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from msgspec.structs import astuple
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.records.database import Database
 from gateway.records.rows import Recorded
@@ -124,10 +123,20 @@ class ExecutionStore:
 def _insert(table: sa.Table, database: Database) -> str:
     """In the driver's words, for its values in the order of `table`'s columns: SQLAlchemy takes longer to go through a
     row's values than a driver does to send them."""
-    insert = sqlite.insert if database.is_sqlite else postgresql.insert
     # What is there already was written when nobody heard the answer.
-    statement = insert(table).on_conflict_do_nothing()
+    statement = _insert_of(database)(table).on_conflict_do_nothing()
     return str(statement.compile(dialect=database.dialect, column_keys=table.c.keys()))
+
+
+def _insert_of(database: Database) -> Callable[[sa.Table], Any]:
+    """Its dialect's: each is imported only where it is used."""
+    if database.is_sqlite:
+        from sqlalchemy.dialects.sqlite import insert
+
+        return insert
+    from sqlalchemy.dialects.postgresql import insert as of_postgresql
+
+    return of_postgresql
 
 
 TRAFFIC = frozenset(
