@@ -29,7 +29,7 @@ SPILL_AT = WAITING // 2
 BATCH = 500
 HAND_BYTES = 16 * 1024 * 1024
 """In the hand a row more is taken up to that; of the file, as much is read at once."""
-SLICE = 4
+SLICE = 8
 """Rows that are made at a stretch: a tenth of a millisecond, in which no request gets on."""
 BREATH_S = 0.001
 """Between two such stretches, unless many wait. A request takes several turns of the event loop, and would
