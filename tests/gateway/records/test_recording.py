@@ -26,6 +26,7 @@ from tests.fakes.closed import (
     DECISION,
     FACTS,
     INFER,
+    TARGET,
     attempt,
     closed,
     kept,
@@ -235,6 +236,20 @@ def test_no_secret_gets_into_a_record() -> None:
         )
     )
     assert "hunter22" not in repr(recorded)
+
+
+@pytest.mark.req("SEC-3")
+@pytest.mark.parametrize("member", ["version", "model_digest", "fault"])
+def test_nothing_that_an_engine_says_of_itself_hides_a_secret(member: str) -> None:
+    tries = [attempt(), attempt(**{member: "says hunter22"})]
+    assert "hunter22" not in repr(rows(closed(progress=progress(attempts=tries))))
+
+
+@pytest.mark.req("SEC-3")
+def test_neither_an_errors_code_nor_a_models_name_hides_a_secret() -> None:
+    assert "hunter22" not in repr(rows(closed(error_code="hunter22")))
+    served = attempt(target=msgspec.structs.replace(TARGET, upstream="hunter22"))
+    assert "hunter22" not in repr(rows(closed(progress=progress(attempts=[served]))).attempts)
 
 
 def test_what_only_looks_like_a_secret_beside_another_text_stays_as_it_is() -> None:
