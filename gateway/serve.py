@@ -93,7 +93,7 @@ async def start_records(gateway: Gateway) -> "Records | None":
     spec = gateway.loaded.records
     if spec is None:
         return None
-    from gateway.records.keeper import Records  # SQLAlchemy: half a second that others need not pay
+    from gateway.records.keeper import Records  # SQLAlchemy: 0.25 s that others need not pay
 
     redact = gateway.loaded.redactor().redact
     records = Records(spec, plan=plan, redact=redact, metrics=gateway.metrics, clock=gateway.clock)

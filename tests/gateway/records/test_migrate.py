@@ -24,7 +24,7 @@ from gateway.records.migrate import _ADVISORY_LOCK
 from gateway.records.recording import Recorder
 from gateway.records.revision import version
 from gateway.records.schema import metadata
-from tests.fakes.closed import closed, kept, resolved
+from tests.fakes.closed import closed, resolved
 from tests.support.postgres import Postgres
 
 TABLES = {"alembic_version", "attempts", "executions", "tasks"}
@@ -101,22 +101,6 @@ async def test_tables_of_somebody_else_are_not_taken_over(tmp_path: Path) -> Non
         await database.prepare()
     database._ready = True
     assert await tables(database) == {"tasks"}
-    await database.aclose()
-
-
-async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) -> None:
-    database = Database(url)
-    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed(kept=kept()))])
-    async with database.writing() as connection:
-        for name in ("native", "answer", "body_missing"):
-            await connection.execute(sa.text(f"ALTER TABLE executions DROP COLUMN {name}"))
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    await database.aclose()
-    database = Database(url)
-    found = await ExecutionStore(database).find("req_0")
-    assert found is not None
-    assert found["body"] == b'{"model":"assistant","messages":[{"role":"user"}]}'
-    assert (found["answer"], found["body_missing"]) == (None, None)
     await database.aclose()
 
 

@@ -6,19 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic.script import ScriptDirectory
-
-from gateway.records.older import configuration
-from gateway.records.revision import REVISIONS
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.mark.req("RUN-8")
-def test_the_revisions_that_are_known_are_those_of_the_scripts() -> None:
-    scripts = ScriptDirectory.from_config(configuration())
-    newest_first = [script.revision for script in scripts.walk_revisions()]
-    assert tuple(reversed(newest_first)) == REVISIONS
 
 
 @pytest.mark.req("OPS-4")
