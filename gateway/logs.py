@@ -51,7 +51,7 @@ def failure(name: str, exc: BaseException, **fields: Any) -> None:
 
 
 def _hand_out(event: Event) -> None:
-    """To the process's handlers, ours among them: as `logging` would, in a fifth of the calls."""
+    """To the process's handlers, ours among them: as `logging` would, without its chain of loggers and filters."""
     handlers = _root.handlers
     if not handlers:  # a command that keeps no log: `logging` has a last resort
         _logger.handle(event.record())

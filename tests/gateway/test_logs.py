@@ -15,6 +15,7 @@ from gateway import logs
 from gateway.log_lines import Readable
 from gateway.logs import LogOutput
 from gateway.secrets import Redactor, SecretValue
+from tests.cost.in_memory import counting
 
 SECRET = 'se"cret-\\token'
 redact = Redactor([SecretValue(SECRET)]).redact
@@ -51,6 +52,18 @@ def test_a_batch_is_searched_once_and_written_once(monkeypatch: pytest.MonkeyPat
         logs.event(logging.INFO, "line", number=number)
     made.close()
     assert (len(searched), stream.writes) == (1, 1)
+
+
+@pytest.mark.req("OPS-4")
+def test_an_event_takes_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's, which want records
+    made, _, _ = both(tmp_path)
+    logs.event(logging.INFO, "first")  # its level is known now
+    with counting() as calls:
+        for _ in range(10):
+            logs.event(logging.INFO, "request", a=1)
+    made.close()
+    assert sum(calls.values()) < 120  # 164 by way of `logging`
 
 
 def test_other_handlers_get_a_record_with_what_was_said() -> None:
