@@ -199,10 +199,10 @@ async def test_a_batch_that_waits_too_long_for_another_writer_is_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BUSY_S", 5.0)
-    monkeypatch.setattr(module, "ANSWER_S", 0.2)
     database = Database(parse("sqlite:///a.db", tmp_path))
     store, row = ExecutionStore(database), Recorder(resolved, str).rows(closed())
     await store.insert([row])
+    monkeypatch.setattr(module, "ANSWER_S", 0.2)
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for _ in range(2):  # the second waits behind the first
