@@ -1,14 +1,23 @@
 """Who is calling? A bearer token, or a name that a trusted proxy vouches for.
 
-Tokens are kept as digests only. One is found by the head of its digest, which says nothing about a
-token to someone who cannot invert it, and then compared in constant time. A proxy's header counts only
-on a connection from one of the proxies' addresses: from anywhere else it is as if it were not there.
-Where the names of callers come from, and what callers may do, is not known here.
+Tokens are configured here as digests only. One is found by the head of its digest, which says nothing about
+a token to someone who cannot invert it, and then compared in constant time. Who has come so once is known again
+by the very words of the header, in one look-up. Must stay true of that:
+
+- only words that held a token that is known are remembered, so that nobody else can fill the memory, and words
+  that differ in one character take the long way, as all wrong ones do;
+- a look-up says nothing of how near a guess was: a table compares texts only where 64 bits of a keyed hash of the
+  whole text (SipHash, by a key that each process draws anew) are equal, which those of a guess are not;
+- it ends with the Authenticator: other tokens are another one. What it holds in clear is never shown.
+
+A proxy's header counts only on a connection from one of the proxies' addresses: from anywhere else it is as if it
+were not there. Where the names of callers come from, and what callers may do, is not known here.
 """
 
 import hashlib
 import hmac
 import logging
+from collections.abc import Sequence
 
 import msgspec
 from multidict import MultiMapping
@@ -27,6 +36,8 @@ OPERATOR = "operator"
 """The operator's name. No other caller can have it: who is who is told by names alone further in."""
 STRANGERS_TOLD = 16
 """Addresses from which a proxy's header was ignored, and the log told of it: once each, so many."""
+SPELLINGS_KEPT = 256
+"""Spellings of headers that are remembered, beside one for each token."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Put there by proxies. Whoever is behind one is not on this machine because the proxy is."""
 
@@ -36,6 +47,16 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = ""
     operator: bool = False
+
+
+class Visitor:
+    """A caller, and the token that it came with, in clear: no field of a value that could be printed. The token is
+    "" where it came with none, and where what it sent is none because nobody here needs one."""
+
+    __slots__ = ("caller", "token")
+
+    def __init__(self, caller: Caller, token: str) -> None:
+        self.caller, self.token = caller, token
 
 
 class AuthRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +71,16 @@ class AuthRules(msgspec.Struct, frozen=True, kw_only=True):
     """Where trusted proxies connect from."""
 
 
+_ANYONE = Visitor(Caller(operator=True), "")
+"""Where nobody needs a token."""
+
+
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 class Authenticator:
-    """`caller` for each request."""
+    """`visitor` for each request."""
 
     def __init__(self, rules: AuthRules) -> None:
         tokens = list(rules.callers)
@@ -67,27 +92,35 @@ class Authenticator:
         self._proxy_user_header = rules.proxy_user_header
         self._proxies = rules.proxies
         self._strangers: set[str | None] = set()
+        self._seen: dict[str, Visitor] = {}
+        """Who came with a known token, by the whole text of the header Authorization."""
+        self._most_seen = len(self._known) + SPELLINGS_KEPT
         self.open = not self._known and self._proxy_user_header is None
         """No token is configured, so everyone on loopback is the operator (SEC-1 sees to the rest)."""
 
-    def caller(self, headers: MultiMapping[str], remote: str | None) -> Caller:
+    def visitor(self, headers: MultiMapping[str], remote: str | None) -> Visitor:
         """Whoever sent `headers` (by any spelling of a name) from the peer's address `remote`.
 
         A token that is known here comes before a proxy's word, and that before a token that is not
         known: what else the proxy lets through is between it and the caller. Raises MissingToken and
         MalformedAuthorization (401), WrongToken and InvalidProxyUser (403).
         """
-        if self.open:
-            return Caller(operator=True)  # an SDK always sends some token; nobody asked for one
-        token = presented_token(headers)
-        if token:
-            digest = _digest(token)
-            known = self._known.get(digest[:8])
-            if known is not None and hmac.compare_digest(known[0], digest):
-                return known[1]
+        if self.open:  # an SDK always sends some token; nobody asked for one, and it may be any word
+            return _ANYONE
+        given = headers.getall("Authorization", ())
+        seen = self._seen.get(given[0]) if len(given) == 1 else None
+        return self._looked_up(headers, remote, given) if seen is None else seen
+
+    def _looked_up(
+        self, headers: MultiMapping[str], remote: str | None, given: Sequence[str]
+    ) -> Visitor:
+        """The long way."""
+        token = _presented(given, headers)
+        if token and (caller := self._holder(token)) is not None:
+            return self._remembered(given, Visitor(caller, token))
         proxied = self._named_by_proxy(headers, remote)
         if proxied is not None:
-            return proxied
+            return Visitor(proxied, token or "")
         if token is None:
             raise MalformedAuthorization(
                 "no token can be read: send one header Authorization, with 'Bearer' and the token"
@@ -95,10 +128,24 @@ class Authenticator:
         if token:
             raise WrongToken("the token is not known here")
         if self._loopback_optional and is_among(remote, LOOPBACK) and not _forwarded(headers):
-            return Caller(operator=True)
+            return _ANYONE
         raise MissingToken(
             "a token is needed: send the header Authorization, with 'Bearer' and the token"
         )
+
+    def _holder(self, token: str) -> Caller | None:
+        """Whose it is."""
+        digest = _digest(token)
+        known = self._known.get(digest[:8])
+        return known[1] if known is not None and hmac.compare_digest(known[0], digest) else None
+
+    def _remembered(self, given: Sequence[str], visitor: Visitor) -> Visitor:
+        """Keys in other headers are looked up each time: in them the same words may mean something else."""
+        if given and given[0].strip():
+            if len(self._seen) >= self._most_seen:  # somebody spells one token in ever new ways
+                self._seen.clear()
+            self._seen[given[0]] = visitor
+        return visitor
 
     def _named_by_proxy(self, headers: MultiMapping[str], remote: str | None) -> Caller | None:
         header = self._proxy_user_header
@@ -140,10 +187,9 @@ def _name_fault(name: str) -> str:
     return ""
 
 
-def presented_token(headers: MultiMapping[str]) -> str | None:
-    """The token that was presented; None if none can be read from what was. "" for nothing, and for a
-    `Bearer` with nothing behind: SDKs without a token send that."""
-    given = headers.getall("Authorization", [])
+def _presented(given: Sequence[str], headers: MultiMapping[str]) -> str | None:
+    """The token that was presented, in what was `given` as Authorization or else as a key; None if none can be
+    read from it. "" for nothing, and for a `Bearer` with nothing behind: SDKs without a token send that."""
     if len(given) > 1:
         return None
     raw = given[0].strip() if given else ""

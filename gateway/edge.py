@@ -138,10 +138,10 @@ class Edge:
             headers["request-id"] = request.request_id  # where its SDKs look for it
         if self._gateway.budgets.any:
             try:
-                caller = request.caller or self._reception.caller(request)
+                visitor = request.visitor or self._reception.visitor(request)
             except GatewayError:
                 return  # nobody who may know anything
-            headers.update(self._gateway.budgets.headers(caller.name))
+            headers.update(self._gateway.budgets.headers(visitor.caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion, HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from gateway.auth import Caller
+from gateway.auth import Visitor
 from gateway.ids import new_id
 
 _ID_MOST = 128
@@ -34,19 +34,19 @@ class Connection(Protocol):
 
 
 class HttpRequest:
-    """`caller` is None until it was looked up."""
+    """`visitor` is None until it was looked up."""
 
     __slots__ = (
         "_target",
         "answered",
         "awaits_word",
-        "caller",
         "content",
         "headers",
         "keep_alive",
         "protocol",
         "request_id",
         "version",
+        "visitor",
     )
 
     def __init__(
@@ -59,7 +59,7 @@ class HttpRequest:
         self.content = content
         self.protocol = protocol
         self.request_id = request_id(message.headers)
-        self.caller: Caller | None = None
+        self.visitor: Visitor | None = None
         self.answered = False
         """The head of its answer has gone out."""
         self.awaits_word = "Expect" in message.headers and message.version >= HttpVersion11

@@ -19,7 +19,7 @@ from contracts.errors import (
     Forbidden,
     RequestTimeout,
 )
-from gateway.auth import Caller, presented_token
+from gateway.auth import Caller, Visitor
 from gateway.credential_headers import shown_as
 from gateway.http_request import HttpRequest
 from gateway.protocol import came_from
@@ -47,13 +47,18 @@ class Reception:
         self._body_timeout_s = limits.body_timeout
         self._body_limit = int(limits.body)
 
-    def caller(self, request: HttpRequest) -> Caller:
-        """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.caller`."""
-        known = request.caller
+    def visitor(self, request: HttpRequest) -> Visitor:
+        """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.visitor`."""
+        known = request.visitor
         if known is None:
             auth = self._gateway.auth
-            known = request.caller = auth.caller(request.headers, came_from(request))
+            remote = request.protocol.remote or came_from(request)
+            known = request.visitor = auth.visitor(request.headers, remote)
         return known
+
+    def caller(self, request: HttpRequest) -> Caller:
+        """The same, by name."""
+        return self.visitor(request).caller
 
     def operator(self, request: HttpRequest) -> Caller:
         """The same, for what only the operator may do. Raises Forbidden (403) as well."""
@@ -65,14 +70,13 @@ class Reception:
     async def receive(self, request: HttpRequest) -> Arrival:
         """Raises GatewayError: who may not call, a gateway that shuts down (also while the body comes), a body
         that is too large, too slow, or not HTTP."""
-        caller = self.caller(request)
+        visitor = self.visitor(request)
         if self._gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
-        # Where nobody needs a token, what SDKs send is no secret, and may be any word.
-        token = None if self._gateway.auth.open else presented_token(request.headers)
+        token = visitor.token
         return Arrival(
             request_id=request.request_id,
-            caller=caller,
+            caller=visitor.caller,
             body=await self._body(request),
             headers={
                 lower: value

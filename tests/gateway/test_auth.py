@@ -13,8 +13,16 @@ from contracts.errors import (
     MissingToken,
     WrongToken,
 )
+from gateway import auth
 from gateway.addresses import network
-from gateway.auth import NAME_MAX_CHARS, STRANGERS_TOLD, Authenticator, AuthRules, Caller
+from gateway.auth import (
+    NAME_MAX_CHARS,
+    SPELLINGS_KEPT,
+    STRANGERS_TOLD,
+    Authenticator,
+    AuthRules,
+    Caller,
+)
 from tests.fakes.edge import Edge, chat_body
 from tests.fakes.scripted_engine import ScriptedEngine
 
@@ -27,7 +35,7 @@ LOCAL, REMOTE = "127.0.0.1", "203.0.113.9"
 
 def ask(rules: AuthRules, remote: str | None = REMOTE, **headers: str) -> Caller:
     named = CIMultiDict((k.replace("_", "-"), v) for k, v in headers.items())
-    return Authenticator(rules).caller(named, remote)
+    return Authenticator(rules).visitor(named, remote).caller
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ def test_what_no_token_can_be_read_from_is_a_401(
     rules: AuthRules, headers: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(MalformedAuthorization) as caught:
-        Authenticator(rules).caller(CIMultiDict(headers), LOCAL)
+        Authenticator(rules).visitor(CIMultiDict(headers), LOCAL)
     assert (caught.value.status, caught.value.code) == (401, "malformed_authorization")
     assert WEB not in str(caught.value)
 
@@ -171,7 +179,58 @@ def test_what_is_not_a_name_is_refused_and_not_mended(name: str) -> None:
 def test_a_proxy_that_adds_its_header_to_the_clients_is_not_believed(names: tuple[str]) -> None:
     headers = CIMultiDict(("X-Forwarded-User", name) for name in names)
     with pytest.raises(InvalidProxyUser, match="more than once"):
-        Authenticator(PROXIED).caller(headers, LOCAL)
+        Authenticator(PROXIED).visitor(headers, LOCAL)
+
+
+@pytest.mark.req("OPS-4", "SEC-2")
+def test_who_came_before_is_known_by_the_same_words_and_by_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digested: list[str] = []
+    digest = auth._digest
+
+    def counted(token: str) -> bytes:
+        digested.append(token)
+        return digest(token)
+
+    monkeypatch.setattr(auth, "_digest", counted)
+    authenticator = Authenticator(TOKENS)
+
+    def come(*values: str) -> Caller:
+        headers = CIMultiDict(("Authorization", value) for value in values)
+        return authenticator.visitor(headers, REMOTE).caller
+
+    digested.clear()
+    assert [come(f"Bearer {WEB}").name for _ in range(3)] == ["web"] * 3
+    assert digested == [WEB]
+    for wrong in (f"Bearer {WEB}x", f"Bearer {WEB[:-1]}", f"Bearer {WEB[:-1]}2"):
+        for _ in range(2):  # what was wrong once is looked at as closely again
+            with pytest.raises(WrongToken):
+                come(wrong)
+    with pytest.raises(MalformedAuthorization):
+        come(f"Bearer {WEB}", f"Bearer {WEB}")
+    key = CIMultiDict({"x-api-key": f"Bearer {WEB}"})
+    with pytest.raises(WrongToken):  # the same words, but not in that header
+        authenticator.visitor(key, REMOTE)
+    assert come(f"Bearer {OPERATOR}").operator
+
+
+def test_what_is_remembered_of_those_who_came_is_bounded_and_of_holders_of_tokens() -> None:
+    authenticator = Authenticator(TOKENS)
+    for number in range(3 * SPELLINGS_KEPT):
+        spelled = CIMultiDict({"authorization": f"Bearer {' ' * number}{WEB}"})
+        assert authenticator.visitor(spelled, REMOTE).caller.name == "web"
+        with pytest.raises(WrongToken):
+            wrong = CIMultiDict({"authorization": f"Bearer wrong-{number}"})
+            authenticator.visitor(wrong, REMOTE)
+    assert len(authenticator._seen) <= SPELLINGS_KEPT + 2
+    assert not any("wrong" in words for words in authenticator._seen)
+
+
+def test_a_visitor_shows_no_token() -> None:
+    visitor = Authenticator(TOKENS).visitor(CIMultiDict(authorization=f"Bearer {WEB}"), REMOTE)
+    assert visitor.token == WEB
+    assert WEB not in f"{visitor!r} {visitor}"
 
 
 def test_nobody_gets_the_operators_name_from_a_proxy() -> None:
@@ -219,7 +278,7 @@ def test_each_address_from_which_a_header_is_ignored_is_told_once(
     for number in range(2 * STRANGERS_TOLD):
         for _ in range(3):
             with pytest.raises(MissingToken):
-                authenticator.caller(headers, f"10.0.0.{number}")
+                authenticator.visitor(headers, f"10.0.0.{number}")
     told = [r for r in caplog.records if r.getMessage() == "proxy_header_ignored"]
     assert [r.fields["remote"] for r in told] == [f"10.0.0.{n}" for n in range(STRANGERS_TOLD)]
     assert "alice" not in str([r.fields for r in told])

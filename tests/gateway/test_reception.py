@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from multidict import MultiMapping
 
-from gateway.auth import Authenticator, Caller
+from gateway.auth import Authenticator, Visitor
 from gateway.reception import Arrival, Reception
 from tests.fakes.edge import Edge, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
@@ -118,13 +118,13 @@ async def test_who_calls_is_looked_up_once_for_all_that_an_answer_says(
     make_edge: MakeEdge, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str | None] = []
-    look_up = Authenticator.caller
+    look_up = Authenticator.visitor
 
-    def counted(auth: Authenticator, headers: MultiMapping[str], remote: str | None) -> Caller:
+    def counted(auth: Authenticator, headers: MultiMapping[str], remote: str | None) -> Visitor:
         asked.append(remote)
         return look_up(auth, headers, remote)
 
-    monkeypatch.setattr(Authenticator, "caller", counted)
+    monkeypatch.setattr(Authenticator, "visitor", counted)
     edge = await make_edge(
         "auth: {token: secret-1, keys: [{name: web, token: secret-2, budget: [{requests: 5, per: 1m}]}]}"
     )
