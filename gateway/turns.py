@@ -26,7 +26,7 @@ CancelledError, for a client that has left."""
 class Turns(web.RequestHandler):
     """Whoever bounds a connection hears of each turn by `began` and `ended`."""
 
-    __slots__ = ("_direct", "_in_turn", "inner", "remote")
+    __slots__ = ("_direct", "_held_up", "_in_turn", "inner", "remote")
 
     def __init__(
         self,
@@ -45,10 +45,23 @@ class Turns(web.RequestHandler):
         """The other end's address."""
         self._in_turn = False
         """A request is being answered, or what nobody wanted of its body read."""
+        self._held_up = False
+        """A body was ahead of its reader, and the parser may have kept some of what came."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.remote = _address(self.peername)
+
+    def pause_reading(self) -> None:
+        self._held_up = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls this at each body's end and whenever some of it was read; mostly nothing was held up,
+        and to ask the parser and the transport for more takes longer than to read the body."""
+        if self._held_up:
+            self._held_up = not resume_parser
+            super().resume_reading(resume_parser)
 
     def began(self) -> None:
         """A request's turn has come; its head is complete."""

@@ -1,6 +1,7 @@
 """One connection's requests, one after the other, whichever way each of them is answered."""
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -63,6 +64,31 @@ async def test_a_path_may_be_spelled_and_a_body_framed_and_cut_as_one_likes(
                 if cut > 1:
                     await asyncio.sleep(0.01)
             assert (await line.answer()).status == 200
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("cut", [1 << 24, 100_000])
+async def test_what_comes_behind_a_body_that_was_ahead_of_its_reader_is_answered_too(
+    make_edge: MakeEdge, packed: bool, chunked: bool, cut: int
+) -> None:
+    """The parser holds back what came when a body is paused: also the next request's head."""
+    edge = await make_edge("limits: {body: 16MB}")
+    body = chat_body(messages=[{"role": "user", "content": "long " * 800_000}])
+    more = {"content_encoding": "gzip"} if packed else {}
+    body = gzip.compress(body) if packed else body
+    if chunked:
+        head = request("POST", CHAT, transfer_encoding="chunked", **more)
+        pieces = (body[at : at + 5000] for at in range(0, len(body), 5000))
+        asked = head + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
+    else:
+        asked = request("POST", CHAT, body, **more)
+    sent = asked + request("GET", "/livez") + asked + request("POST", CHAT, chat_body())
+    async with await edge.connect() as line:
+        for at in range(0, len(sent), cut):
+            line.send(sent[at : at + cut])
+            await asyncio.sleep(0)
+        assert [(await line.answer()).status for _ in range(4)] == [200] * 4
 
 
 async def test_what_comes_behind_another_protocol_is_not_taken_for_a_request(
