@@ -4,7 +4,6 @@
 several limits of one kind the one with the smallest share left is shown: it is the next to say no.
 """
 
-import math
 from collections.abc import Sequence
 
 from policies.budget import Standing
@@ -62,7 +61,7 @@ class RatelimitHeaders:
 
 def go_duration(seconds: float) -> str:
     """As Go writes durations, in whole milliseconds, never less than it is: `6m0s`, `1.5s`, `20ms`."""
-    millis = math.ceil(seconds * 1000 - 1e-6)
+    millis = -int((1e-6 - seconds * 1000) // 1)  # rounded up, as `math.ceil` does with one call more
     if millis <= 0:
         return "0s"
     if millis < 1000:

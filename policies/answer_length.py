@@ -26,4 +26,4 @@ class AnswerLength:
 
     def learn(self, tokens: int, choices: int) -> None:
         """An answer of `choices` choices had so many tokens in all."""
-        self._tokens += WEIGHT * (tokens / max(choices, 1) - self._tokens)
+        self._tokens += WEIGHT * ((tokens / choices if choices > 1 else tokens) - self._tokens)

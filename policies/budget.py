@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from policies.budget_limit import BudgetLimit
+from policies.budget_limit import BudgetLimit, Kind
 from policies.usage_window import SLOTS, CalendarDay, Moment, SlidingWindow
 
 Why = Literal[
@@ -24,6 +24,8 @@ Why = Literal[
     "under_way",  # it is reserved by requests that have not ended
     "too_large",  # the claim is more than the whole limit
 ]
+Amount = tuple[int, int]
+"""What is sure, and what is a guess on top of it."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     assumed_tokens: int = 0
     assumed_cost: int = 0
 
+    def amounts(self) -> dict[Kind, Amount]:
+        """What it takes of a limit of each kind. What costs nothing, or nobody knows what, takes nothing."""
+        money = (0, 0) if self.cost is None else (self.cost, self.assumed_cost)
+        return {"requests": (1, 0), "tokens": (self.tokens, self.assumed_tokens), "cost": money}
+
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was reserved. `limit` is the one that is longest in the way; `retry_after_s` None: nobody
@@ -50,7 +57,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True):
     """How one limit stands. `reset_s` until all of it is free again, if nothing more is used."""
 
     limit: BudgetLimit
@@ -60,7 +67,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     reset_s: float
 
 
-class Reservation(msgspec.Struct, kw_only=True):
+class Reservation(msgspec.Struct):
     """To be settled or released, once: whatever comes second counts no more."""
 
     held: tuple[int, ...]
@@ -85,45 +92,35 @@ class Allowance:
 class _Meter:
     """One limit, and how far it is used."""
 
-    __slots__ = ("allowance", "books", "count", "held", "limit")
+    __slots__ = ("allowance", "books", "count", "held", "kind", "limit")
 
     def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
-        self.limit = limit
+        self.limit, self.kind = limit, limit.kind
         self.allowance = Allowance(limit.amount) if allowance is None else allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
         self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
         self.held = 0
 
-    def claimed(self, claim: Claim) -> tuple[int, int]:
-        """What is sure, and what is a guess on top of it."""
-        match self.limit.kind:
-            case "requests":
-                return 1, 0
-            case "tokens":
-                return claim.tokens, claim.assumed_tokens
-            case "cost":
-                return (0, 0) if claim.cost is None else (claim.cost, claim.assumed_cost)
-
-    def room(self, claim: Claim, now: Moment) -> int | None:
+    def room(self, amount: Amount, now: Moment) -> int | None:
         """What it would hold of it: all that is sure, and of the guess what is free; None: there is no room
         for it now. What costs nothing always has room."""
-        self.count.advance(now)
-        sure, guess = self.claimed(claim)
-        free = (
-            self.allowance.units - self.count.used - self.held
-        )  # below zero where there are debts
+        if now.monotonic_s >= self.count.due_s:
+            self.count.advance(now)
+        sure, guess = amount
+        # below zero where there are debts
+        free = self.allowance.units - self.count.used - self.held
         if sure + guess <= free:
             return sure + guess
         if sure > free or (not sure and free < 1):
             return None if sure or guess else 0
         return free
 
-    def refuses(self, claim: Claim, now: Moment) -> Refused | None:
+    def refuses(self, amount: Amount, now: Moment) -> Refused | None:
         """Why there is no room for it now; None where there is."""
-        if self.room(claim, now) is not None:
+        if self.room(amount, now) is not None:
             return None
-        sure, guess = self.claimed(claim)
+        sure, guess = amount
         asked = max(sure, min(guess, 1))
         missing = asked - (self.allowance.units - self.count.used - self.held)
         if asked > self.limit.amount:
@@ -138,7 +135,8 @@ class _Meter:
         return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
 
     def standing(self, now: Moment) -> Standing:
-        self.count.advance(now)
+        if now.monotonic_s >= self.count.due_s:
+            self.count.advance(now)
         used, shared = self.count.used + self.held, self.allowance
         if self.held and not self.limit.calendar_day:
             reset_s = self.limit.per_s * (SLOTS + 1) / SLOTS  # if it were settled this moment
@@ -148,9 +146,7 @@ class _Meter:
             used += shared.elsewhere
             reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
         left = self.limit.amount - used
-        return Standing(
-            limit=self.limit, used=used, remaining=left if left > 0 else 0, reset_s=reset_s
-        )
+        return Standing(self.limit, used, left if left > 0 else 0, reset_s)
 
     def occupied(self, now: Moment) -> tuple[int, float]:
         """What this process uses or holds of it, and in how long all that is used has left the window."""
@@ -174,10 +170,11 @@ class Budget:
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
         held: tuple[int, ...] = ()
+        amounts = claim.amounts()
         for meter in self._meters:
-            room = meter.room(claim, now)
+            room = meter.room(amounts[meter.kind], now)
             if room is None:
-                return self._refusal(claim, now)
+                return self._refusal(amounts, now)
             held = (*held, room)
         places: tuple[int, ...] = ()
         for meter, amount in zip(self._meters, held, strict=True):
@@ -187,11 +184,11 @@ class Budget:
             else:
                 meter.held += amount
             places = (*places, place)
-        return Reservation(held=held, places=places)
+        return Reservation(held, places)
 
-    def _refusal(self, claim: Claim, now: Moment) -> Refused:
+    def _refusal(self, amounts: dict[Kind, Amount], now: Moment) -> Refused:
         """By the limit that is longest in the way, of those that have no room."""
-        found = [meter.refuses(claim, now) for meter in self._meters]
+        found = [meter.refuses(amounts[meter.kind], now) for meter in self._meters]
         return max(filter(None, found), key=_gravity)
 
     def settle(
@@ -205,8 +202,9 @@ class Budget:
         for meter, held in zip(self._meters, reservation.held, strict=True):
             if not meter.books:
                 meter.held -= held
-                meter.count.advance(now)
-                meter.count.add(tokens if meter.limit.kind == "tokens" else cost or 0, now)
+                if now.monotonic_s >= meter.count.due_s:
+                    meter.count.advance(now)
+                meter.count.add(tokens if meter.kind == "tokens" else cost or 0, now)
 
     def release(self, reservation: Reservation) -> None:
         """As if it had never been asked for."""
@@ -230,12 +228,11 @@ class Budget:
 
     def wanted(self, claim: Claim) -> list[int]:
         """Of each limit, what a claim would take if there were enough, its guess included."""
-        claims = [meter.claimed(claim) for meter in self._meters]
-        amounts = [meter.limit.amount for meter in self._meters]
-        return [
-            max(sure, min(sure + guess, amount))
-            for (sure, guess), amount in zip(claims, amounts, strict=True)
-        ]
+        amounts, wanted = claim.amounts(), []
+        for meter in self._meters:
+            sure, guess = amounts[meter.kind]
+            wanted.append(max(sure, min(sure + guess, meter.limit.amount)))
+        return wanted
 
     def idle(self, now: Moment) -> bool:
         """Nothing is used and nothing reserved: a new budget would be the same."""

@@ -7,6 +7,7 @@ again without a rest. Limits, and what to do about them, are not known here (`po
 """
 
 from collections import deque
+from math import inf
 
 import msgspec
 
@@ -26,28 +27,34 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 class SlidingWindow:
     """What was used within `per_s` seconds, and up to a slot longer."""
 
-    __slots__ = ("_slot_s", "_slots", "used")
+    __slots__ = ("_slot_s", "_slots", "due_s", "used")
 
     def __init__(self, per_s: float) -> None:
         self._slot_s = per_s / SLOTS
         self._slots: deque[list[int]] = deque()
         """(slot, amount), oldest first; one in which nothing was used is not there."""
         self.used = 0
+        self.due_s = inf
+        """When something leaves it next (monotonic): until then `advance` changes nothing."""
 
     def advance(self, now: Moment) -> None:
         slots = self._slots
-        if slots and slots[0][0] < (oldest := now.monotonic_s // self._slot_s - SLOTS):
-            while slots and slots[0][0] < oldest:
-                self.used -= slots.popleft()[1]
+        oldest = now.monotonic_s // self._slot_s - SLOTS
+        while slots and slots[0][0] < oldest:
+            self.used -= slots.popleft()[1]
+        self.due_s = (slots[0][0] + SLOTS + 1) * self._slot_s if slots else inf
 
     def add(self, amount: int, now: Moment) -> int:
         """The place to take it back from."""
         slot = int(now.monotonic_s // self._slot_s)
         self.used += amount
-        if self._slots and self._slots[-1][0] == slot:
-            self._slots[-1][1] += amount
+        slots = self._slots
+        if slots and slots[-1][0] == slot:
+            slots[-1][1] += amount
         elif amount:
-            self._slots.append([slot, amount])
+            if not slots:
+                self.due_s = (slot + SLOTS + 1) * self._slot_s
+            slots.append([slot, amount])
         return slot
 
     def take_back(self, amount: int, place: int) -> None:
@@ -82,6 +89,8 @@ class CalendarDay:
     set back by more than a day was wrong before."""
 
     __slots__ = ("_day", "used")
+    due_s = -inf
+    """Its own clock tells when a day ends, and no other: `advance` has to look each time."""
 
     def __init__(self) -> None:
         self._day = 0
