@@ -1,10 +1,14 @@
 """What was decided about one request, and why: a value that the log, a header and `explain` all show."""
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from contracts.inference import Constraints
+
+SUMMARIES_KEPT = 256
+"""Most requests are decided in the same few words."""
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +83,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self) -> str:
         """One line for `x-setpoint-decision`: printable ASCII, at most 512 characters."""
-        parts = [f"intent={self.intent or '-'}"]
+        line = f"intent={self.intent or '-'}"
         for outcome in self.rules:
             if outcome.verdict in ("applied", "dry_run", "held_by_floor", "spared"):
                 mark = "" if outcome.verdict == "applied" else f" ({outcome.verdict})"
-                parts.append(f"{outcome.rule}{mark}: {', '.join(outcome.changes) or outcome.why}")
-        line = plain = "; ".join(parts)
-        if not (line.isascii() and line.isprintable()):
-            plain = "".join(c if " " <= c <= "~" else "?" for c in line)
-        return plain if len(plain) <= 512 else plain[:509] + "..."
+                line += f"; {outcome.rule}{mark}: {', '.join(outcome.changes) or outcome.why}"
+        return _told(line)
+
+
+@lru_cache(maxsize=SUMMARIES_KEPT)
+def _told(line: str) -> str:
+    plain = line
+    if not (line.isascii() and line.isprintable()):
+        plain = "".join(c if " " <= c <= "~" else "?" for c in line)
+    return plain if len(plain) <= 512 else plain[:509] + "..."

@@ -7,6 +7,7 @@ its record. Nothing but a `GatewayError` leaves here, and nothing is carried out
 """
 
 import hashlib
+from functools import lru_cache, partial
 from typing import Any
 
 from msgspec import structs
@@ -31,9 +32,11 @@ from policies.effects import Effect, Shape, apply, begin, hold
 from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Draws, Holding
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import why_below, worthy
-from policies.references import Reference
+from policies.rule_index import Numbers
 
 FAIRNESS_ID_MAX_CHARS = 64
+KEYS_KEPT = 4096
+"""Callers whose share is known by its name; of others it is worked out again."""
 NAMES_SHOWN = 12
 WHY_MAX_CHARS = 200
 VALUE_MAX_CHARS = 80
@@ -67,6 +70,7 @@ def decide(
     if shape.reject is None and not shape.models:
         raise _unservable(shape, catalog)
     constraints, notes = _constraints(shape, facts)
+    choice = shape.choices[-1]
     told: tuple[IntentOutcome, ...] = ()
     if explain:
         told = intents.outcomes(policy, facts, picked, shape.intent.name, run.intent_set_by)
@@ -77,12 +81,12 @@ def decide(
             model=shape.model,
             max_tokens=shape.max_tokens if shape.max_tokens != facts.max_tokens else None,
             priority=shape.priority,
-            pool=shape.pinned,
+            pool=choice.pool,
             params=shape.params,
             reject=shape.reject,
         ),
         models=() if shape.reject is not None else shape.models,
-        route=shape.choices[-1].model,
+        route=choice.model,
         constraints=constraints,
         rules=tuple(run.outcomes),
         treated=tuple(run.treated),
@@ -170,9 +174,7 @@ class _Run:
         rules, at, before = self._policy.rules, 0, None
         while self.shape is not before:  # what a rule changes, later ones go by
             before = self.shape
-            numbers = (
-                range(len(rules)) if self._explain else self._policy.index.candidates(self._field)
-            )
+            numbers = range(len(rules)) if self._explain else self._candidates()
             for number in numbers:
                 if number >= at:
                     self.step(rules[number])
@@ -180,8 +182,9 @@ class _Run:
                     if self.shape is not before:
                         break
 
-    def _field(self, reference: Reference) -> Any:
-        return request_value(reference, self._facts, self.shape)
+    def _candidates(self) -> Numbers:
+        value_of = partial(request_value, facts=self._facts, shape=self.shape)
+        return self._policy.index.candidates(value_of)
 
     @property
     def _context(self) -> EvaluationContext:
@@ -275,17 +278,17 @@ def _unservable(shape: Shape, catalog: Catalog) -> GatewayError:
 
 def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[str, ...]]:
     """What the infrastructure below is asked for, and what the client's headers did to it."""
-    promised = shape.intent.objectives
+    intent, promised = shape.intent, shape.intent.objectives
     # Nobody waits for a task's first token: it has an objective only where it has brought one.
-    promised_ttft_s = None if facts.task else promised.ttft_s
-    ttft = intents.tighten(promised_ttft_s, facts.headers, intents.TTFT_HEADERS)
-    tpot = intents.tighten(promised.tpot_s, facts.headers, intents.TPOT_HEADERS)
+    ttft_s, tpot_s = None if facts.task else promised.ttft_s, promised.tpot_s
+    ttft = intents.tighten(ttft_s, facts.headers, intents.TTFT_HEADERS)
+    tpot = intents.tighten(tpot_s, facts.headers, intents.TPOT_HEADERS)
     constraints = Constraints(
-        objective=shape.intent.llmd_objective or shape.intent.name or None,
+        objective=intent.llmd_objective or intent.name or None,
         priority=shape.priority,
         ttft_s=ttft.seconds,
         tpot_s=tpot.seconds,
-        fairness_id=_fairness_id(facts),
+        fairness_id=_key_share(facts.key) if facts.key else _user_share(facts.user),
     )
     notes = ttft.notes + tpot.notes
     if facts.task and promised.ttft_s is not None and ttft.seconds is None:
@@ -293,16 +296,21 @@ def _constraints(shape: Shape, facts: RequestFacts) -> tuple[Constraints, tuple[
     return constraints, notes
 
 
-def _fairness_id(facts: RequestFacts) -> str | None:
-    """Whose share this request counts against: fit for a header, and without a user's own name."""
-    key = facts.key
-    if key and len(key) <= FAIRNESS_ID_MAX_CHARS and key.isascii() and key.isprintable():
+@lru_cache(maxsize=KEYS_KEPT)
+def _key_share(key: str) -> str:
+    """Whose share a caller's requests count against: fit for a header."""
+    if len(key) <= FAIRNESS_ID_MAX_CHARS and key.isascii() and key.isprintable():
         return key
-    who = facts.key or facts.user
-    if not who:
-        return None
-    digest = hashlib.blake2b(who.encode(errors="backslashreplace"), digest_size=8)
-    return f"{'key' if facts.key else 'user'}-{digest.hexdigest()}"
+    return f"key-{_digest(key)}"
+
+
+def _user_share(user: str) -> str | None:
+    """The same of a request without a caller's name, and without its user's own."""
+    return f"user-{_digest(user)}" if user else None
+
+
+def _digest(who: str) -> str:
+    return hashlib.blake2b(who.encode(errors="backslashreplace"), digest_size=8).hexdigest()
 
 
 def _with_notes(outcome: IntentOutcome, notes: tuple[str, ...]) -> IntentOutcome:

@@ -22,15 +22,16 @@ def cost_usd(card: ModelCard | None, usage: Usage | None) -> float | None:
         return None
     if usage is None or usage.estimated:
         return None
-    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
-    written = min(usage.cache_write_tokens or 0, usage.prompt_tokens - cached)
-    prompt = (
-        (usage.prompt_tokens - cached - written) * card.input_price
-        + cached * _or(card.cached_input_price, card.input_price)
-        + written * _or(card.cache_write_price, card.input_price)
-    )
+    prompt = usage.prompt_tokens * card.input_price
+    if usage.cached_tokens or usage.cache_write_tokens:
+        prompt = _prompt_with_cache(card, usage, card.input_price)
     return round((prompt + usage.completion_tokens * card.output_price) / 1e6, DIGITS)
 
 
-def _or(price: float | None, usual: float) -> float:
-    return usual if price is None else price
+def _prompt_with_cache(card: ModelCard, usage: Usage, price: float) -> float:
+    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
+    written = min(usage.cache_write_tokens or 0, usage.prompt_tokens - cached)
+    cached_price = price if card.cached_input_price is None else card.cached_input_price
+    write_price = price if card.cache_write_price is None else card.cache_write_price
+    fresh = usage.prompt_tokens - cached - written
+    return fresh * price + cached * cached_price + written * write_price

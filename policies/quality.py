@@ -32,7 +32,7 @@ def route(choice: Choice, asked: str, intent: Intent, catalog: Catalog) -> tuple
     the chosen model must lead, so a route never hides that it was below the floor; confined to a
     pool, the first model of the route that lives there leads.
     """
-    known = catalog.models
+    known, has_floor = catalog.models, intent.quality_floor is not None
     names: Iterable[str] = (choice.model,)
     if choice.model in catalog.routes:
         names = dict.fromkeys((choice.model, *catalog.routes[choice.model]))
@@ -43,7 +43,7 @@ def route(choice: Choice, asked: str, intent: Intent, catalog: Catalog) -> tuple
         card = known[name]
         if choice.pool is not None and card.pool != choice.pool:
             continue
-        if below_floor(card, intent) and not (name == asked and card.quality is None):
+        if has_floor and below_floor(card, intent) and not (name == asked and card.quality is None):
             if name == choice.model and choice.pool is None:
                 return ()
             continue
