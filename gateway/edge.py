@@ -5,7 +5,6 @@ Every error that has not begun its answer yet leaves here as OpenAI's error obje
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from functools import partial
 
 import msgspec
 from aiohttp import web, web_exceptions
@@ -113,11 +112,16 @@ class Edge:
         self._pools = PoolEndpoints(gateway)
         self._errors = ErrorAnswers(discretion(gateway.loaded), lambda: gateway.draining)
         self._reception = Reception(gateway)
-        endpoint = InferenceEndpoint(
-            gateway, self._errors, self._reception, desk.registry, self._tell
-        )
         self.inference = {
-            path: partial(endpoint.answer, tongue=tongue) for path, tongue in _tongues().items()
+            path: InferenceEndpoint(
+                gateway,
+                tongue,
+                self._errors,
+                self._reception,
+                desk.registry,
+                self._tell_anthropic if path == MESSAGES else self._tell_all,
+            ).answer
+            for path, tongue in _tongues().items()
         }
         """By path, for a POST; these go past aiohttp's router and `boundary`."""
         self._counter = TokenCounter(gateway, self._reception)
@@ -133,9 +137,15 @@ class Edge:
     def _tell(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
         """What every answer says, an error's and a stream's too: so no handler can forget to tell a caller
         how its budget stands."""
+        tell = self._tell_anthropic if _speaks_anthropic(request) else self._tell_all
+        tell(request, headers)
+
+    def _tell_anthropic(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
+        headers["request-id"] = request.request_id  # where its SDKs look for it
+        self._tell_all(request, headers)
+
+    def _tell_all(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
         headers["Server"] = SERVER
-        if _speaks_anthropic(request):
-            headers["request-id"] = request.request_id  # where its SDKs look for it
         if self._gateway.budgets.any:
             try:
                 visitor = request.visitor or self._reception.visitor(request)

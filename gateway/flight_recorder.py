@@ -177,13 +177,14 @@ class FlightRecorder:
 
     # -- its fate -----------------------------------------------------------------------
 
-    def close(self, status: int, error: GatewayError | None, progress: Progress) -> None:
+    def close(
+        self, status: int, error: GatewayError | None, progress: Progress, now_s: float
+    ) -> None:
         """However it ended. Only the first call counts."""
         if self._over:
             return
         self._over = True
-        flight, now_s = self.flight, self._clock()
-        usage = progress.usage
+        flight, usage = self.flight, progress.usage
         if status == CLIENT_GONE or (error is not None and _is_its_own(error)):
             self._loop.cancelled(flight, now_s)
         elif self._decision.shaping.reject is not None:

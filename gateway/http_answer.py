@@ -31,7 +31,7 @@ class HttpAnswer:
     `headers` are its own from then on: whoever has more to say adds it there.
     """
 
-    __slots__ = ("_content_type", "_request", "_stays", "_whole", "ended", "headers", "status")
+    __slots__ = ("_content_type", "_request", "_whole", "begun", "ended", "headers", "keep_alive", "status")
 
     def __init__(
         self,
@@ -46,23 +46,16 @@ class HttpAnswer:
         self._content_type = content_type
         self._whole = body
         self._request: HttpRequest | None = None
+        self.begun = False
+        """Its head is out."""
         self.ended = False
         """Its body's end has been sent: by whoever streams, if its last chunk was known to be that."""
-        self._stays: bool | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Its head is out."""
-        return self._request is not None
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection stays; known once it has begun."""
-        return bool(self._stays)
+        self.keep_alive: bool | None = None
+        """Whether the connection stays; None: as its request says, which is known once it has begun."""
 
     def force_close(self) -> None:
         """The connection ends with it."""
-        self._stays = False
+        self.keep_alive = False
 
     def begin(self, request: HttpRequest, first: bytes = b"") -> None:
         """Send the head, and the body or `first` behind it. Raises ConnectionResetError where the client has
@@ -74,7 +67,7 @@ class HttpAnswer:
             raise ConnectionResetError("an answer has begun; the connection can only be closed")
         data = self._head(request) + (first if self._whole is None else self._whole)
         self.headers = {}  # it is out; they would take 2 KB for as long as a stream lasts
-        self._request = request
+        self._request, self.begun = request, True
         request.answered = True
         transport.write(data)
 
@@ -98,17 +91,17 @@ class HttpAnswer:
         elif is_new:
             body = "Transfer-Encoding: chunked\r\n"
         else:
-            body, self._stays = "", False  # its end is the connection's
+            body, self.keep_alive = "", False  # its end is the connection's
         if request.awaits_word:
-            self._stays = False  # a body that was not asked for may come or not: who could tell
-        if self._stays is None:
-            self._stays = request.keep_alive
+            self.keep_alive = False  # a body that was not asked for may come or not: who could tell
+        if self.keep_alive is None:
+            self.keep_alive = request.keep_alive
         connection = ""
-        if self._stays != is_new:  # not what goes without saying
-            connection = f"Connection: {'keep-alive' if self._stays else 'close'}\r\n"
+        if self.keep_alive != is_new:  # not what goes without saying
+            connection = f"Connection: {'keep-alive' if self.keep_alive else 'close'}\r\n"
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        told = "".join(lines)
-        if told.count("\n") != len(lines) or told.count("\r") != len(lines) or "\0" in told:
+        told, ends = "".join(lines), len(lines)
+        if told.count("\n") != ends or told.count("\r") != ends or "\0" in told:
             raise ValueError("a header has a line break in it")
         return (
             f"HTTP/{version.major}.{version.minor} {self.status} {_REASONS.get(self.status, '')}\r\n"

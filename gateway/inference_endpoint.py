@@ -24,11 +24,12 @@ from gateway.tongues import Tongue, Voice
 
 
 class InferenceEndpoint:
-    """What `/v1/chat/completions` and its siblings do, in whichever language they are asked."""
+    """What `/v1/chat/completions` and its siblings do, each in the language that it is asked in."""
 
     def __init__(
         self,
         gateway: Gateway,
+        tongue: Tongue,
         errors: ErrorAnswers,
         reception: Reception,
         registry: Registry,
@@ -36,6 +37,7 @@ class InferenceEndpoint:
     ) -> None:
         """`tell` adds to a stream's head what every head says; those that are not sent here get it later."""
         self._gateway = gateway
+        self._tongue = tongue
         self._tell = tell
         self._errors = errors
         self._reception = reception
@@ -43,10 +45,10 @@ class InferenceEndpoint:
         self._answer_limit = int(gateway.config.limits.answer)
         self._heartbeat_s = gateway.config.streams.heartbeat
 
-    async def answer(self, request: HttpRequest, tongue: Tongue) -> HttpAnswer:
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
         """From the client's bytes to its answer, logged and counted. Raises ConnectionError and CancelledError
         where the client has left."""
-        gateway = self._gateway
+        gateway, tongue = self._gateway, self._tongue
         accepted_s = gateway.clock()
         try:
             arrival = await self._reception.receive(request)

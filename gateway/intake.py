@@ -16,6 +16,7 @@ from contracts.openai_api import (
     CompletionRequest,
     EmbeddingRequest,
     Members,
+    StreamOptions,
 )
 from gateway.expected_values import expected_values
 
@@ -72,12 +73,13 @@ def read_request(
             raise
         members |= spelled
         asked = checked(_decoders[operation], msgspec.json.encode(members))
+    options = asked.stream_options
     return InferRequest(
         request_id=request_id,
         operation=operation,
         members=members,
         facts=_facts(operation, members, asked, key, headers),
-        include_usage=_wants_usage(asked),
+        include_usage=options is not None and _wants_usage(options, asked.stream),
     )
 
 
@@ -175,14 +177,12 @@ def _token_limit(members: Members) -> int | None:
     return most
 
 
-def _wants_usage(asked: ChatRequest | CompletionRequest | EmbeddingRequest) -> bool:
-    if asked.stream_options is None:
-        return False
-    if not asked.stream:
+def _wants_usage(options: StreamOptions, stream: bool | None) -> bool:
+    if not stream:
         raise InvalidField(
             "stream_options is only allowed when stream is true", param="stream_options"
         )
-    return bool(asked.stream_options.include_usage)
+    return bool(options.include_usage)
 
 
 def _invalid_field(text: str, kind: Any, body: bytes) -> ClientFault:

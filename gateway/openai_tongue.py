@@ -29,6 +29,9 @@ class OpenAIVoice(msgspec.Struct, frozen=True, kw_only=True):
         return error.encode(request_id)
 
 
+_PLAIN, _WITH_USAGE = OpenAIVoice(include_usage=False), OpenAIVoice(include_usage=True)
+
+
 class OpenAITongue:
     """A Tongue, of one operation."""
 
@@ -37,7 +40,7 @@ class OpenAITongue:
 
     def read(self, body: bytes, *, request_id: str, key: str, headers: Mapping[str, str]) -> Asked:
         infer = read_request(body, self.operation, request_id=request_id, key=key, headers=headers)
-        return Asked(infer=infer, voice=OpenAIVoice(include_usage=infer.include_usage))
+        return Asked(infer=infer, voice=_WITH_USAGE if infer.include_usage else _PLAIN)
 
     def error(self, error: GatewayError, request_id: str) -> bytes:
         return error.encode(request_id)

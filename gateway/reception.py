@@ -124,7 +124,8 @@ class Reception:
 
     async def _body(self, request: HttpRequest) -> bytes:
         """The whole body, within its bounds of size and time."""
-        self.invite(request)
+        if request.awaits_word:
+            self.invite(request)
         content = request.content
         try:
             if content.is_eof():  # it came with its head, as most do: nothing to wait for

@@ -121,7 +121,7 @@ class RequestRecord:
         took = progress.took(ended_s)
         if isinstance(self.budget, BudgetHold):
             self.budget.close(status, error, progress, self.recorder.flight.tokens)
-        self.recorder.close(status, error, progress)
+        self.recorder.close(status, error, progress, ended_s)
         model = progress.target.model if progress.target else decision.shaping.model
         self._gateway.metrics.request(
             self.infer,

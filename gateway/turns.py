@@ -141,7 +141,7 @@ class Turns(web.RequestHandler):
             answer.begin(request)
             if self.writing_paused:
                 await self._drain_helper()
-        return answer.keep_alive
+        return bool(answer.keep_alive)
 
     async def _routed(self, message: Any, body: StreamReader) -> bool:
         """aiohttp's own way."""

@@ -125,10 +125,10 @@ async def _ask(
     except GatewayError as exc:
         error = exc
     except asyncio.CancelledError:
-        recorder.close(499, None, progress)
+        recorder.close(499, None, progress, gateway.clock())
         raise
     status = 200 if error is None else error.status
-    recorder.close(status, error, progress)
+    recorder.close(status, error, progress, gateway.clock())
     usage, last = progress.usage, progress.attempts[-1] if progress.attempts else None
     return Replayed(
         decision=decision,

@@ -106,10 +106,11 @@ class VirtualGateway:
         except GatewayError as exc:
             asked.error = exc
         except asyncio.CancelledError:
-            recorder.close(CLIENT_GONE, None, asked.progress)
+            recorder.close(CLIENT_GONE, None, asked.progress, gateway.clock())
             raise
         status = asked.error.status if asked.error else 200
-        recorder.close(status, asked.error or asked.progress.fault, asked.progress)
+        fault = asked.error or asked.progress.fault
+        recorder.close(status, fault, asked.progress, gateway.clock())
         return asked
 
     async def tick(self, seconds: float, every_s: float = 0.25) -> None:

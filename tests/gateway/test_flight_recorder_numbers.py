@@ -540,6 +540,6 @@ async def test_a_client_that_leaves_a_stream_that_was_gone_on_with_has_had_what_
             await gateway.executor.infer(infer, routing, gateway.catalog, sink, progress, recorder)
     assert sink.text == "x" * had
     assert (recorder.flight.tokens, progress.usage) == (had, None)
-    recorder.close(CLIENT_GONE, None, progress)
+    recorder.close(CLIENT_GONE, None, progress, virtual.now())
     tokens = gateway.loop.signals.lane(("main", "real")).tokens
     assert tokens.sum(virtual.now(), 30) == had, "each is charged once"
