@@ -48,6 +48,7 @@ from policies.decide import decide
 from policies.held import CALM, NO_DRAWS, draws
 from policies.policy_set import PolicySet
 from policies.steering import PoolBounds
+from policies.usual import Usual
 
 if TYPE_CHECKING:
     from gateway.records.keeper import Records
@@ -83,6 +84,7 @@ class Gateway:
         self._listed: dict[str, list[ModelCard]] = {}
         """What the backends of a pool listed last."""
         self.policy = load_policies(loaded.policies_path, loaded.catalog, os.environ)
+        self._usual = Usual(self.policy, self.catalog)
         self._refused = False
         """What is on disk now is broken; the policies in force are older."""
         self._reloading = asyncio.Lock()
@@ -135,8 +137,13 @@ class Gateway:
         """The brain's word on one request."""
         holding = self.loop.held_now(self.clock())
         turn = NO_DRAWS if holding is CALM else draws(next(self._turns))
+        usual = self._usual
+        if usual.policy is not policy or usual.catalog is not catalog:
+            usual = self._usual = Usual(policy, catalog)
         try:
-            return decide(policy, catalog, facts, self.snapshot, holding=holding, draws=turn)
+            return decide(
+                policy, catalog, facts, self.snapshot, holding=holding, draws=turn, usual=usual
+            )
         except NoReadyBackend as exc:  # no backend has told its models; its pool knows why not
             silent = next((p for p in self.pools.values() if not p.ready), None)
             raise (silent.not_ready() if silent else exc) from exc

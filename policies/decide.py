@@ -33,6 +33,7 @@ from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Dra
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import why_below, worthy
 from policies.rule_index import Numbers
+from policies.usual import Usual, kind_of
 
 FAIRNESS_ID_MAX_CHARS = 64
 KEYS_KEPT = 4096
@@ -52,50 +53,31 @@ def decide(
     *,
     holding: Holding = CALM,
     draws: Draws = NO_DRAWS,
+    usual: Usual | None = None,
     explain: bool = False,
 ) -> Decision:
     """Pick the intent, run the rules, add the rungs that are held, choose the models.
 
     `rules` of the result has those that matched or failed, in order, rungs after rules; with
-    `explain` it has all of them, and `intents` is filled. A refused request (`shaping.reject`) has no models.
+    `explain` it has all of them, and `intents` is filled. `usual` remembers what was decided with the same
+    policies and catalogue about requests that nothing happened to. A refused request (`shaping.reject`) has no models.
     Raises ModelNotFound, BelowQualityFloor, or NoReadyBackend while no backend has listed a model.
     """
     picked = intents.pick(policy, catalog, facts)
-    shape = begin(policy.intent(picked.intent), facts, catalog)
-    run = _Run(policy, catalog, facts, snapshot, shape, explain=explain)
+    kind = None if usual is None or explain else kind_of(picked.intent, facts)
+    known = None if usual is None else usual.of(kind)
+    begun = begin(policy.intent(picked.intent), facts, catalog) if known is None else known.shape
+    run = _Run(policy, catalog, facts, snapshot, begun, explain=explain)
     run.follow()
     if holding is not CALM and run.shape.reject is None:
         run.hold(holding, draws)
-    shape = run.shape
-    if shape.reject is None and not shape.models:
-        raise _unservable(shape, catalog)
-    constraints, notes = _constraints(shape, facts)
-    choice = shape.choices[-1]
-    told: tuple[IntentOutcome, ...] = ()
-    if explain:
-        told = intents.outcomes(policy, facts, picked, shape.intent.name, run.intent_set_by)
-        told = tuple(_with_notes(outcome, notes) for outcome in told)
-    return Decision(
-        intent=shape.intent.name,
-        shaping=Shaping(
-            model=shape.model,
-            max_tokens=shape.max_tokens if shape.max_tokens != facts.max_tokens else None,
-            priority=shape.priority,
-            pool=choice.pool,
-            params=shape.params,
-            reject=shape.reject,
-        ),
-        models=() if shape.reject is not None else shape.models,
-        route=choice.model,
-        constraints=constraints,
-        rules=tuple(run.outcomes),
-        treated=tuple(run.treated),
-        held_out=tuple(run.held_out),
-        shed_for=run.shed_for,
-        hedge_after_s=shape.hedge_after_s,
-        intents=told,
-        policy_version=policy.version,
-    )
+    undisturbed = run.shape is begun and not run.outcomes
+    if known is not None and undisturbed:
+        return known.decision
+    decision = run.decision(picked)
+    if usual is not None and undisturbed:
+        usual.remember(kind, begun, decision)
+    return decision
 
 
 class _Run:
@@ -123,6 +105,40 @@ class _Run:
         self.treated: list[int] = []
         self.held_out: list[int] = []
         self.shed_for: str | None = None
+
+    def decision(self, picked: intents.Picked) -> Decision:
+        """What has become of it."""
+        shape, facts = self.shape, self._facts
+        if shape.reject is None and not shape.models:
+            raise _unservable(shape, self._catalog)
+        constraints, notes = _constraints(shape, facts)
+        told: tuple[IntentOutcome, ...] = ()
+        if self._explain:
+            name, changed_by = shape.intent.name, self.intent_set_by
+            told = intents.outcomes(self._policy, facts, picked, name, changed_by)
+            told = tuple(_with_notes(outcome, notes) for outcome in told)
+        choice = shape.choices[-1]
+        return Decision(
+            intent=shape.intent.name,
+            shaping=Shaping(
+                model=shape.model,
+                max_tokens=shape.max_tokens if shape.max_tokens != facts.max_tokens else None,
+                priority=shape.priority,
+                pool=choice.pool,
+                params=shape.params,
+                reject=shape.reject,
+            ),
+            models=() if shape.reject is not None else shape.models,
+            route=choice.model,
+            constraints=constraints,
+            rules=tuple(self.outcomes),
+            treated=tuple(self.treated),
+            held_out=tuple(self.held_out),
+            shed_for=self.shed_for,
+            hedge_after_s=shape.hedge_after_s,
+            intents=told,
+            policy_version=self._policy.version,
+        )
 
     def hold(self, holding: Holding, draws: Draws) -> None:
         """What the control loop holds: first whom it turns away, then what it does to the rest."""

@@ -23,6 +23,8 @@ TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
 """The canonical name first, then llm-d's deprecated alias. Source: llm-d-router `metadata/consts.go`."""
 
+OBJECTIVE_HEADERS = (*TTFT_HEADERS, *TPOT_HEADERS)
+
 _MILLISECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 
 

@@ -19,8 +19,9 @@ from contracts.yaml_document import read
 from policies.compiler import compile_policies
 from policies.context import EvaluationContext
 from policies.decide import FAIRNESS_ID_MAX_CHARS, decide
-from policies.held import HOLDOUT, NO_DRAWS, Decline, Draws, HeldRung, Holding
+from policies.held import CALM, HOLDOUT, NO_DRAWS, Decline, Draws, HeldRung, Holding
 from policies.policy_set import PolicySet
+from policies.usual import Usual
 
 INTENTS = """
 intents:
@@ -761,3 +762,52 @@ def test_what_holds_whatever_the_loop_holds(
         assert decision.shaping.priority < holding.declines[0].below
     acted = {o.rule for o in decision.rules if o.verdict == "applied" and o.rule[:5] == "rung "}
     assert bool(acted) == bool(decision.treated)
+
+
+USUAL = RequestFacts(operation="chat", model="m0", key="k")
+CHANGES = st.sampled_from(
+    [
+        {},
+        {"max_tokens": 3},
+        {"tools": 9},
+        {"key": "other"},
+        {"key": "", "user": "u"},
+        {"key": "", "user": "w"},
+        {"task": True},
+        {"asked_priority": 5},
+        {"asked_priority": 5, "may_raise": True},
+        {"headers": {"x-a": "1"}},
+        {"headers": {"x-slo-ttft-ms": "9"}},
+        {"headers": {"x-setpoint-intent": "i1"}},
+    ]
+)
+
+
+@pytest.mark.req("OPS-4", "INT-2")
+@given(
+    world=worlds(),
+    turns=st.lists(st.tuples(CHANGES, st.just(CALM) | HOLDINGS), min_size=4, max_size=8),
+    draws=DRAWS,
+)
+def test_what_is_remembered_is_what_would_be_decided(
+    world: tuple[PolicySet, Catalog],
+    turns: list[tuple[dict[str, Any], Holding]],
+    draws: Draws,
+) -> None:
+    policy, known = world
+    good = ModelCard(name="m0", pool="p0", upstream="m0", quality=1.0)
+    catalog = structs.replace(known, models={**known.models, "m0": good})
+    usual = Usual(policy, catalog)
+
+    def decided(asked: RequestFacts, holding: Holding, **more: Any) -> Decision | str:
+        try:
+            return decide(policy, catalog, asked, BUSY, holding=holding, draws=draws, **more)
+        except (BelowQualityFloor, ModelNotFound, NoReadyBackend) as exc:
+            return str(exc)
+
+    for changes, holding in [*turns, *turns]:
+        asked = structs.replace(USUAL, **changes)
+        for explain in (False, True):
+            more = {"explain": explain}
+            remembered = decided(asked, holding, usual=usual, **more)
+            assert remembered == decided(asked, holding, **more)
