@@ -4,7 +4,7 @@
 several limits of one kind the one with the smallest share left is shown: it is the next to say no.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from policies.budget import Standing
 from policies.budget_limit import PICODOLLARS, BudgetLimit, Kind
@@ -26,50 +26,51 @@ _NAMES: dict[Kind, tuple[str, str, str]] = {
         "x-setpoint-budget-reset-usd",
     ),
 }
+_THOUSANDTHS = ["", *(f".{number:03}".rstrip("0") for number in range(1, 1000))]
+"""What a number of thousandths looks like behind a whole number: to write floats takes three times as long."""
 
 
 class RatelimitHeaders:
     """Those of one budget with `limits`: what stays the same of them is worded once. Only of the kinds that
     there are."""
 
-    __slots__ = ("_by_kind", "_limits")
+    __slots__ = ("_kinds", "_limits")
 
     def __init__(self, limits: Sequence[BudgetLimit]) -> None:
-        self._limits = [
-            _dollars(one.amount) if one.kind == "cost" else str(one.amount) for one in limits
-        ]
+        self._limits = [_SPELLED[one.kind](one.amount) for one in limits]
         by_kind: dict[Kind, list[int]] = {}
         for index, limit in enumerate(limits):
             by_kind.setdefault(limit.kind, []).append(index)
-        self._by_kind = tuple(by_kind.items())
+        self._kinds = [
+            (_NAMES[kind], _SPELLED[kind], index, others)
+            for kind, (index, *others) in by_kind.items()
+        ]
 
     def told(self, standings: Sequence[Standing]) -> dict[str, str]:
         """`standings` in the order of the limits."""
         headers: dict[str, str] = {}
-        for kind, (index, *others) in self._by_kind:
+        for (limit, remaining, reset), spelled, index, others in self._kinds:
             for other in others:
                 if _share(standings[other]) < _share(standings[index]):
                     index = other
             standing = standings[index]
-            limit, remaining, reset = _NAMES[kind]
             headers[limit] = self._limits[index]
-            left = standing.remaining
-            headers[remaining] = _dollars(left) if kind == "cost" else str(left)
+            headers[remaining] = spelled(standing.remaining)
             headers[reset] = go_duration(standing.reset_s)
         return headers
 
 
 def go_duration(seconds: float) -> str:
     """As Go writes durations, in whole milliseconds, never less than it is: `6m0s`, `1.5s`, `20ms`."""
-    millis = -int((1e-6 - seconds * 1000) // 1)  # rounded up, as `math.ceil` does with one call more
-    if millis <= 0:
-        return "0s"
+    millis = -int((1e-6 - seconds * 1000) // 1)  # rounded up
     if millis < 1000:
-        return f"{millis}ms"
-    seconds, minutes, hours = millis % 60_000 / 1000, millis // 60_000 % 60, millis // 3_600_000
-    if hours:
-        return f"{hours}h{minutes}m{seconds:g}s"
-    return f"{minutes}m{seconds:g}s" if minutes else f"{seconds:g}s"
+        return f"{millis}ms" if millis > 0 else "0s"
+    whole, point = millis // 1000, _THOUSANDTHS[millis % 1000]
+    if whole < 60:
+        return f"{whole}{point}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60}{point}s"
+    return f"{whole // 3600}h{whole // 60 % 60}m{whole % 60}{point}s"
 
 
 def _share(standing: Standing) -> float:
@@ -79,4 +80,8 @@ def _share(standing: Standing) -> float:
 def _dollars(amount: int) -> str:
     """Rounded down to a millionth: never more than there is."""
     micros = amount * 10**6 // PICODOLLARS
-    return f"{micros // 10**6}.{micros % 10**6:06}".rstrip("0").rstrip(".")
+    whole, rest = micros // 10**6, micros % 10**6
+    return f"{whole}.{rest:06}".rstrip("0") if rest else f"{whole}"
+
+
+_SPELLED: dict[Kind, Callable[[int], str]] = {"requests": str, "tokens": str, "cost": _dollars}
