@@ -178,12 +178,10 @@ class Budgets:
         account = self._account(infer.facts.key)
         if account is None:
             return None
-        terms = self._terms_of(catalog)
-        claim = claim_of(
-            infer, decision, terms.get(decision.shaping.model, UNKNOWN), account.length
-        )
+        terms, model = self._terms_of(catalog), decision.shaping.model
+        claim = claim_of(infer, decision, terms.get(model, UNKNOWN), account.length)
         if claim.cost is None and account.counts_cost:
-            self._tell_of(decision.shaping.model)
+            self._tell_of(model)
         found = account.budget.reserve(claim, self.now())
         if isinstance(found, Refused):
             label = found.limit.label

@@ -106,7 +106,7 @@ class FlightRecorder:
             prompt_tokens=flight.prompt_tokens,
             deadline_s=None if self._answering else self._deadline_s,
             patient=self._task,
-            timeout_s=self._patience_s(pool),
+            timeout_s=None if self._start_by_s is None else self._patience_s(pool),
             accepted=self.accepted,
             session=self._session,
         )
@@ -114,11 +114,10 @@ class FlightRecorder:
             self.accepted = entry.refused is None
         return entry
 
-    def _patience_s(self, pool: Pool) -> float | None:
-        """How long it may wait in that queue; None: as long as the queue says. All places where a task waits
-        share its time to start. Once it has started, an attempt after that waits as any request."""
-        if self._start_by_s is None:
-            return None
+    def _patience_s(self, pool: Pool) -> float:
+        """How long a task may wait in that queue. All places where it waits share its time to start. Once it has
+        started, an attempt after that waits as any request."""
+        assert self._start_by_s is not None
         left_s = self._start_by_s - self._clock()
         if self._started:
             return max(left_s, pool.options.queue_timeout_s)

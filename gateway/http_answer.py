@@ -31,7 +31,16 @@ class HttpAnswer:
     `headers` are its own from then on: whoever has more to say adds it there.
     """
 
-    __slots__ = ("_content_type", "_request", "_whole", "begun", "ended", "headers", "keep_alive", "status")
+    __slots__ = (
+        "_content_type",
+        "_request",
+        "_whole",
+        "begun",
+        "ended",
+        "headers",
+        "keep_alive",
+        "status",
+    )
 
     def __init__(
         self,

@@ -175,7 +175,7 @@ class RequestRecord:
             e2e_ms=round(took.e2e_s * 1000, 3),
             error=error.code if error else None,
             error_message=error.message if error else None,
-            where=error.where if isinstance(error, UpstreamFault) else None,
+            where=error.where if error and isinstance(error, UpstreamFault) else None,
             client_retry=self._client_retry,
         )
 

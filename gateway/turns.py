@@ -108,7 +108,15 @@ class Turns(web.RequestHandler):
             if handler is None:
                 self._keepalive = await self._routed(message, body)
             else:
-                self._keepalive = await self._answered(message, body, handler)
+                request = HttpRequest(message, body, self)
+                answer = await handler(request)
+                if self._upgraded and not self._messages:
+                    answer.force_close()  # what comes behind it is in a language that is not spoken here
+                if not answer.begun:
+                    answer.begin(request)
+                    if self.writing_paused:
+                        await self._drain_helper()
+                self._keepalive = bool(answer.keep_alive)
         except ConnectionError:
             return False
         except asyncio.CancelledError:
@@ -129,19 +137,6 @@ class Turns(web.RequestHandler):
         if not isinstance(message, RawRequestMessage) or message.method != "POST":
             return None
         return self._direct.get(message.path) or self._direct.get(message.url.path_safe)
-
-    async def _answered(
-        self, message: RawRequestMessage, body: StreamReader, handler: Direct
-    ) -> bool:
-        request = HttpRequest(message, body, self)
-        answer = await handler(request)
-        if self._upgraded and not self._messages:
-            answer.force_close()  # what comes behind it is in a language that is not spoken here
-        if not answer.begun:
-            answer.begin(request)
-            if self.writing_paused:
-                await self._drain_helper()
-        return bool(answer.keep_alive)
 
     async def _routed(self, message: Any, body: StreamReader) -> bool:
         """aiohttp's own way."""

@@ -65,7 +65,7 @@ def decide(
     """
     picked = intents.pick(policy, catalog, facts)
     kind = None if usual is None or explain else kind_of(picked.intent, facts)
-    known = None if usual is None else usual.of(kind)
+    known = None if usual is None or kind is None else usual.known.get(kind)
     begun = begin(policy.intent(picked.intent), facts, catalog) if known is None else known.shape
     run = _Run(policy, catalog, facts, snapshot, begun, explain=explain)
     run.follow()
@@ -75,7 +75,7 @@ def decide(
     if known is not None and undisturbed:
         return known.decision
     decision = run.decision(picked)
-    if usual is not None and undisturbed:
+    if usual is not None and kind is not None and undisturbed:
         usual.remember(kind, begun, decision)
     return decision
 

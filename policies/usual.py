@@ -33,18 +33,13 @@ class Usual:
 
     def __init__(self, policy: PolicySet, catalog: Catalog) -> None:
         self.policy, self.catalog = policy, catalog
-        self._known: dict[Kind, UsualDecision] = {}
+        self.known: dict[Kind, UsualDecision] = {}
+        """To be read; `remember` bounds it."""
 
-    def of(self, kind: Kind | None) -> UsualDecision | None:
-        """None: there was none of that kind yet."""
-        return None if kind is None else self._known.get(kind)
-
-    def remember(self, kind: Kind | None, shape: Shape, decision: Decision) -> None:
-        if kind is None:
-            return
-        if len(self._known) >= KEPT:
-            self._known.clear()
-        self._known[kind] = UsualDecision(shape, decision)
+    def remember(self, kind: Kind, shape: Shape, decision: Decision) -> None:
+        if len(self.known) >= KEPT:
+            self.known.clear()
+        self.known[kind] = UsualDecision(shape, decision)
 
 
 def kind_of(intent: str, facts: RequestFacts) -> Kind | None:

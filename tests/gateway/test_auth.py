@@ -220,8 +220,8 @@ def test_what_is_remembered_of_those_who_came_is_bounded_and_of_holders_of_token
     for number in range(3 * SPELLINGS_KEPT):
         spelled = CIMultiDict({"authorization": f"Bearer {' ' * number}{WEB}"})
         assert authenticator.visitor(spelled, REMOTE).caller.name == "web"
+        wrong = CIMultiDict({"authorization": f"Bearer wrong-{number}"})
         with pytest.raises(WrongToken):
-            wrong = CIMultiDict({"authorization": f"Bearer wrong-{number}"})
             authenticator.visitor(wrong, REMOTE)
     assert len(authenticator._seen) <= SPELLINGS_KEPT + 2
     assert not any("wrong" in words for words in authenticator._seen)
