@@ -15,7 +15,7 @@ from tests.cost.in_memory import counting
 
 pytestmark = pytest.mark.req("OPS-4")
 
-CALLS = 73
+CALLS = 61
 """To reserve, to settle, and to tell how it stands, of three limits."""
 A_TENTH_MORE = 1.1
 MINUTE, DAY = Period.parse("1m"), Period.parse("day")
