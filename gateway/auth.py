@@ -7,7 +7,8 @@ by the very words of the header, in one look-up. Must stay true of that:
 - only words that held a token that is known are remembered, so that nobody else can fill the memory, and words
   that differ in one character take the long way, as all wrong ones do;
 - a look-up says nothing of how near a guess was: a table compares texts only where 64 bits of a keyed hash of the
-  whole text (SipHash, by a key that each process draws anew) are equal, which those of a guess are not;
+  whole text (SipHash, by a key that each process draws anew) are equal, which those of a guess are not. Even where
+  PYTHONHASHSEED sets that key, a guess that is nearer has a hash that is no nearer;
 - it ends with the Authenticator: other tokens are another one. What it holds in clear is never shown.
 
 A proxy's header counts only on a connection from one of the proxies' addresses: from anywhere else it is as if it
