@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.records.sqlite_batches import SqliteBatches
+from gateway.records.sqlite_batches import PIECE, SqliteBatches
 
 INSERT = "INSERT INTO numbers VALUES (?)"
 
@@ -54,6 +54,20 @@ async def test_a_batch_is_one_visit_to_its_thread(
     await batches.write([(INSERT, [(n,) for n in range(100)]), (INSERT, iter([(100,)]))])
     assert visits == 1
     assert numbers(file) == list(range(101))
+
+
+@pytest.mark.req("OPS-4")
+@pytest.mark.parametrize(
+    ("rows", "pieces"), [(0, 0), (1, 1), (PIECE, 1), (PIECE + 1, 2), (10 * PIECE, 10)]
+)
+async def test_a_batch_lets_requests_by_between_its_pieces(
+    batches: SqliteBatches, file: Path, monkeypatch: pytest.MonkeyPatch, rows: int, pieces: int
+) -> None:
+    breaths: list[float] = []
+    monkeypatch.setattr("gateway.records.sqlite_batches.sleep", breaths.append)
+    await batches.write([(INSERT, ((n,) for n in range(rows)))])
+    assert numbers(file) == list(range(rows))
+    assert len(breaths) == pieces
 
 
 @pytest.mark.req("RUN-8")
