@@ -233,30 +233,20 @@ class _Choice(msgspec.Struct):
     extra: dict[str, list[Any]] = {}
     reason: str | None = None
 
-    def add(self, event: Delta) -> int:
-        """Returns how many bytes are kept for it."""
-        size = PIECE_BYTES
+    def add(self, event: Delta) -> None:
         if event.content:
             self.content.append(event.content)
-            size += len(event.content.encode())
         if event.reasoning:
             self.reasoning.append(event.reasoning)
-            size += len(event.reasoning.encode())
         if event.refusal:
             self.refusal.append(event.refusal)
-            size += len(event.refusal.encode())
         for call in event.tool_calls:
             self._tool(call)
-            told = f"{call.id or ''}{call.name or ''}{call.arguments}"
-            size += PIECE_BYTES + len(told.encode())
         if event.logprobs is not None:
             self.logprobs.append(_read(event.logprobs))
-            size += len(bytes(event.logprobs))
         if event.extra:
             for name, raw in event.extra.items():
                 self.extra.setdefault(name, []).append(_read(raw))
-                size += len(bytes(raw))
-        return size
 
     def _tool(self, piece: ToolCallDelta) -> None:
         while len(self.calls) <= piece.index:
@@ -278,6 +268,25 @@ def _read(raw: msgspec.Raw) -> Any:
         raise UpstreamFault("a part of the engine's answer is not valid JSON") from exc
 
 
+def _size(event: Delta) -> int:
+    """How many bytes are kept for it."""
+    size = PIECE_BYTES
+    if event.content:
+        size += len(event.content.encode())
+    if event.reasoning:
+        size += len(event.reasoning.encode())
+    if event.refusal:
+        size += len(event.refusal.encode())
+    for call in event.tool_calls:
+        told = f"{call.id or ''}{call.name or ''}{call.arguments}"
+        size += PIECE_BYTES + len(told.encode())
+    if event.logprobs is not None:
+        size += len(bytes(event.logprobs))
+    if event.extra:
+        size += sum(len(bytes(raw)) for raw in event.extra.values())
+    return size
+
+
 class Fold:
     """A stream folded into the one object of a non-streamed answer.
 
@@ -297,11 +306,12 @@ class Fold:
         for event in events:
             match event:
                 case Delta():  # nearly every event there is
-                    self._bytes += self._choices[event.choice].add(event)
-                    if self._bytes > self._max_bytes:
+                    self._bytes += _size(event)
+                    if self._bytes > self._max_bytes:  # what came before is kept, and no more
                         raise UpstreamFault(
                             "the answer is larger than this gateway allows", code="answer_too_large"
                         )
+                    self._choices[event.choice].add(event)
                 case Finish():
                     self._choices[event.choice].reason = event.reason
                 case UsageReport():
