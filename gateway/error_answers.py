@@ -14,7 +14,6 @@ from aiohttp import web
 
 from contracts.errors import GatewayError, UpstreamFault
 from gateway.http_answer import HttpAnswer
-from gateway.ids import new_id
 from gateway.secrets import Redactor
 
 SERVER = "setpoint"
@@ -143,7 +142,3 @@ def headers_of(error: GatewayError, request_id: str) -> dict[str, str]:
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="setpoint"'
     return headers
-
-
-def new_request_id() -> str:
-    return new_id("req_")

@@ -12,7 +12,7 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from gateway.auth import Visitor
-from gateway.ids import new_id
+from gateway.ids import new_request_id
 
 _ID_MOST = 128
 
@@ -85,4 +85,4 @@ def request_id(headers: CIMultiDictProxy[str]) -> str:
     given = headers.get("x-request-id", "")
     if 0 < len(given) <= _ID_MOST and all("!" <= c <= "~" for c in given):
         return given
-    return new_id("req_")
+    return new_request_id()

@@ -19,6 +19,10 @@ def new_id(prefix: str) -> str:
     return prefix + _drawn.pop()
 
 
+def new_request_id() -> str:
+    return new_id("req_")
+
+
 def _draw() -> None:
     digits, length = os.urandom(_BYTES * _AT_ONCE).hex(), 2 * _BYTES
     _drawn.extend(digits[start : start + length] for start in range(0, len(digits), length))

@@ -23,8 +23,9 @@ from contracts.errors import (
     TooManyConnections,
 )
 from gateway import logs
-from gateway.error_answers import headers_of, new_request_id
+from gateway.error_answers import headers_of
 from gateway.http_request import HttpRequest
+from gateway.ids import new_request_id
 from gateway.turns import Direct, Turns
 
 HOP, PEER = "x-setpoint-hop", "x-setpoint-peer"

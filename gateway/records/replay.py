@@ -6,7 +6,6 @@ in it: it would decide. The queues are this process's own, so a replay does not 
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,10 +52,6 @@ async def replay(loaded: LoadedConfig, then: Restored, *, decide: bool) -> Repla
         return await _ask(gateway, then.infer, decision, routing, loaded.redactor().redact)
     finally:
         await gateway.aclose()
-
-
-def new_request_id() -> str:
-    return f"req_{secrets.token_hex(12)}"
 
 
 def recorded_facts(row: dict[str, Any]) -> Facts:

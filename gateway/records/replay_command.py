@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gateway import logs
+from gateway.ids import new_request_id
 from gateway.records.faults import RecordsDown, SchemaMismatch
 
 if TYPE_CHECKING:
@@ -110,7 +111,6 @@ async def _find(loaded: "LoadedConfig", name: str) -> dict[str, Any]:
 
 
 def _restored(row: dict[str, Any], name: str) -> "Restored":
-    from gateway.records.replay import new_request_id
     from gateway.records.restored import Unreplayable, restored
 
     try:

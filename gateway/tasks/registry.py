@@ -11,7 +11,7 @@ from typing import Protocol
 from contracts.errors import TaskNotFound
 from contracts.tasks import TaskState, TaskSummary, TaskView
 from gateway.auth import Caller
-from gateway.error_answers import new_request_id
+from gateway.ids import new_request_id
 from gateway.tasks.places import PlaceOf
 from gateway.tasks.remembered import Remembered
 from gateway.tasks.task import Task

@@ -11,7 +11,7 @@ from contracts.config import TaskSettings
 from contracts.errors import GatewayError, TaskExpired
 from contracts.tasks import TaskView
 from gateway import logs
-from gateway.error_answers import new_request_id
+from gateway.ids import new_request_id
 from gateway.tasks.order import TaskOrder, read_order
 from gateway.tasks.store import StoredTask
 

@@ -15,7 +15,7 @@ from contracts.errors import (
     TooManyConnections,
     UpstreamFault,
 )
-from gateway.error_answers import BACKEND, Discretion, headers_of, new_request_id
+from gateway.error_answers import BACKEND, Discretion, headers_of
 from gateway.secrets import Redactor, SecretValue
 
 SECRET = "upstream-secret-1"
@@ -139,10 +139,6 @@ def test_a_budget_that_is_used_up_for_long_is_no_sdks_business(
 
 def test_a_401_names_its_scheme() -> None:
     assert headers_of(MissingToken("no"), "r")["WWW-Authenticate"].startswith("Bearer")
-
-
-def test_request_ids_differ() -> None:
-    assert len({new_request_id() for _ in range(100)}) == 100
 
 
 @pytest.mark.req("SEC-3")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from gateway import ids
-from gateway.ids import new_id
+from gateway.ids import new_id, new_request_id
 
 pytestmark = pytest.mark.req("OPS-1")
 
@@ -39,3 +39,7 @@ def test_a_child_process_has_ids_of_its_own() -> None:
     os.close(writer)
     assert len(theirs) == 24
     assert theirs != mine
+
+
+def test_request_ids_differ() -> None:
+    assert len({new_request_id() for _ in range(100)}) == 100
