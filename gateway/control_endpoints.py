@@ -11,7 +11,7 @@ from contracts.errors import InvalidField
 from contracts.operator_answers import DecisionList, IntentHonour, IntentList, IntentReport
 from gateway import logs
 from gateway.control import Control, when
-from gateway.request_record import REQUEST_ID
+from gateway.http_request import ASKED
 from gateway.runtime import Gateway
 from policies.loop import RECENT_DECISIONS
 
@@ -54,7 +54,7 @@ class ControlEndpoints:
         """Each decision as an event with its number as id; `Last-Event-ID` takes up where it ended."""
         last = request.headers.get("last-event-id")
         after = None if last is None else _whole(last, "last-event-id", 2**53)
-        told = {"x-request-id": request[REQUEST_ID]}
+        told = {"x-request-id": request[ASKED].request_id}
         # Listens before the head goes out: whoever has seen it misses nothing that comes then.
         with self._control.decisions.listen(after) as decisions:
             async with sse_response(

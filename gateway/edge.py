@@ -34,7 +34,6 @@ from gateway.openapi import document as openapi_document
 from gateway.pool_endpoints import PoolEndpoints
 from gateway.pools import Pool
 from gateway.reception import Reception
-from gateway.request_record import REQUEST_ID
 from gateway.runtime import Gateway, discretion
 from gateway.tasks.desk import TaskDesk
 from gateway.tasks.endpoints import TaskEndpoints
@@ -148,15 +147,14 @@ class Edge:
         headers["Server"] = SERVER
         if self._gateway.budgets.any:
             try:
-                visitor = request.visitor or self._reception.visitor(request)
+                caller = self._reception.caller(request)
             except GatewayError:
                 return  # nobody who may know anything
-            headers.update(self._gateway.budgets.headers(visitor.caller.name))
+            headers.update(self._gateway.budgets.headers(caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Names the request, and turns errors into answers."""
-        request[REQUEST_ID] = request[ASKED].request_id
+        """Turns errors into answers."""
         try:
             response = await handler(request)
             if not response.prepared:
@@ -297,7 +295,7 @@ class Edge:
             body=body,
             headers={
                 "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
-                "x-request-id": request[REQUEST_ID],
+                "x-request-id": request[ASKED].request_id,
             },
         )
 
@@ -327,8 +325,7 @@ def _tongues() -> dict[str, Tongue]:
 
 
 def _speaks_anthropic(request: HttpRequest) -> bool:
-    path = request.path
-    return path.startswith(MESSAGES) and (path == MESSAGES or path.startswith(f"{MESSAGES}/"))
+    return request.path == MESSAGES or request.path.startswith(f"{MESSAGES}/")
 
 
 def _why(pool: Pool, endpoint: Endpoint) -> str:
@@ -342,6 +339,6 @@ def _answer(request: web.Request, body: bytes, *, status: int = 200) -> web.Resp
     return web.Response(
         status=status,
         body=body,
-        headers={"x-request-id": request[REQUEST_ID]},
+        headers={"x-request-id": request[ASKED].request_id},
         content_type="application/json",
     )

@@ -3,8 +3,6 @@
 import logging
 from typing import Literal
 
-from aiohttp import web
-
 from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import GatewayError, UpstreamFault
@@ -19,7 +17,6 @@ from gateway.runtime import Gateway
 from policies.price import cost_usd
 
 Headers = dict[str, str]
-REQUEST_ID = web.RequestKey("request_id", str)
 
 
 class RequestRecord:

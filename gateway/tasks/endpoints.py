@@ -12,7 +12,7 @@ from gateway.auth import Caller
 from gateway.error_answers import ErrorAnswers
 from gateway.http_request import ASKED
 from gateway.reception import Reception
-from gateway.request_record import REQUEST_ID, record_undecided
+from gateway.request_record import record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.desk import Submitted, TaskDesk, TaskRefused
 from gateway.tasks.order import TaskOrder, idempotency_key, read_order
@@ -49,7 +49,7 @@ class TaskEndpoints:
             submitted = await self._reception.unless_cut(request[ASKED], work)
         except TaskRefused as exc:
             self._count("refused")
-            return self._errors.answer(exc.error, request[REQUEST_ID], exc.headers)
+            return self._errors.answer(exc.error, request[ASKED].request_id, exc.headers)
         except (asyncio.CancelledError, ConnectionError):
             record_undecided(self._gateway, request[ASKED], "task", None, accepted_s)
             raise
@@ -131,7 +131,7 @@ class TaskEndpoints:
     def _accepted(self, request: web.Request, submitted: Submitted) -> web.Response:
         accepted = submitted.accepted
         headers = {
-            "x-request-id": request[REQUEST_ID],
+            "x-request-id": request[ASKED].request_id,
             **submitted.headers,
             "Location": f"/v1/tasks/{accepted.task_id}",
         }
@@ -161,5 +161,7 @@ def _json(request: web.Request, told: msgspec.Struct) -> web.Response:
 
 def _answer(request: web.Request, body: bytes) -> web.Response:
     return web.Response(
-        body=body, headers={"x-request-id": request[REQUEST_ID]}, content_type="application/json"
+        body=body,
+        headers={"x-request-id": request[ASKED].request_id},
+        content_type="application/json",
     )

@@ -24,7 +24,7 @@ from contracts.tasks import (
     TokenEvent,
 )
 from gateway import logs
-from gateway.request_record import REQUEST_ID
+from gateway.http_request import ASKED
 from gateway.tasks.log import Ended, Gap, LogEvent, Started, TaskLog, Token
 from gateway.tasks.readers import Readers
 
@@ -78,7 +78,7 @@ class TaskStream:
         with self._task.readers.join() as news:
             async with sse_response(
                 self._request,
-                headers={"x-request-id": self._request[REQUEST_ID]},
+                headers={"x-request-id": self._request[ASKED].request_id},
                 ping_interval=self._heartbeat_s,
                 send_timeout=self._slow_reader_s,
             ) as response:

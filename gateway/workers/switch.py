@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from contracts.errors import Restarting, TaskNotFound
-from gateway.request_record import REQUEST_ID
+from gateway.http_request import ASKED
 from gateway.workers.forwarding import Peer, first_that_knows, from_all, handed_on, pass_on
 from gateway.workers.merged_metrics import MergedMetrics, parsed
 
@@ -116,7 +116,7 @@ class WorkerSwitch:
             listed["data"] = tasks[-limit:]
             return web.Response(
                 body=msgspec.json.encode(listed),
-                headers={"x-request-id": request[REQUEST_ID]},
+                headers={"x-request-id": request[ASKED].request_id},
                 content_type="application/json",
             )
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from contracts.errors import Restarting, TaskNotFound
-from gateway.request_record import REQUEST_ID
+from gateway.http_request import ASKED, Connection, HttpRequest
 from gateway.workers import switch as module
 from gateway.workers.forwarding import Peer
 from gateway.workers.switch import OF_THE_WHOLE, WorkerSwitch
@@ -54,7 +54,7 @@ def request(method: str, path: str, **headers: str) -> web.Request:
     made = make_mocked_request(
         method, path, headers={k.replace("_", "-"): v for k, v in headers.items()}
     )
-    made[REQUEST_ID] = "r"
+    made[ASKED] = HttpRequest(made._message, made.content, cast(Connection, made.protocol))
     return made
 
 
