@@ -199,7 +199,7 @@ class Normaliser:
         return tuple(placed)
 
     def _finish(self, event: Finish, out: list[Event]) -> None:
-        if not 0 <= event.choice < self._choices or event.choice in self._finished:
+        if not self.expects(event.choice):
             return
         if event.reason in _FAILURES:
             self._fail(f"the engine ended its answer with {event.reason!r}", out)

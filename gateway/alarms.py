@@ -52,9 +52,8 @@ class AlarmLine:
                 self._timer = self._loop.call_at(due_s, self._look)
                 return
             del self._due_s[whom]
-            self._loop.call_soon(
-                whom.ring
-            )  # on its own: what one may raise is no affair of the others
+            # On its own: what one may raise is no affair of the others.
+            self._loop.call_soon(whom.ring)
 
 
 class Alarms:

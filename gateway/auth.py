@@ -106,9 +106,7 @@ class Authenticator:
         known: what else the proxy lets through is between it and the caller. Raises MissingToken and
         MalformedAuthorization (401), WrongToken and InvalidProxyUser (403).
         """
-        if (
-            self.open
-        ):  # an SDK always sends some token; nobody asked for one, and it may be any word
+        if self.open:  # SDKs always send some token; nobody asked for it, and it may be any word
             return _ANYONE
         given = headers.getall("Authorization", ())
         seen = self._seen.get(given[0]) if len(given) == 1 else None

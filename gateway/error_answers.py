@@ -8,6 +8,7 @@ called with or an address, so both are taken out here. Writing to a connection i
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from contracts.errors import GatewayError, UpstreamFault
 from gateway.http_answer import HttpAnswer
 from gateway.secrets import Redactor
 
+R = TypeVar("R", web.Response, HttpAnswer)
 SERVER = "setpoint"
 RETRY_AFTER_DEFAULT_S = 1.0
 """For who declined without an estimate of its own."""
@@ -84,16 +86,7 @@ class ErrorAnswers:
         encode: Callable[[GatewayError, str], bytes] = GatewayError.encode,
     ) -> web.Response:
         """aiohttp's response, which nobody has begun to send; `encode` makes its body."""
-        self.presentable(error)
-        response = web.Response(
-            status=error.status,
-            headers={**(headers or {}), **headers_of(error, request_id)},
-            body=encode(error, request_id),
-            content_type="application/json",
-        )
-        if self._draining():
-            response.force_close()
-        return response
+        return self._made(web.Response, error, request_id, headers, encode)
 
     def direct(
         self,
@@ -104,12 +97,22 @@ class ErrorAnswers:
         encode: Callable[[GatewayError, str], bytes],
     ) -> HttpAnswer:
         """The same, for who was asked past aiohttp's router."""
+        return self._made(HttpAnswer, error, request_id, headers, encode)
+
+    def _made(
+        self,
+        kind: Callable[..., R],
+        error: GatewayError,
+        request_id: str,
+        headers: Mapping[str, str] | None,
+        encode: Callable[[GatewayError, str], bytes],
+    ) -> R:
         self.presentable(error)
-        answer = HttpAnswer(
-            {**(headers or {}), **headers_of(error, request_id)},
-            content_type="application/json",
-            body=encode(error, request_id),
+        answer = kind(
             status=error.status,
+            headers={**(headers or {}), **headers_of(error, request_id)},
+            body=encode(error, request_id),
+            content_type="application/json",
         )
         if self._draining():
             answer.force_close()

@@ -6,6 +6,7 @@ where lines are written is not known here (`logs`).
 
 import datetime
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import TracebackType
@@ -90,7 +91,7 @@ def _redacted(value: Any, redact: Redact) -> Any:
             return value
 
 
-class Form(logging.Formatter):
+class Form(logging.Formatter, ABC):
     """How lines are written."""
 
     def __init__(self, redact: Redact, process: str | int | None = None) -> None:
@@ -99,9 +100,9 @@ class Form(logging.Formatter):
         self._redact = redact
         self._process: dict[str, object] = {} if process is None else {"worker": process}
 
+    @abstractmethod
     def format(self, record: Said) -> str:
         """`record` in one piece, without the line break at its end."""
-        raise NotImplementedError
 
     def together(self, records: Sequence[Said]) -> str:
         """The same as `format` of each of them, one below the other."""

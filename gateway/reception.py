@@ -51,9 +51,8 @@ class Reception:
         """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.visitor`."""
         known = request.visitor
         if known is None:
-            auth = self._gateway.auth
-            remote = request.protocol.remote or came_from(request)
-            known = request.visitor = auth.visitor(request.headers, remote)
+            found = self._gateway.auth.visitor(request.headers, came_from(request))
+            known = request.visitor = found
         return known
 
     def caller(self, request: HttpRequest) -> Caller:
@@ -124,8 +123,7 @@ class Reception:
 
     async def _body(self, request: HttpRequest) -> bytes:
         """The whole body, within its bounds of size and time."""
-        if request.awaits_word:
-            self.invite(request)
+        self.invite(request)
         content = request.content
         try:
             if content.is_eof():  # it came with its head, as most do: nothing to wait for
@@ -134,16 +132,11 @@ class Reception:
                     raise self._too_large()
                 return body
             self._refuse_unsent(request)
-            async with asyncio.timeout(self._body_timeout_s):
-                return await self._arriving(content)
+            return await self.unless_cut(request, self._arriving(content))
         except TimeoutError as exc:
             raise RequestTimeout(
                 f"the body did not arrive within {self._body_timeout_s:g} s"
             ) from exc
-        except asyncio.CancelledError:
-            if (cut := self.cut(request)) is None:
-                raise
-            raise cut from None
         except (web.RequestPayloadError, HttpProcessingError) as exc:
             raise ClientFault(
                 "the body is not valid HTTP, or not what its Content-Encoding says"
@@ -151,10 +144,11 @@ class Reception:
 
     async def _arriving(self, content: StreamReader) -> bytes:
         body = bytearray()
-        while piece := await content.readany():
-            body += piece
-            if len(body) > self._body_limit:
-                raise self._too_large()
+        async with asyncio.timeout(self._body_timeout_s):
+            while piece := await content.readany():
+                body += piece
+                if len(body) > self._body_limit:
+                    raise self._too_large()
         return bytes(body)
 
     def _too_large(self) -> BodyTooLarge:

@@ -114,8 +114,7 @@ class Turns(web.RequestHandler):
                     answer.force_close()  # what comes behind it is in a language that is not spoken here
                 if not answer.begun:
                     answer.begin(request)
-                    if self.writing_paused:
-                        await self._drain_helper()
+                    await self.drained()
                 self._keepalive = bool(answer.keep_alive)
         except ConnectionError:
             return False

@@ -210,7 +210,7 @@ class Loop:
         """The answer is complete, or broke: the flight is not to be changed any more. `output_tokens` from
         its usage, if that is known."""
         if output_tokens is not None:
-            flight.tokens = output_tokens if output_tokens < MOST_TOKENS else MOST_TOKENS
+            flight.tokens = min(output_tokens, MOST_TOKENS)
         fresh, usd = self._charge(flight)
         book, before = self._book(flight, now_s), flight.e2e_judged
         book.ended.append(

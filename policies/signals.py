@@ -211,6 +211,6 @@ class Signals:
         return found
 
     def forget_lanes(self, pool: str) -> None:
-        """Another engine answers from now on. What intents and callers got stays: it was promised to
-        them, whoever answered."""
+        """Another engine answers from now on. What intents got stays: it was promised to them,
+        whoever answered."""
         self.lanes = {key: lane for key, lane in self.lanes.items() if key[0] != pool}

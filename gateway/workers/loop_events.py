@@ -89,9 +89,8 @@ class Hearing:
         fields = dict(zip(names, told, strict=True))
         for name in ("lane", "treated", "held_out"):
             fields[name] = tuple(fields[name])  # msgpack has lists only
-        flight = Flight(
-            next(self._numbers), **fields
-        )  # in a worker's queue, and in none of the hub's
+        # Its ticket stays 0: it is in a worker's queue, and in none of the hub's.
+        flight = Flight(next(self._numbers), **fields)
         self._flights[number] = flight
         self._loop.offered(flight)
 
