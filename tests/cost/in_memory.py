@@ -6,23 +6,26 @@ bytes go in by `data_received` and come out of `write`, just as with a socket.
 """
 
 import asyncio
+import logging
 import os
 import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
+from itertools import cycle
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from gateway import configuration
 from gateway.listener import Listener
 from gateway.runtime import Gateway
 
 Args = TypeVarTuple("Args")
+T = TypeVar("T")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _CHUNK = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m",'
 ROLE = (
@@ -262,3 +265,35 @@ def counting() -> Iterator[Counter[str]]:
         yield calls
     finally:
         sys.setprofile(None)
+
+
+def run(scene: Callable[[MemoryLoop], Awaitable[T]], policies: str | None = None) -> T:
+    async def served() -> T:
+        async with gateway(policies=policies) as loop:
+            return await scene(loop)
+
+    loop = MemoryLoop()
+    logging.disable()  # what a line costs depends on who listens, and here pytest would
+    try:
+        return loop.run_until_complete(served())
+    finally:
+        logging.disable(logging.NOTSET)
+        loop.close()
+
+
+async def calls_of_requests(
+    loop: MemoryLoop, tokens: Iterable[str] = ("nobody",), times: int = 15
+) -> list[Counter[str]]:
+    """Of some that are not streamed, one after the other, each by itself; `tokens` take turns."""
+    loop.on_request = lambda backend: loop.call_soon(backend.receive, whole_answer(16))
+    client, token_of, seen = Client(loop), cycle(tokens), []
+    for turn in range(times + 5):
+        asked = request(stream=False, token=next(token_of))
+        with counting() as calls:
+            client.send(asked)
+            answer = await client.answer()
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        loop.backends[-1].written.clear()
+        if turn >= 5:  # the first ones make what all others find
+            seen.append(calls)
+    return seen

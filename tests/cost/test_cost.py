@@ -6,12 +6,9 @@ whoever makes something cheaper lowers it, and whoever has a reason to raise one
 
 import asyncio
 import gc
-import logging
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterable
-from itertools import cycle
+from collections.abc import Callable, Iterable
 from statistics import median
-from typing import TypeVar
 
 import pytest
 
@@ -20,18 +17,18 @@ from tests.cost.in_memory import (
     TOKEN,
     Client,
     MemoryLoop,
+    calls_of_requests,
     chunked,
     closing,
     counting,
-    gateway,
     opening,
     request,
+    run,
     until,
     whole_answer,
 )
 
 pytestmark = pytest.mark.req("OPS-4")
-T = TypeVar("T")
 
 TOKEN_CALLS = 32
 REQUEST_CALLS = 569
@@ -41,36 +38,9 @@ IDLE_STREAM_BYTES = 30_000
 CALLERS = 10_000
 
 
-def run(scene: Callable[[MemoryLoop], Awaitable[T]], policies: str | None = None) -> T:
-    async def served() -> T:
-        async with gateway(policies=policies) as loop:
-            return await scene(loop)
-
-    loop = MemoryLoop()
-    logging.disable()  # what a line costs depends on who listens, and here pytest would
-    try:
-        return loop.run_until_complete(served())
-    finally:
-        logging.disable(logging.NOTSET)
-        loop.close()
-
-
-async def calls_of_a_request(
-    loop: MemoryLoop, tokens: Iterable[str] = ("nobody",), times: int = 15
-) -> float:
+async def calls_of_a_request(loop: MemoryLoop, tokens: Iterable[str] = ("nobody",)) -> float:
     """The median of several, each by itself: one may come as a new second begins."""
-    loop.on_request = lambda backend: loop.call_soon(backend.receive, whole_answer(16))
-    client, token_of, seen = Client(loop), cycle(tokens), []
-    for turn in range(times + 5):
-        asked = request(stream=False, token=next(token_of))
-        with counting() as calls:
-            client.send(asked)
-            answer = await client.answer()
-        assert answer.startswith(b"HTTP/1.1 200 OK")
-        loop.backends[-1].written.clear()
-        if turn >= 5:  # the first ones make what all others find
-            seen.append(sum(calls.values()))
-    return median(seen)
+    return median(calls.total() for calls in await calls_of_requests(loop, tokens))
 
 
 async def streaming(loop: MemoryLoop) -> tuple[Client, Callable[[bytes], None]]:

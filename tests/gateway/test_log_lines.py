@@ -10,16 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.log_lines import JsonLines, Readable, utc
-from gateway.secrets import Redactor, SecretValue
-
-SECRET = 'se"cret-\\token'
-redact = Redactor([SecretValue(SECRET)]).redact
-
-
-def record(level: int = logging.INFO, name: str = "request", **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("setpoint", level, "", 0, name, (), None)
-    made.fields = fields
-    return made
+from tests.support.log_records import SECRET, record, redact
 
 
 @pytest.mark.req("OPS-1")

@@ -14,17 +14,8 @@ import pytest
 from gateway import logs
 from gateway.log_lines import Readable
 from gateway.logs import LogOutput
-from gateway.secrets import Redactor, SecretValue
 from tests.cost.in_memory import counting
-
-SECRET = 'se"cret-\\token'
-redact = Redactor([SecretValue(SECRET)]).redact
-
-
-def record(level: int = logging.INFO, name: str = "request", **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("setpoint", level, "", 0, name, (), None)
-    made.fields = fields
-    return made
+from tests.support.log_records import SECRET, record, redact
 
 
 @pytest.fixture(autouse=True)
