@@ -36,7 +36,7 @@ def pinned(
             stdout=subprocess.PIPE if talks else errors,
             stderr=errors,
             cwd=ROOT,
-            env={**os.environ, **(env or {})},
+            env=_environment(env or {}),
             preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
     with process:
@@ -48,6 +48,14 @@ def pinned(
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Ours, but that bytecode is kept: whoever installs a package has it, and the compiler is not what is measured."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return {**inherited, **more}
 
 
 @contextlib.contextmanager
