@@ -12,23 +12,22 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TypeVar
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway import logs
 from gateway.records import migrate
 from gateway.records.database_url import DatabaseUrl
+from gateway.records.engine import Engine, Statement, Work
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
 from gateway.records.revision import check, is_behind
 from gateway.records.schema import metadata
-from gateway.records.sqlite_batches import PRAGMAS, SqliteBatches, Statement
+from gateway.records.sqlite_engine import SqliteEngine
 from gateway.records.sqlite_file import Identity, identity, lies_still, make_private
 
+T = TypeVar("T")
 ANSWER_S = 10.0
 """A transaction that takes longer has met a database that is down, or hangs."""
 MIGRATION_S = 6 * 3600.0
@@ -37,9 +36,6 @@ CONNECT_S = 5.0
 BUSY_S = 5.0
 """How long SQLite waits for another writer."""
 LOCKED_AGAIN_S = 0.02
-CONNECTIONS = 4
-_WRITES = "IMMEDIATE"
-_READS = "DEFERRED"
 
 
 class Database:
@@ -50,15 +46,16 @@ class Database:
         self.url = url
         self._migrates = migrates
         self.is_sqlite = url.file is not None
-        self._batches: SqliteBatches | None = None
-        self._down_errors: tuple[type[Exception], ...] = (OSError, SQLAlchemyError)
         if url.file is None:
-            self._engine = _postgresql(url)
-            # When it connects SQLAlchemy does not know of them.
-            self._down_errors += _errors_of_asyncpg()
+            self._engine = _postgresql(url, ANSWER_S)
         else:
-            self._engine = _sqlite(url.file, still=not migrates and lies_still(url.file))
-            self._batches = SqliteBatches(f"file:{quote(str(url.file))}?mode=rw", busy_s=BUSY_S)
+            still = not migrates and lies_still(url.file)
+            self._engine = SqliteEngine(url.file, still=still, busy_s=BUSY_S)
+        self._down_errors: tuple[type[Exception], ...] = (
+            OSError,
+            SQLAlchemyError,
+            *self._engine.errors,
+        )
         self._ready = False
         self._file: Identity | None = None
         """Of SQLite: the file that has been brought up to date. None where others do that."""
@@ -105,8 +102,9 @@ class Database:
             await asyncio.to_thread(_make_ready_for_many, file)
         elif file is not None and not file.exists():
             raise RecordsDown(f"{file}: there are no records yet")
-        async with self._translated(), self._snapshot() as connection:
-            missing = await connection.run_sync(is_behind if self._migrates else check)
+        async with self._translated():
+            look = is_behind if self._migrates else check
+            missing = await self._engine.run(look, writes=False)
         if missing:
             await self._migrate()
         self._ready = True
@@ -117,16 +115,11 @@ class Database:
     async def _leave_behind(self) -> None:
         """Tell what was in a file that only open connections still hold, and close them."""
         held: dict[str, int] = {}
-        pool = self._engine.pool
-        if (
-            isinstance(pool, sa.QueuePool) and pool.checkedin()
-        ):  # a new one would open what is there now
+        if self._engine.connected:  # a new connection would open what is there now
             with suppress(RecordsDown, RowRefused):
-                async with self._translated(), self._snapshot() as connection:
-                    for table in metadata.sorted_tables:
-                        count = sa.select(sa.func.count()).select_from(table)
-                        held[table.name] = (await connection.execute(count)).scalar_one()
-        await self._disconnect()
+                async with self._translated():
+                    held = await self._engine.run(_counts, writes=False)
+        await _dispose(self._engine)
         self._file = None
         logs.event(logging.WARNING, "records_file_gone", database=self.url.shown, **held)
 
@@ -147,29 +140,24 @@ class Database:
         took_s = round(asyncio.get_running_loop().time() - began_s, 3)
         logs.event(logging.INFO, "records_migrated", database=self.url.shown, took_s=took_s)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed, and on disk, when its block has been left without an exception.
+    async def writing(self, work: Work[T]) -> T:
+        """What `work` returns, from a transaction that is committed, and on disk, unless it raised.
 
         Raises RecordsDown (then it may have been committed or not), RowRefused, SchemaMismatch.
         """
         await self.prepare()
         known = self._file
-        async with self._translated(), self._engine.begin() as connection:
-            yield connection
+        async with self._translated():
+            done = await self._engine.run(work, writes=True)
         self._check_still_there(known)
+        return done
 
     async def write(self, statements: Sequence[Statement]) -> None:
         """Run them in a transaction, which is on disk then. Raises as `writing` does."""
         await self.prepare()
         known = self._file
         async with self._translated():
-            if self._batches is not None:
-                await self._batches.write(statements)
-            else:
-                async with self._engine.begin() as connection:
-                    for sql, rows in statements:
-                        await connection.exec_driver_sql(sql, list(map(tuple, rows)))
+            await self._engine.write(statements)
         self._check_still_there(known)
 
     def _check_still_there(self, known: Identity | None) -> None:
@@ -178,30 +166,18 @@ class Database:
                 f"{self.url.file}: it was removed, or another file put in its place, while it was written to"
             )
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that does not hold up writers. Raises RecordsDown, SchemaMismatch."""
+    async def reading(self, work: Work[T]) -> T:
+        """What `work` returns, from a transaction that does not hold up writers. Raises RecordsDown,
+        SchemaMismatch."""
         await self.prepare()
-        async with self._translated(), self._snapshot() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
-            yield await connection.execution_options(sqlite_begin=_READS)
+        async with self._translated():
+            return await self._engine.run(work, writes=False)
 
     async def aclose(self) -> None:
         """Close all connections, whether the database answers or not. A migration that runs is undone."""
         if self._preparing is not None and not self._preparing.done():
             self._preparing.cancel()
             await asyncio.wait([self._preparing], timeout=CONNECT_S)
-        await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        if self._batches is not None:
-            with suppress(TimeoutError, sqlite3.Error):
-                async with asyncio.timeout(CONNECT_S):
-                    await self._batches.close()
         await _dispose(self._engine)
 
     @asynccontextmanager
@@ -233,12 +209,25 @@ class Database:
         return f"{self.url.file or self.url.shown}: {what}"
 
 
-async def _dispose(engine: AsyncEngine) -> None:
-    try:
+async def _dispose(engine: Engine) -> None:
+    # Nothing is left to be saved: what was committed is on disk.
+    with suppress(TimeoutError, OSError, SQLAlchemyError, *engine.errors):
         async with asyncio.timeout(CONNECT_S):
             await engine.dispose()
-    except (TimeoutError, OSError, SQLAlchemyError):
-        pass  # nothing is left to be saved: what was committed is on disk
+
+
+def _postgresql(url: DatabaseUrl, answer_s: float) -> Engine:
+    from gateway.records.postgresql_engine import PostgresqlEngine
+
+    return PostgresqlEngine(url, answer_s=answer_s, connect_s=CONNECT_S)
+
+
+def _counts(connection: sa.Connection) -> dict[str, int]:
+    """Of rows, by table."""
+    return {
+        table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+        for table in metadata.sorted_tables
+    }
 
 
 def _heard(preparing: "asyncio.Task[None]") -> None:
@@ -276,40 +265,6 @@ def _reason(exc: BaseException) -> str:
     return said or type(inner).__name__
 
 
-# -- PostgreSQL -----------------------------------------------------------------------------
-
-
-# Its driver and its dialect are 60 ms of imports, which who has SQLite need not pay.
-
-
-def _errors_of_asyncpg() -> tuple[type[Exception], ...]:
-    import asyncpg  # type: ignore[import-untyped]  # it ships no types
-
-    return asyncpg.PostgresError, asyncpg.InterfaceError
-
-
-def _postgresql(url: DatabaseUrl, answer_s: float | None = None) -> AsyncEngine:
-    import asyncpg
-
-    async def connect() -> Any:
-        # The URL goes to the driver as it is: it knows sslmode, service files and several hosts.
-        limit_s = ANSWER_S if answer_s is None else answer_s
-        return await asyncpg.connect(url.url.reveal(), timeout=CONNECT_S, command_timeout=limit_s)
-
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=CONNECT_S,
-        pool_pre_ping=True,  # after a restart of the server, the first statement must not fail
-        **_COMMON,
-    )
-
-
-# -- SQLite ---------------------------------------------------------------------------------
-
-
 def _make_ready_for_many(file: Path) -> None:
     """What stays in the file, and is set before anything else is written to it. Of several processes that
     start at once all but one are told "locked" when they change the journal, whatever timeout they have
@@ -327,51 +282,3 @@ def _make_ready_for_many(file: Path) -> None:
             if not isinstance(exc, sqlite3.OperationalError) or time.monotonic() > until_s:
                 raise RecordsDown(f"{file}: {exc}") from exc
         time.sleep(LOCKED_AGAIN_S)
-
-
-def _sqlite(file: Path, *, still: bool) -> AsyncEngine:
-    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below it, two lines a call and no news
-    engine = create_async_engine(
-        _sqlite_url(file, still),
-        connect_args={"timeout": BUSY_S},
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=CONNECT_S,
-        **_COMMON,
-    )
-    sa.event.listen(engine.sync_engine, "connect", _prepare_connection)
-    sa.event.listen(engine.sync_engine, "begin", _begin)
-    return engine
-
-
-def _sqlite_url(file: Path, still: bool) -> sa.URL:
-    # No connection makes the file: it would be readable for all, and an empty one in place of a removed one.
-    options = {"uri": "true", **({"immutable": "1"} if still else {"mode": "rw"})}
-    return sa.URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query=options)
-
-
-def _prepare_connection(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin` says, and nowhere else
-    cursor = connection.cursor()
-    for pragma in PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer; one that
-    # says so at its beginning can.
-    mode = connection.get_execution_options().get("sqlite_begin", _WRITES)
-    connection.exec_driver_sql(f"BEGIN {mode}")
-
-
-def _as_it_is(text: str) -> str:
-    return text
-
-
-_COMMON: dict[str, Any] = {
-    "hide_parameters": True,
-    # JSON is encoded once, by msgspec, where the row is made.
-    "json_serializer": _as_it_is,
-    "json_deserializer": msgspec.json.decode,
-}

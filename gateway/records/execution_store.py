@@ -1,6 +1,7 @@
 """Executions and their attempts in the database: written in batches, read by filter, removed when they are old."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -51,8 +52,7 @@ class ExecutionStore:
     async def insert(self, rows: Sequence[Recorded]) -> None:
         """Write all of them or none; those that are there already stay as they are. Raises RowRefused."""
         if not rows:
-            async with self._database.writing() as connection:
-                await connection.execute(sa.select(1))
+            await self._database.writing(lambda connection: connection.scalar(sa.select(1)))
             return
         tries = [attempt for row in rows for attempt in row.attempts]
         # The values are taken out of their structs where they are written: in SQLite's thread.
@@ -70,8 +70,9 @@ class ExecutionStore:
             .order_by(executions.c.accepted_s.desc(), executions.c.execution_id.desc())
             .limit(limit)
         )
-        async with self._database.reading() as connection:
-            return [dict(row) for row in (await connection.execute(query)).mappings()]
+        return await self._database.reading(
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
+        )
 
     async def find(self, name: str) -> dict[str, Any] | None:
         """One execution with its `attempts`, by its own id or by the request's: then the newest one."""
@@ -81,17 +82,19 @@ class ExecutionStore:
             .order_by(executions.c.accepted_s.desc())
             .limit(1)
         )
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
-            return None if row is None else (await _with_attempts(connection, [row]))[0]
+
+        def work(connection: sa.Connection) -> dict[str, Any] | None:
+            row = connection.execute(query).mappings().one_or_none()
+            return None if row is None else _with_attempts([row], connection)[0]
+
+        return await self._database.reading(work)
 
     async def pages(self, wanted: Filter, limit: int | None) -> AsyncIterator[list[dict[str, Any]]]:
         """All of them with their attempts, oldest first, page by page: none twice, and none that was
         there at the beginning left out but for those that are removed meanwhile."""
         async for rows in self._pages(sa.select(executions), wanted, limit):
-            async with self._database.reading() as connection:
-                page = await _with_attempts(connection, rows)
-            yield page  # outside the transaction: whoever reads may take its time
+            # outside the transaction: whoever reads may take its time
+            yield await self._database.reading(partial(_with_attempts, rows))
 
     async def traffic(self, wanted: Filter) -> AsyncIterator[list[dict[str, Any]]]:
         """The same, but only what says how much was asked of whom and when, and with which facts."""
@@ -110,8 +113,7 @@ class ExecutionStore:
             part = query.where(*wanted.conditions()).order_by(*key.clauses).limit(size)
             if after is not None:
                 part = part.where(key > sa.tuple_(*map(sa.literal, after)))
-            async with self._database.reading() as connection:
-                rows = (await connection.execute(part)).mappings().all()
+            rows = await self._database.reading(partial(_rows, part))
             if rows:
                 yield rows
             if len(rows) < size:
@@ -150,7 +152,13 @@ BRIEF = frozenset(
 )
 
 
-async def _with_attempts(connection: Any, rows: Sequence[sa.RowMapping]) -> list[dict[str, Any]]:
+def _rows(query: sa.Select[Any], connection: sa.Connection) -> Sequence[sa.RowMapping]:
+    return connection.execute(query).mappings().all()
+
+
+def _with_attempts(
+    rows: Sequence[sa.RowMapping], connection: sa.Connection
+) -> list[dict[str, Any]]:
     ids = [row["execution_id"] for row in rows]
     query = (
         sa.select(attempts)
@@ -158,7 +166,7 @@ async def _with_attempts(connection: Any, rows: Sequence[sa.RowMapping]) -> list
         .order_by(attempts.c.execution_id, attempts.c.ordinal)
     )
     by_id: dict[str, list[dict[str, Any]]] = {name: [] for name in ids}
-    for attempt in (await connection.execute(query)).mappings():
+    for attempt in connection.execute(query).mappings():
         values = dict(attempt)
         by_id[values.pop("execution_id")].append(values)
     return [{**row, "attempts": by_id[row["execution_id"]]} for row in rows]

@@ -6,8 +6,8 @@ once, one migrates and the others wait for it.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.records.engine import Engine
 from gateway.records.revision import REVISIONS, is_behind, is_new, version
 from gateway.records.schema import metadata
 
@@ -15,17 +15,17 @@ _ADVISORY_LOCK = 0x5E7_9017
 """Any number, the same in all versions."""
 
 
-async def migrate(engine: AsyncEngine) -> None:
+async def migrate(engine: Engine) -> None:
     """Do what is missing, all of it or nothing. Raises SchemaMismatch, and the driver's errors."""
-    async with engine.begin() as connection:  # SQLite: BEGIN IMMEDIATE, so one process at a time
-        if connection.dialect.name == "postgresql":
-            # A limit that the role has by default is for queries.
-            await connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        await connection.run_sync(_bring_up_to_date)
+    # SQLite: BEGIN IMMEDIATE, so one process at a time
+    await engine.run(_bring_up_to_date, writes=True)
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # A limit that the role has by default is for queries.
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
     if not is_behind(connection):  # another process was quicker
         return
     if is_new(connection):

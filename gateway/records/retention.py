@@ -6,6 +6,8 @@ Tasks that have not ended are never removed. Rows go in small transactions, so t
 
 import itertools
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,8 +47,7 @@ async def _size(database: Database) -> int:
         sa.select(sa.func.coalesce(sa.func.sum(executions.c.row_bytes), 0)).scalar_subquery()
         + sa.select(sa.func.coalesce(sa.func.sum(tasks.c.row_bytes), 0)).scalar_subquery()
     )
-    async with database.reading() as connection:
-        return int((await connection.execute(total)).scalar_one())
+    return int(await database.reading(lambda connection: connection.execute(total).scalar_one()))
 
 
 async def _remove(
@@ -63,19 +64,24 @@ async def _remove(
         for number, (table, key, moment) in enumerate(_WHAT):
             part = sa.select(key).where(moment <= until_s).order_by(moment).limit(CHUNK)
             delete = table.delete().where(key.in_(part)).returning(table.c.row_bytes)
-            async with database.writing() as connection:
-                sizes = (await connection.execute(delete)).scalars().all()
+            sizes = await database.writing(partial(_done, delete))
             removed[number] += len(sizes)
             freed_bytes += sum(sizes)
     return removed[0], removed[1]
+
+
+def _done(delete: sa.Executable, connection: sa.Connection) -> Sequence[int]:
+    """The bytes of the rows that went."""
+    return connection.execute(delete).scalars().all()
 
 
 async def _oldest(database: Database, before_s: float | None) -> list[tuple[float, int]]:
     """When the oldest `CHUNK` rows were accepted, or ended, and their bytes."""
     rows = sa.union_all(*(_first(table, moment, before_s) for table, _, moment in _WHAT)).subquery()
     oldest = sa.select(rows.c.s, rows.c.row_bytes).order_by(rows.c.s).limit(CHUNK)
-    async with database.reading() as connection:
-        return [(s, size) for s, size in await connection.execute(oldest)]
+    return await database.reading(
+        lambda connection: [(s, size) for s, size in connection.execute(oldest)]
+    )
 
 
 def _first(table: sa.Table, moment: sa.Column[Any], before_s: float | None) -> sa.Select[Any]:

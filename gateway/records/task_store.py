@@ -67,8 +67,7 @@ class TaskRecords:
         self._own.add(task.task_id)
         with _unavailable():
             try:
-                async with self._database.writing() as connection:
-                    await connection.execute(tasks.insert(), row)
+                await self._write(tasks.insert().values(row))
             except RowRefused:
                 self._own.discard(task.task_id)
                 raise
@@ -80,8 +79,7 @@ class TaskRecords:
     async def started(self, task_id: str) -> None:
         change = tasks.update().where(tasks.c.task_id == task_id).values(state="running")
         with _unavailable():
-            async with self._database.writing() as connection:
-                await connection.execute(change)
+            await self._write(change)
 
     async def ended(self, task_id: str, state: TaskState, view: bytes) -> None:
         """Returns also where the end can only be written later. Raises RecordsUnavailable where too
@@ -109,8 +107,7 @@ class TaskRecords:
         )
         own = frozenset(self._own)  # one may end while the database answers
         with _unavailable():
-            async with self._database.reading() as connection:
-                rows = (await connection.execute(query)).mappings().all()
+            rows = await self._database.reading(lambda c: c.execute(query).mappings().all())
         known = own | self._own | self._doubtful.keys() | self._late.keys()
         return [_stored(row) for row in rows if row["task_id"] not in known]
 
@@ -129,8 +126,7 @@ class TaskRecords:
         """Write what could not be written when it happened; what the database will never take is given up, and
         said. Raises RecordsDown, SchemaMismatch."""
         for task_id in list(self._doubtful):
-            async with self._database.writing() as connection:
-                await connection.execute(tasks.delete().where(tasks.c.task_id == task_id))
+            await self._write(tasks.delete().where(tasks.c.task_id == task_id))
             self._doubtful.pop(task_id, None)
         for task_id, late in list(self._late.items()):
             try:
@@ -150,14 +146,20 @@ class TaskRecords:
         change = (
             tasks.update().where(tasks.c.task_id == task_id).values(body=None, headers=None, **end)
         )
-        async with self._database.writing() as connection:
-            await connection.execute(change)
+        await self._write(change)
+
+    async def _write(self, change: sa.Insert | sa.Update | sa.Delete) -> None:
+        def work(connection: sa.Connection) -> None:
+            connection.execute(change)
+
+        await self._database.writing(work)
 
     async def _find(self, condition: sa.ColumnElement[bool]) -> StoredTask | EndedTask | None:
+        query = sa.select(tasks).where(condition)
         with _unavailable():
-            async with self._database.reading() as connection:
-                query = sa.select(tasks).where(condition)
-                row = (await connection.execute(query)).mappings().one_or_none()
+            row = await self._database.reading(
+                lambda connection: connection.execute(query).mappings().one_or_none()
+            )
         if row is None or row["task_id"] in self._doubtful:
             return None
         late = self._late.get(row["task_id"])

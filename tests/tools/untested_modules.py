@@ -27,6 +27,8 @@ WITHOUT_TESTS: dict[str, str] = {
     "contracts/tasks.py": "Structs without behaviour",
     "adapters/dialect.py": "Structs and Protocols without behaviour",
     "adapters/transport.py": "Protocols",
+    "gateway/records/engine.py": "a Protocol",
+    "gateway/records/postgresql_engine.py": "run by all tests of records, each of which has PostgreSQL's turn",
     "gateway/records/faults.py": "exceptions without behaviour",
     "gateway/records/schema.py": "tables; that the migrations make them is test_migrate's",
     "gateway/records/migrations/env.py": "run by every migration in test_migrate",

@@ -53,7 +53,7 @@ def test_reading_a_configuration_with_records_does_not_import_the_database(tmp_p
     script = (
         "import sys; from pathlib import Path; from gateway.configuration import load\n"
         f"load(Path({str(tmp_path / 'setpoint.yaml')!r}), env={{}})\n"
-        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'aiosqlite') if m in sys.modules])"
+        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'sqlite3') if m in sys.modules])"
     )
     told = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,12 @@ ROW = {"task_id": "t1", "caller": "", "operator": False, "body_digest": "", "acc
 
 
 async def count(database: Database) -> int:
-    async with database.reading() as connection:
-        return int(
-            (await connection.execute(sa.select(sa.func.count()).select_from(tasks))).scalar_one()
-        )
+    counting = sa.select(sa.func.count()).select_from(tasks)
+    return int(await database.reading(lambda connection: connection.execute(counting).scalar_one()))
 
 
 async def insert(database: Database, **members: object) -> None:
-    async with database.writing() as connection:
-        await connection.execute(tasks.insert(), ROW | members)
+    await database.writing(lambda connection: connection.execute(tasks.insert(), ROW | members))
 
 
 async def test_what_was_written_is_there_for_the_next_process(url: DatabaseUrl) -> None:
@@ -49,26 +47,24 @@ async def test_what_was_written_is_there_for_the_next_process(url: DatabaseUrl) 
 
 
 async def test_an_exception_leaves_nothing_behind(database: Database) -> None:
-    async def half() -> None:
-        async with database.writing() as connection:
-            await connection.execute(tasks.insert(), ROW)
-            raise ZeroDivisionError
+    def half(connection: sa.Connection) -> None:
+        connection.execute(tasks.insert(), ROW)
+        raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await half()
+        await database.writing(half)
     assert await count(database) == 0
 
 
 async def test_writers_wait_for_one_another(database: Database) -> None:
-    async def both(number: int) -> None:
-        async with database.writing() as connection:
-            query = sa.select(sa.func.count()).select_from(tasks)
-            await connection.execute(query)  # reads first: SQLite could not wait after that
-            await connection.execute(tasks.insert(), ROW | {"task_id": str(number)})
+    def both(number: int, connection: sa.Connection) -> None:
+        query = sa.select(sa.func.count()).select_from(tasks)
+        connection.execute(query)  # reads first: SQLite could not wait after that
+        connection.execute(tasks.insert(), ROW | {"task_id": str(number)})
 
     async with asyncio.TaskGroup() as group:
         for number in range(20):
-            group.create_task(both(number))
+            group.create_task(database.writing(partial(both, number)))
     assert await count(database) == 20
 
 
@@ -115,9 +111,9 @@ async def test_a_value_that_postgresql_does_not_take_is_the_rows_fault(
     ]
     for column, value in wrong:
         row: dict[str, object] = ROW if column.table is tasks else made
+        change = column.table.insert().values(row | {column.name: value})
         with pytest.raises(RowRefused) as caught:
-            async with database.writing() as connection:
-                await connection.execute(column.table.insert(), row | {column.name: value})
+            await database.writing(partial(sa.Connection.execute, statement=change))
         assert len(str(caught.value)) < 100
     await insert(database)
     await database.aclose()
@@ -134,11 +130,10 @@ async def test_no_message_holds_a_value(database: Database) -> None:
 
 async def test_sqlite_keeps_what_it_was_given_over_a_power_cut(tmp_path: Path) -> None:
     database = Database(parse("sqlite:///a.db", tmp_path))
-    async with database.writing() as connection:
-        told = {
-            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
-            for name in ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys")
-        }
+    names = ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys")
+    told = await database.writing(
+        lambda c: {name: c.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names}
+    )
     await database.aclose()
     assert told == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 1, "foreign_keys": 1}
 
@@ -236,15 +231,14 @@ async def test_what_is_written_while_its_file_is_removed_has_to_be_written_again
     database = Database(parse("sqlite:///a.db", tmp_path))
     await insert(database)
 
-    async def overtaken() -> None:
-        async with database.writing() as connection:
-            await connection.execute(tasks.insert(), ROW | {"task_id": "t2"})
-            remove(tmp_path / "a.db")
+    def overtaken(connection: sa.Connection) -> None:
+        connection.execute(tasks.insert(), ROW | {"task_id": "t2"})
+        remove(tmp_path / "a.db")
 
     with pytest.raises(
         RecordsDown, match=r"a\.db: it was removed, or another file put in its place"
     ):
-        await overtaken()
+        await database.writing(overtaken)
     await insert(database, task_id="t2")
     assert await count(database) == 1
     await database.aclose()

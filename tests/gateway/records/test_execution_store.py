@@ -54,10 +54,9 @@ async def test_writing_again_changes_nothing(store: ExecutionStore, database: Da
     for _ in range(2):
         await store.insert(rows)
     await store.insert([*rows, row(3)])
-    async with database.reading() as connection:
-        for table in (executions, attempts):
-            count = sa.select(sa.func.count()).select_from(table)
-            assert (await connection.execute(count)).scalar_one() == 4
+    for table in (executions, attempts):
+        count = sa.select(sa.func.count()).select_from(table)
+        assert await database.reading(lambda c, count=count: c.scalar(count)) == 4  # type: ignore[misc]
 
 
 async def test_of_a_batch_that_is_refused_nothing_is_written(store: ExecutionStore) -> None:

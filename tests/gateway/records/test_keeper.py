@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from contracts.errors import StreamBroken
 from gateway.metrics import Metrics
@@ -104,8 +105,8 @@ async def test_a_database_that_is_down_does_not_keep_a_gateway_from_starting(
 
 async def test_a_newer_schema_ends_the_start(make: Make, url: DatabaseUrl) -> None:
     database = Database(url)
-    async with database.writing() as connection:
-        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await database.writing(lambda connection: connection.execute(newer))
     await database.aclose()
     with pytest.raises(SchemaMismatch):
         await make(url).start()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.records import database as module
 from gateway.records import migrate as migrations
 from gateway.records import older
-from gateway.records.database import Database, _postgresql
+from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
+from gateway.records.engine import Engine
 from gateway.records.execution_store import ExecutionStore
 from gateway.records.faults import RecordsDown, SchemaMismatch
 from gateway.records.migrate import _ADVISORY_LOCK
+from gateway.records.postgresql_engine import PostgresqlEngine
 from gateway.records.recording import Recorder
 from gateway.records.revision import version
 from gateway.records.schema import metadata
@@ -31,8 +33,7 @@ TABLES = {"alembic_version", "attempts", "executions", "tasks"}
 
 
 async def tables(database: Database) -> set[str]:
-    async with database.reading() as connection:
-        return set(await connection.run_sync(lambda c: sa.inspect(c).get_table_names()))
+    return set(await database.reading(lambda c: sa.inspect(c).get_table_names()))
 
 
 @pytest.mark.req("RUN-8")
@@ -50,8 +51,7 @@ async def test_the_migrations_make_what_the_code_wants(database: Database) -> No
             compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         )
 
-    async with database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.reading(differences) == []
 
 
 def _described(connection: sa.Connection) -> dict[str, Any]:
@@ -75,6 +75,11 @@ def _described(connection: sa.Connection) -> dict[str, Any]:
     return found
 
 
+def _drop_all(connection: sa.Connection) -> None:
+    for table in (*reversed(metadata.sorted_tables), version):
+        connection.execute(sa.schema.DropTable(table))
+
+
 @pytest.mark.req("RUN-8")
 async def test_a_new_database_is_as_the_migrations_make_it(
     url: DatabaseUrl, monkeypatch: pytest.MonkeyPatch
@@ -83,10 +88,8 @@ async def test_a_new_database_is_as_the_migrations_make_it(
     for make in (migrations._make, older.upgrade):
         monkeypatch.setattr(migrations, "_make", make)
         database = Database(url)
-        async with database.writing() as connection:
-            schemas.append(await connection.run_sync(_described))
-            for table in (*reversed(metadata.sorted_tables), version):
-                await connection.execute(sa.schema.DropTable(table))
+        schemas.append(await database.reading(_described))
+        await database.writing(_drop_all)
         await database.aclose()
     made, migrated = schemas
     assert len(made["executions"][0]) == len(metadata.tables["executions"].c)
@@ -120,7 +123,7 @@ class Slow:
         self._migrate = migrations.migrate
         patch.setattr(migrations, "migrate", self._wait)
 
-    async def _wait(self, engine: AsyncEngine) -> None:
+    async def _wait(self, engine: Engine) -> None:
         self.begun.set()
         await self.may_go_on.wait()
         await self._migrate(engine)
@@ -162,9 +165,10 @@ async def test_a_gateway_that_stops_does_not_wait_for_its_migration(
 async def test_postgresql_takes_one_migration_at_a_time(postgres: Postgres, tmp_path: Path) -> None:
     name = postgres.new_database()
     url = parse(postgres.url(name), tmp_path)
-    first, second = _postgresql(url), Database(url)
+    second = Database(url)
+    first = PostgresqlEngine(url, answer_s=module.ANSWER_S, connect_s=module.CONNECT_S)
     waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    async with first.begin() as holding:
+    async with first._engine.begin() as holding:
         await holding.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         preparing = asyncio.gather(second.prepare())
         while not (await holding.execute(waiting)).scalar_one():  # noqa: ASYNC110  # nobody tells
@@ -200,17 +204,21 @@ async def test_a_copy_on_a_read_only_mount_can_be_read(
     before = os.listdir(tmp_path)
     monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
     reader = Database(url, migrates=False)
-    async with reader.reading() as connection:
-        await connection.execute(sa.text("SELECT count(*) FROM executions"))
-        assert os.listdir(tmp_path) == before  # no files of WAL mode
+    count = sa.text("SELECT count(*) FROM executions")
+
+    def look(connection: sa.Connection) -> list[str]:
+        connection.execute(count)
+        return os.listdir(tmp_path)
+
+    assert await reader.reading(look) == before  # no files of WAL mode
     assert await ExecutionStore(reader).find("req_0") is not None
     await reader.aclose()
 
 
 async def test_a_newer_schema_is_left_alone(url: DatabaseUrl) -> None:
     database = Database(url)
-    async with database.writing() as connection:
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await database.writing(lambda connection: connection.execute(newer))
     await database.aclose()
     database = Database(url)
     with pytest.raises(SchemaMismatch, match=r"9999.*newer version"):
@@ -220,10 +228,8 @@ async def test_a_newer_schema_is_left_alone(url: DatabaseUrl) -> None:
 
 async def test_a_failing_migration_leaves_nothing_half_done(tmp_path: Path) -> None:
     database = Database(parse("sqlite:///a.db", tmp_path))
-    async with database.writing() as connection:
-        await connection.execute(sa.text("DROP TABLE attempts"))
-        await connection.execute(sa.text("DROP TABLE tasks"))
-        await connection.execute(sa.text("DELETE FROM alembic_version"))
+    for change in ("DROP TABLE attempts", "DROP TABLE tasks", "DELETE FROM alembic_version"):
+        await database.writing(partial(sa.Connection.exec_driver_sql, statement=change))
     await database.aclose()
     database = Database(parse("sqlite:///a.db", tmp_path))  # `executions` is in the way
     with pytest.raises(Exception, match="executions"):

@@ -20,13 +20,16 @@ def test_the_revisions_that_are_known_are_those_of_the_scripts() -> None:
     assert tuple(reversed(newest_first)) == REVISIONS
 
 
+def make_old(connection: sa.Connection) -> None:
+    for name in ("native", "answer", "body_missing"):
+        connection.execute(sa.text(f"ALTER TABLE executions DROP COLUMN {name}"))
+    connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+
+
 async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) -> None:
     database = Database(url)
     await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed(kept=kept()))])
-    async with database.writing() as connection:
-        for name in ("native", "answer", "body_missing"):
-            await connection.execute(sa.text(f"ALTER TABLE executions DROP COLUMN {name}"))
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    await database.writing(make_old)
     await database.aclose()
     database = Database(url)
     found = await ExecutionStore(database).find("req_0")

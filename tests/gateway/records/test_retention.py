@@ -49,8 +49,7 @@ async def task(database: Database, task_id: str, *, ended_s: float | None) -> No
 
 async def left(database: Database, table: sa.Table) -> list[Any]:
     first = next(iter(table.c)) if table is not executions else table.c.request_id
-    async with database.reading() as connection:
-        return sorted((await connection.execute(sa.select(first))).scalars())
+    return sorted(await database.reading(lambda c: c.scalars(sa.select(first)).all()))
 
 
 async def test_what_is_too_old_goes_with_its_attempts(database: Database) -> None:
@@ -105,11 +104,11 @@ async def test_large_rows_go_a_few_at_a_time(
         nonlocal steps
         steps += statement.startswith("DELETE FROM executions")
 
-    engine = database._engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", listen)
+    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
     removed, _ = await remove_old(
         database, keep_s=keep_s, max_bytes=each * of, now_s=START_S + 100.0
     )
+    sa.event.remove(sa.Engine, "before_cursor_execute", listen)
     assert steps == removed / 5
 
 
@@ -125,19 +124,26 @@ async def test_the_size_is_asked_once_and_nothing_scans_the_rows(
     def listen(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
         said.append(statement)
 
-    engine = database._engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", listen)
+    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
     await remove_old(database, keep_s=1e9, max_bytes=each * 10, now_s=START_S + 30.0)
-    sa.event.remove(engine, "before_cursor_execute", listen)
+    sa.event.remove(sa.Engine, "before_cursor_execute", listen)
     assert sum("sum(" in statement for statement in said) == 1
     if database.is_sqlite:  # PostgreSQL decides by what there is, and here is next to nothing
-        async with database.reading() as connection:
-            for statement in dict.fromkeys(s for s in said if s.startswith(("SELECT", "DELETE"))):
-                values = (9,) * statement.count("?")
-                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-                tables = ("SCAN executions", "SCAN tasks", "SCAN attempts")
-                read = [row.detail for row in plan if row.detail.startswith(tables)]
-                assert all("COVERING INDEX" in one for one in read), read
+        asked = [s for s in said if s.startswith(("SELECT", "DELETE"))]
+        assert asked
+        read = await database.reading(lambda connection: whole_reads(asked, connection))
+        assert all("COVERING INDEX" in one for one in read), read
+
+
+def whole_reads(statements: list[str], connection: sa.Connection) -> list[str]:
+    """What SQLite says of those that go through all that a table or an index has."""
+    tables = ("SCAN executions", "SCAN tasks", "SCAN attempts")
+    found = []
+    for statement in dict.fromkeys(statements):
+        values = (9,) * statement.count("?")
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        found += [row.detail for row in plan if row.detail.startswith(tables)]
+    return found
 
 
 async def test_tasks_that_have_not_ended_stay_whatever_the_bound(database: Database) -> None:
@@ -148,8 +154,9 @@ async def test_tasks_that_have_not_ended_stay_whatever_the_bound(database: Datab
 
 async def test_a_file_of_sqlite_gives_its_room_back(tmp_path: Path) -> None:
     async def pages() -> int:
-        async with database.reading() as connection:
-            return int((await connection.exec_driver_sql("PRAGMA page_count")).scalar_one())
+        return await database.reading(
+            lambda c: int(c.exec_driver_sql("PRAGMA page_count").scalar_one())
+        )
 
     database = Database(parse("sqlite:///a.db", tmp_path))
     await fill(database, 1000)

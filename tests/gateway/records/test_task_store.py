@@ -2,18 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.errors import RecordsUnavailable
 from gateway.records import task_store as module
 from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl, parse
+from gateway.records.engine import Work
 from gateway.records.faults import RecordsDown, RowRefused
 from gateway.records.task_store import TaskRecords
 from gateway.tasks.store import EndedTask, StoredTask, TaskStore
@@ -94,8 +92,8 @@ async def test_an_end_is_for_ever_and_lets_the_body_go(
         state="failed",
         view=b'{"state": "failed"}',
     )
-    async with database.reading() as connection:
-        row = (await connection.execute(module.tasks.select())).mappings().one()
+    query = module.tasks.select()
+    row = await database.reading(lambda connection: connection.execute(query).mappings().one())
     assert (row["body"], row["headers"], row["ended_s"]) == (None, None, 200.0)
 
 
@@ -194,10 +192,8 @@ async def test_a_task_whose_commit_nobody_heard_of_is_taken_out_again(
     """Its client was told 503: it must not run after the next start."""
     store, writing = TaskRecords(database), database.writing
 
-    @asynccontextmanager
-    async def unheard() -> AsyncIterator[AsyncConnection]:
-        async with writing() as connection:
-            yield connection
+    async def unheard(work: Work[Any]) -> None:
+        await writing(work)
         raise RecordsDown("the connection broke after the commit")
 
     monkeypatch.setattr(database, "writing", unheard)
