@@ -6,35 +6,30 @@ cannot be replaced. `docs/dialects.md` has a whole one. Nothing is loaded that n
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from adapters.anthropic import AnthropicDialect
 from adapters.dialect import Dialect
-from adapters.gemini import GeminiDialect
-from adapters.llamacpp import LlamaCppDialect
-from adapters.llmd import LlmdDialect, VllmDialect
-from adapters.mlx import MlxDialect
-from adapters.ollama import OllamaDialect
-from adapters.openai import OpenAIDialect
-from adapters.tgi import TgiDialect
-from adapters.triton import TritonDialect
-from adapters.triton_openai import TritonOpenAIDialect
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "setpoint.dialects"
-DIALECTS: dict[str, Callable[[], Dialect]] = {
-    "openai": OpenAIDialect,
-    "anthropic": AnthropicDialect,
-    "gemini": GeminiDialect,
-    "ollama": OllamaDialect,
-    "llamacpp": LlamaCppDialect,
-    "mlx": MlxDialect,
-    "tgi": TgiDialect,
-    "triton": TritonDialect,
-    "triton_openai": TritonOpenAIDialect,
-    "llmd": LlmdDialect,
-    "vllm": VllmDialect,
-    "embedded": LlmdDialect,  # the fake llm-d in process: the same wire
+DIALECTS = {
+    "openai": "openai:OpenAIDialect",
+    "anthropic": "anthropic:AnthropicDialect",
+    "gemini": "gemini:GeminiDialect",
+    "ollama": "ollama:OllamaDialect",
+    "llamacpp": "llamacpp:LlamaCppDialect",
+    "mlx": "mlx:MlxDialect",
+    "tgi": "tgi:TgiDialect",
+    "triton": "triton:TritonDialect",
+    "triton_openai": "triton_openai:TritonOpenAIDialect",
+    "llmd": "llmd:LlmdDialect",
+    "vllm": "llmd:VllmDialect",
+    "embedded": "llmd:LlmdDialect",  # the fake llm-d in process: the same wire
 }
+"""Modules of `adapters`, written as an entry point is."""
 _NEEDED = tuple(name for name in vars(Dialect) if not name.startswith("_"))
 
 
@@ -48,7 +43,7 @@ class NoDialect(ValueError):
 
 def known_engines() -> list[str]:
     """The names that `engine` may have, sorted."""
-    return sorted({*DIALECTS, *(entry.name for entry in entry_points(group=GROUP))})
+    return sorted({*DIALECTS, *(entry.name for entry in _plug_ins())})
 
 
 def dialect_for(engine: str) -> Dialect:
@@ -56,12 +51,16 @@ def dialect_for(engine: str) -> Dialect:
 
     Raises NoDialect where there is none, or where its plug-in cannot be used.
     """
-    make = DIALECTS.get(engine)
-    return make() if make is not None else _plugged_in(engine)
+    shipped = DIALECTS.get(engine)
+    if shipped is None:
+        return _plugged_in(engine)
+    module, _, name = shipped.partition(":")
+    make: Callable[[], Dialect] = getattr(import_module(f"adapters.{module}"), name)
+    return make()
 
 
 def _plugged_in(engine: str) -> Dialect:
-    found = list(entry_points(group=GROUP, name=engine))
+    found = [entry for entry in _plug_ins() if entry.name == engine]
     if not found:
         raise NoDialect(f"there is no engine {engine!r}", f"known: {', '.join(known_engines())}")
     if len(found) > 1:
@@ -86,5 +85,11 @@ def _plugged_in(engine: str) -> Dialect:
     return dialect
 
 
-def _where(entry: EntryPoint) -> str:
+def _plug_ins() -> "list[EntryPoint]":
+    from importlib.metadata import entry_points  # its time is that of ten dialects
+
+    return list(entry_points(group=GROUP))
+
+
+def _where(entry: "EntryPoint") -> str:
     return f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown distribution'}"

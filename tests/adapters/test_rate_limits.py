@@ -10,7 +10,7 @@ from adapters.anthropic import AnthropicDialect
 from adapters.dialect import WireHead
 from adapters.openai import OpenAIDialect
 from adapters.rate_limits import MAX_RESET_S, Allowance, RateLimits
-from adapters.registry import DIALECTS
+from adapters.registry import DIALECTS, dialect_for
 
 pytestmark = pytest.mark.req("RUN-6")
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
@@ -68,7 +68,7 @@ def test_tokens_that_are_counted_by_use_count_too() -> None:
 @pytest.mark.parametrize("engine", sorted(DIALECTS))
 def test_an_answer_without_such_headers_tells_nothing(engine: str) -> None:
     head = WireHead(status=200, headers={"content-type": "text/event-stream", "date": DATE})
-    assert DIALECTS[engine]().rate_limits(head) is None
+    assert dialect_for(engine).rate_limits(head) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Which engines there are: what ships, and what an installed distribution adds by entry point."""
 
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -48,6 +49,22 @@ def test_every_engine_that_ships_has_a_dialect(engine: str) -> None:
 
 def test_no_dialect_is_left_without_an_engine() -> None:
     assert set(DIALECTS) == set(get_args(BuiltInEngine))
+
+
+@pytest.mark.req("OPS-4")
+def test_nothing_is_loaded_that_no_pool_names() -> None:
+    code = (
+        "import sys; from adapters.registry import dialect_for\n"
+        "unused = ('adapters.anthropic', 'adapters.gemini', 'adapters.ollama', 'importlib.metadata')\n"
+        "dialect_for('openai')\n"
+        "print([m for m in unused if m in sys.modules])\n"
+        "dialect_for('gemini')\n"
+        "print([m for m in unused if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["[]", "['adapters.gemini']"]
 
 
 def test_an_unknown_engine_is_told_which_are_known() -> None:
