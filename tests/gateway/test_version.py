@@ -1,20 +1,13 @@
-"""The version that is shown is the one that was installed."""
+"""The version that is shown is the one that is built."""
 
-import importlib.metadata
+from pathlib import Path
 
-import pytest
+from setuptools.config.pyprojecttoml import read_configuration
 
-from gateway import version
+from gateway.version import VERSION
 
-
-def test_a_source_tree_that_was_never_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(version, "version", absent)
-    assert version._installed() == "0.0.0+source"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def test_an_installed_one_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(version, "version", lambda name: f"{name} 9")
-    assert version._installed() == "setpoint 9"
+def test_what_is_built_has_the_version_that_is_shown() -> None:
+    assert read_configuration(PROJECT)["project"]["version"] == VERSION
