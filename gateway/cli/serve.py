@@ -1,12 +1,12 @@
 """`setpoint serve`: the gateway."""
 
 import argparse
-import gc
 import os
 
 from gateway.cli.command import OK, CommandParser, Commands, add_command
 from gateway.cli.config_flag import add_config, config_path
 from gateway.cli.output import say
+from gateway.importing import importing
 
 WORKERS_MOST = 64
 
@@ -31,14 +31,13 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    gc.disable()  # what is imported stays; looking for garbage in it takes a tenth of the start
-    import uvloop
+    with importing():
+        import uvloop
 
-    from gateway.configuration import load
-    from gateway.serve import serve
-    from gateway.settings import without_self_test
+        from gateway.configuration import load
+        from gateway.serve import serve
+        from gateway.settings import without_self_test
 
-    gc.enable()
     loaded = load(config_path(arguments), env=os.environ)
     if arguments.no_self_test:
         loaded = without_self_test(loaded)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import uvloop
 
 from contracts.problems import ProblemsFound
+from gateway.importing import importing
 from gateway.workers.handover import Handover, take_over
 
 OK, FAILED, REFUSED = 0, 1, 2
@@ -47,11 +48,13 @@ async def _serve(handover: Handover) -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     if handover.part == "hub":
-        from gateway.workers.hub_process import serve_hub
+        with importing():
+            from gateway.workers.hub_process import serve_hub
 
         await serve_hub(handover, reader)
     else:
-        from gateway.workers.worker import serve_worker
+        with importing():
+            from gateway.workers.worker import serve_worker
 
         await serve_worker(handover, reader)
 
