@@ -1,11 +1,11 @@
 """From what is configured of a pool to the pool, and the ways to its backends."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters.fakellmd.fake_fleet import FakeFleet
-from adapters.fakellmd.service import FakeLlmd
 from adapters.fakellmd.settings import LlmdSettings
 from adapters.registry import dialect_for
 from adapters.transport import Transport
@@ -37,21 +37,29 @@ def build_pool(
 
 
 def _transports(spec: PoolSpec) -> list[Transport]:
-    if spec.engine == "embedded" and not spec.simulated:
-        return [FakeLlmd(LlmdSettings())]
     if not spec.endpoints:
-        return [FakeFleet({name: FakeLlmd(told) for name, told in spec.simulated.items()})]
-    context = _tls(spec)
+        return [_in_process(spec.simulated)]
     return [
         HttpTransport(
             url,
             connect_timeout_s=spec.timeouts.connect_s,
             max_connections=MAX_CONNECTIONS_PER_ENDPOINT,
-            ssl=context if url.startswith("https") else None,
+            ssl=_tls(spec.verify_tls, spec.ca_file) if url.startswith("https") else None,
             where=f"pool {spec.id}, endpoint {number}",
         )
         for number, url in enumerate(spec.endpoints, 1)
     ]
+
+
+def _in_process(simulated: Mapping[str, LlmdSettings]) -> Transport:
+    """A fake llm-d for each upstream that is described, or one that is like any: 30 modules, which a gateway in front
+    of engines has no use for."""
+    from adapters.fakellmd.fake_fleet import FakeFleet
+    from adapters.fakellmd.service import FakeLlmd
+
+    if not simulated:
+        return FakeLlmd(LlmdSettings())
+    return FakeFleet({name: FakeLlmd(told) for name, told in simulated.items()})
 
 
 def metrics_source(spec: PoolSpec, url: str) -> tuple[Transport, str]:
@@ -61,17 +69,17 @@ def metrics_source(spec: PoolSpec, url: str) -> tuple[Transport, str]:
         f"{parts.scheme}://{parts.netloc}",
         connect_timeout_s=SCRAPE_TIMEOUT_S,
         max_connections=2,
-        ssl=_tls(spec) if parts.scheme == "https" else None,
+        ssl=_tls(spec.verify_tls, spec.ca_file) if parts.scheme == "https" else None,
         where=f"metrics of pool {spec.id}",
     )
     return transport, parts.path.rstrip("/") or "/metrics"
 
 
-def _tls(spec: PoolSpec) -> ssl.SSLContext | None:
-    if spec.verify_tls and spec.ca_file is None:
-        return None
-    context = ssl.create_default_context(cafile=str(spec.ca_file) if spec.ca_file else None)
-    if not spec.verify_tls:
+@cache
+def _tls(verify: bool, ca_file: Path | None) -> ssl.SSLContext:
+    """One for all endpoints that trust the same: to read the certificates of a machine takes 20 ms."""
+    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,9 +1,14 @@
-"""Pools that are simulated in process."""
+"""Pools that are simulated in process, and what those with endpoints share."""
 
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from gateway.configuration import load
+from gateway.pool_building import build_pool
+from policies.affinity import Sessions
 from tests.fakes.edge import Edge
 
 MakeEdge = Callable[..., Awaitable[Edge]]
@@ -45,3 +50,20 @@ async def test_each_of_its_models_has_engines_of_its_own(make_edge: MakeEdge) ->
     lanes = dict(edge.gateway.loop.steering.lanes())
     assert ("sim", "Small-8B") in lanes
     assert ("sim", "Big-70B") not in lanes
+
+
+@pytest.mark.req("OPS-4")
+def test_certificates_are_read_once_for_all_endpoints_that_trust_the_same(tmp_path: Path) -> None:
+    (tmp_path / "setpoint.yaml").write_text(
+        "pools:\n"
+        "  - {id: a, engine: openai, endpoints: [https://a.test, https://b.test, http://c.test]}\n"
+        "  - {id: b, engine: openai, endpoint: https://d.test}\n"
+        "  - {id: c, engine: openai, endpoint: https://e.test, verify_tls: false}\n"
+    )
+    loaded = load(tmp_path / "setpoint.yaml", env={})
+    pools = [build_pool(spec, lambda: 0.0, Sessions()) for spec in loaded.pools]
+    of = [endpoint.transport._tls for pool in pools for endpoint in pool.endpoints]  # type: ignore[attr-defined]
+    assert of[0] is of[1] is of[3]
+    assert of[0].verify_mode is ssl.CERT_REQUIRED
+    assert of[2] is None
+    assert of[4].verify_mode is ssl.CERT_NONE
