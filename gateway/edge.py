@@ -30,7 +30,7 @@ from gateway.inbound.responses_tongue import ResponsesTongue
 from gateway.inbound.token_counter import TokenCounter
 from gateway.inference_endpoint import InferenceEndpoint, log_bug
 from gateway.openai_tongue import OpenAITongue
-from gateway.openapi import document as openapi_document
+from gateway.openapi import published
 from gateway.pool_endpoints import PoolEndpoints
 from gateway.pools import Pool
 from gateway.reception import Reception
@@ -125,7 +125,7 @@ class Edge:
         """By path, for a POST; these go past aiohttp's router and `boundary`."""
         self._counter = TokenCounter(gateway, self._reception)
         self.tasks = TaskEndpoints(gateway, self._errors, self._reception, desk)
-        self._openapi = openapi_document()
+        self._openapi = published()
 
     # -- around every request -----------------------------------------------------------
 

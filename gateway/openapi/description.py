@@ -14,13 +14,13 @@ from gateway.openapi.task_paths import task_paths
 from gateway.version import VERSION
 
 
-def document(version: str = VERSION) -> bytes:
-    """The description of the running version, as UTF-8 JSON. Takes a few milliseconds."""
+def document() -> bytes:
+    """The description of the running version, as UTF-8 JSON. Takes 0.1 s."""
     described = {
         "openapi": "3.1.1",
         "info": {
             "title": "Setpoint",
-            "version": version,
+            "version": VERSION,
             "summary": "OpenAI's API, kept inside the intents that an operator declared.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -3,11 +3,19 @@
 from pathlib import Path
 
 import contracts
-from gateway.openapi.description import document
 
 FILE = "openapi.json"
 
 
-def publish() -> None:
+def publish(document: bytes) -> None:
     """Write it."""
-    (Path(contracts.__file__).parent / FILE).write_bytes(document())
+    _file().write_bytes(document)
+
+
+def published() -> bytes:
+    """What was written."""
+    return _file().read_bytes()
+
+
+def _file() -> Path:
+    return Path(contracts.__file__).parent / FILE

@@ -17,7 +17,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from gateway.openapi import document
+from gateway.openapi.description import document
 from tests.support.setpoint_server import OPERATOR_TOKEN, WEB_TOKEN, Gateway
 
 pytestmark = pytest.mark.req("OPS-3")

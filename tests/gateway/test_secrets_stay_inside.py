@@ -22,7 +22,7 @@ import pytest
 from contracts.config import Config
 from gateway.cli import REFUSED, main
 from gateway.configuration.providers import KEYS
-from gateway.openapi import document
+from gateway.openapi.description import document
 from tests.support.planted import secret_fields, traces
 from tests.support.processes import eventually
 from tests.support.setpoint_server import ROOT, Gateway

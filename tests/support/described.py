@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import jsonschema
 
-from gateway.openapi import document
+from gateway.openapi.description import document
 
 DOCUMENT: dict[str, Any] = json.loads(document())
 MODEL = {"model": "assistant"}

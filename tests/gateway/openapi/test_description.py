@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import contracts
 from gateway.control import Control
 from gateway.edge import Edge, make_app
-from gateway.openapi import document
+from gateway.openapi.description import document
 from gateway.runtime import Gateway
 from gateway.tasks.desk import TaskDesk
 from tests.support.described import DOCUMENT, operations
@@ -20,7 +20,7 @@ FOLDER = Path(contracts.__file__).parent
 
 @pytest.mark.req("OPS-3")
 def test_another_process_generates_the_same_bytes() -> None:
-    code = "import sys; from gateway.openapi import document; sys.stdout.buffer.write(document())"
+    code = "import sys; from gateway.openapi.description import document; sys.stdout.buffer.write(document())"
     command = [sys.executable, "-c", code]
     other = subprocess.run(command, capture_output=True, check=True, cwd=FOLDER.parent, timeout=60)
     assert other.stdout == document()

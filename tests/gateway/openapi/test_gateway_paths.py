@@ -6,7 +6,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from gateway.openapi import document
+from gateway.openapi.description import document
 from gateway.runtime import Gateway
 from tests.support.described import check_answer, check_path, validator
 

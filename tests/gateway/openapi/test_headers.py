@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gateway.openapi import document
+from gateway.openapi.description import document
 from gateway.openapi.headers import HEADERS, TOLD
 from tests.support.described import DOCUMENT
 

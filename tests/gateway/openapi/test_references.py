@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.openai_api import ChatRequest
-from gateway.openapi import document
+from gateway.openapi.description import document
 from gateway.openapi.references import reference
 from tests.support.described import DOCUMENT
 
