@@ -13,9 +13,8 @@ from contracts.snapshot import PoolSignals, Snapshot
 from policies.cel_engine import Context
 from policies.effects import Shape
 from policies.references import Reference
+from policies.request_value import request_value
 
-_INT64_MAX = 2**63 - 1
-"""CEL's integers. A client's number beyond that compares like the largest."""
 _CHANGING = frozenset({"model", "max_tokens", "intent", "priority"})
 _NO_SIGNALS = PoolSignals()
 
@@ -82,8 +81,10 @@ class EvaluationContext:
         """What the reference stands for, with the rules so far taken into account. None: unknown."""
         name = reference.name
         match reference.of:
-            case "request" | "header":
-                return request_value(reference, self._facts, shape)
+            case "request":
+                return request_value(name, self._facts, shape)
+            case "header":
+                return self._facts.headers.get(name, "")
             case "headers":
                 return self._facts.headers
             case "headers_in":
@@ -97,24 +98,6 @@ class EvaluationContext:
 
     def _signal(self, pool: str, name: str) -> Any:
         return getattr(self._snapshot.pools.get(pool, _NO_SIGNALS), name)
-
-
-def request_value(reference: Reference, facts: RequestFacts, shape: Shape) -> Any:
-    """A field or a header of the request, with the rules so far taken into account."""
-    name = reference.name
-    if reference.of == "header":
-        return facts.headers.get(name, "")
-    match name:
-        case "model":
-            return shape.model
-        case "max_tokens":
-            return min(shape.max_tokens or 0, _INT64_MAX)
-        case "intent":
-            return shape.intent.name
-        case "priority":
-            return shape.priority
-    value = getattr(facts, name)
-    return min(value, _INT64_MAX) if type(value) is int else value
 
 
 def pool_of(shape: Shape, catalog: Catalog) -> str:

@@ -7,7 +7,7 @@ its record. Nothing but a `GatewayError` leaves here, and nothing is carried out
 """
 
 import hashlib
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from msgspec import structs
@@ -27,13 +27,13 @@ from contracts.problems import did_you_mean
 from contracts.snapshot import Snapshot
 from policies import intents
 from policies.conditions import Condition
-from policies.context import EvaluationContext, pool_of, request_value
+from policies.context import EvaluationContext, pool_of
 from policies.effects import Effect, Shape, apply, begin, hold
 from policies.held import CALM, HOLDOUT, NO_DRAWS, PROTECTED_ABOVE, Decline, Draws, Holding
 from policies.policy_set import CompiledRule, PolicySet
 from policies.quality import why_below, worthy
 from policies.rule_index import Numbers
-from policies.usual import Usual, kind_of
+from policies.usual import Usual
 
 FAIRNESS_ID_MAX_CHARS = 64
 KEYS_KEPT = 4096
@@ -63,20 +63,22 @@ def decide(
     policies and catalogue about requests that nothing happened to. A refused request (`shaping.reject`) has no models.
     Raises ModelNotFound, BelowQualityFloor, or NoReadyBackend while no backend has listed a model.
     """
+    known = None if usual is None or explain else usual.recall(facts)
+    calm = holding is CALM
+    if known is not None and calm and not policy.index.candidates(facts, known.shape):
+        return known.decision
     picked = intents.pick(policy, catalog, facts)
-    kind = None if usual is None or explain else kind_of(picked.intent, facts)
-    known = None if usual is None or kind is None else usual.known.get(kind)
     begun = begin(policy.intent(picked.intent), facts, catalog) if known is None else known.shape
     run = _Run(policy, catalog, facts, snapshot, begun, explain=explain)
     run.follow()
-    if holding is not CALM and run.shape.reject is None:
+    if not calm and run.shape.reject is None:
         run.hold(holding, draws)
     undisturbed = run.shape is begun and not run.outcomes
     if known is not None and undisturbed:
         return known.decision
     decision = run.decision(picked)
-    if usual is not None and kind is not None and undisturbed:
-        usual.remember(kind, begun, decision)
+    if usual is not None and undisturbed and not explain:
+        usual.remember(facts, begun, decision)
     return decision
 
 
@@ -190,17 +192,15 @@ class _Run:
         rules, at, before = self._policy.rules, 0, None
         while self.shape is not before:  # what a rule changes, later ones go by
             before = self.shape
-            numbers = range(len(rules)) if self._explain else self._candidates()
+            numbers: Numbers = range(len(rules))
+            if not self._explain:
+                numbers = self._policy.index.candidates(self._facts, before)
             for number in numbers:
                 if number >= at:
                     self.step(rules[number])
                     at = number + 1
                     if self.shape is not before:
                         break
-
-    def _candidates(self) -> Numbers:
-        value_of = partial(request_value, facts=self._facts, shape=self.shape)
-        return self._policy.index.candidates(value_of)
 
     @property
     def _context(self) -> EvaluationContext:

@@ -7,11 +7,16 @@ whose first test fails (`FirstTest.fails`). Pure.
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from contracts.inference import RequestFacts
 from policies.first_test import FirstTest
 from policies.references import Reference
+from policies.request_value import request_value
+
+if TYPE_CHECKING:  # a shape has policies, and those this index
+    from policies.effects import Shape
 
 Numbers = Sequence[int]
 
@@ -27,13 +32,25 @@ class RuleIndex:
                 self._always.append(number)
             else:
                 by_field[first.reference].append((number, first))
-        self._fields = [(field, _Field(tests)) for field, tests in by_field.items()]
+        self._headers: list[tuple[str, _Field, Numbers]] = []
+        """By name; and the rules to try of a request that has no such header: most have none."""
+        self._fields: list[tuple[str, _Field]] = []
+        for reference, tests in by_field.items():
+            field = _Field(tests)
+            if reference.of == "header":
+                self._headers.append((reference.name, field, field.candidates("")))
+            else:
+                self._fields.append((reference.name, field))
 
-    def candidates(self, value_of: Callable[[Reference], Any]) -> Numbers:
-        """Numbers of the rules to try, in order. `value_of` gives the request's value of a field or header."""
-        found = self._always
-        for reference, field in self._fields:
-            numbers = field.candidates(value_of(reference))
+    def candidates(self, facts: RequestFacts, shape: "Shape") -> Numbers:
+        """Numbers of the rules to try on a request that the rules so far have left in this shape, in order."""
+        headers, found = facts.headers, self._always
+        for name, header, absent in self._headers:
+            numbers = header.candidates(headers[name]) if name in headers else absent
+            if numbers:
+                found = [*found, *numbers]
+        for name, field in self._fields:
+            numbers = field.candidates(request_value(name, facts, shape))
             if numbers:
                 found = [*found, *numbers]
         return found if found is self._always else sorted(found)

@@ -49,10 +49,10 @@ def test_the_same_kind_of_request_gets_the_same_decision(usual: Usual) -> None:
 )
 def test_what_is_one_requests_own_is_not_remembered(usual: Usual, fields: dict[str, Any]) -> None:
     assert decided(usual, **fields) is not decided(usual, **fields)
-    assert not usual.known
+    assert not len(usual)
 
 
 def test_the_memory_is_bounded(usual: Usual) -> None:
     for number in range(2 * KEPT + 1):
         decided(usual, max_tokens=number + 1)
-        assert len(usual.known) <= KEPT
+        assert len(usual) <= KEPT
