@@ -16,7 +16,7 @@ from contracts.catalog import Catalog
 from contracts.config import BudgetEntry
 from contracts.decision import Decision
 from contracts.errors import RETRY_AFTER_MAX_S, BudgetExceeded, GatewayError
-from contracts.inference import InferRequest
+from contracts.inference import InferRequest, RequestFacts
 from gateway import logs
 from gateway.attempt import expected_choices
 from gateway.auth import OPERATOR
@@ -45,11 +45,11 @@ class Account:
     """One caller's."""
 
     __slots__ = (
-        "_headers",
         "budget",
         "counts_cost",
         "counts_use",
         "estimated",
+        "headers",
         "label",
         "length",
         "unpriced",
@@ -59,7 +59,7 @@ class Account:
         self, limits: tuple[BudgetLimit, ...], label: str, allowances: Sequence[Allowance] = ()
     ) -> None:
         self.budget = Budget(limits, allowances)
-        self._headers = RatelimitHeaders(limits)
+        self.headers = RatelimitHeaders(limits)
         self.counts_cost = any(limit.kind == "cost" for limit in limits)
         self.counts_use = any(limit.kind != "requests" for limit in limits)
         self.length = AnswerLength()
@@ -69,43 +69,58 @@ class Account:
         self.estimated = 0
         """Requests that limits of tokens or money count by an estimate."""
 
-    def headers(self, now: Moment) -> dict[str, str]:
-        """How it stands, as an answer's head says it."""
-        headers = self._headers.told(self.budget.standings(now))
-        if self.unpriced:
-            headers["x-setpoint-budget-unpriced-requests"] = str(self.unpriced)
-        if self.estimated:
-            headers["x-setpoint-budget-estimated-requests"] = str(self.estimated)
-        return headers
+    def claim(self, facts: RequestFacts, decision: Decision, terms: Terms, choices: int) -> Claim:
+        """What a request for so many answers may use. An answer without a limit is guessed at by what this
+        caller usually gets."""
+        prompt, answer, guess = facts.prompt_tokens, 0, 0
+        if facts.operation != "embedding":
+            limit = decision.shaping.max_tokens or facts.max_tokens
+            if limit is None:
+                guess = self.length.expected_tokens * choices
+            else:
+                if terms.context is not None and limit > terms.context - prompt:
+                    limit = max(terms.context - prompt, 1)
+                answer = limit * choices
+        if not self.counts_cost:
+            return Claim(prompt + answer, None, guess)
+        assumed_cost = (terms.cost(0, guess) or 0) if guess else 0
+        return Claim(prompt + answer, terms.cost(prompt, answer), guess, assumed_cost)
 
 
 class BudgetHold:
     """One request's part of its caller's budget, from its decision to its end."""
 
-    __slots__ = ("_account", "_budgets", "_infer", "_reservation", "_terms")
+    __slots__ = ("_account", "_choices", "_facts", "_reservation", "_terms", "_wall_clock")
 
     def __init__(
         self,
-        budgets: "Budgets",
         account: Account,
         reservation: Reservation,
-        infer: InferRequest,
+        facts: RequestFacts,
+        choices: int,
         terms: Mapping[str, Terms],
+        wall_clock: Callable[[], float],
     ) -> None:
-        """`terms` by model, of the catalogue that it was decided with."""
-        self._budgets, self._account, self._reservation = budgets, account, reservation
-        self._infer, self._terms = infer, terms
+        """`choices` it asks for; `terms` by model, of the catalogue that it was decided with."""
+        self._account, self._reservation = account, reservation
+        self._facts, self._choices = facts, choices
+        self._terms, self._wall_clock = terms, wall_clock
 
     def close(
-        self, status: int, error: GatewayError | None, progress: Progress, generated_tokens: int
+        self,
+        status: int,
+        error: GatewayError | None,
+        progress: Progress,
+        generated_tokens: int,
+        now_s: float,
     ) -> None:
-        """It has ended. Only the first call counts.
+        """It has ended now, on the gateway's clock. Only the first call counts.
 
         What its client was given counts: by the backend's usage, else by `generated_tokens` and the
         estimate of its prompt. Where the client has got nothing, nothing counts; unless it was the client
         that left after an engine had begun to read its prompt.
         """
-        account, now = self._account, self._budgets.now()
+        account, facts = self._account, self._facts
         answered = progress.first_token_s is not None and (
             error is None or error is progress.fault or status == CLIENT_GONE
         )
@@ -113,18 +128,19 @@ class BudgetHold:
         if not answered and not left_early:
             account.budget.release(self._reservation)
             return
-        usage, facts = progress.usage, self._infer.facts
+        usage, target = progress.usage, progress.target
         prompt_tokens = usage.prompt_tokens if usage else facts.prompt_tokens
         tokens = usage.completion_tokens if usage else generated_tokens if answered else 0
-        target = progress.target
-        terms = self._terms.get(target.model, UNKNOWN) if target else UNKNOWN
-        cost = terms.cost(prompt_tokens, tokens, usage)
-        if account.counts_cost and cost is None:
-            account.unpriced += 1
+        cost = None
+        if account.counts_cost:
+            terms = self._terms.get(target.model, UNKNOWN) if target else UNKNOWN
+            cost = terms.cost(prompt_tokens, tokens, usage)
+            account.unpriced += cost is None
         if account.counts_use and (usage is None or usage.estimated):
             account.estimated += 1
         if error is None and status != CLIENT_GONE and facts.operation != "embedding":
-            account.length.learn(tokens, expected_choices(self._infer))
+            account.length.learn(tokens, self._choices)
+        now = Moment(now_s, self._wall_clock())
         account.budget.settle(self._reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
 
 
@@ -167,7 +183,7 @@ class Budgets:
         metrics.before_scrape(self._show)
 
     def now(self) -> Moment:
-        return Moment(monotonic_s=self._clock(), unix_s=self._wall_clock())
+        return Moment(self._clock(), self._wall_clock())
 
     def reserve(
         self, infer: InferRequest, decision: Decision, catalog: Catalog
@@ -175,19 +191,21 @@ class Budgets:
         """Room for what was decided, to be `close`d at its end; the error to answer with where there is
         none; None where its caller has no budget. Only budgets that several processes share may have to be
         awaited."""
-        account = self._account(infer.facts.key)
+        facts, model, known = infer.facts, decision.shaping.model, self._configured
+        name = facts.key
+        account = known[name] if name in known else self._other(name)
         if account is None:
             return None
-        terms, model = self._terms_of(catalog), decision.shaping.model
-        claim = claim_of(infer, decision, terms.get(model, UNKNOWN), account.length)
+        choices, terms = expected_choices(infer), self._terms_of(catalog)
+        claim = account.claim(facts, decision, terms.get(model, UNKNOWN), choices)
         if claim.cost is None and account.counts_cost:
             self._tell_of(model)
-        found = account.budget.reserve(claim, self.now())
+        found = account.budget.reserve(claim, Moment(self._clock(), self._wall_clock()))
         if isinstance(found, Refused):
             label = found.limit.label
             self._metrics.counter("setpoint_budget_refusals_total", account.label, label).inc()
             return _exceeded(found)
-        return BudgetHold(self, account, found, infer, terms)
+        return BudgetHold(account, found, facts, choices, terms, self._wall_clock)
 
     def left(self, caller: str) -> dict[str, Any] | None:
         """What is left, by the words for each limit: `{"60 requests per 1m": {"limit": 60, "remaining":
@@ -197,7 +215,8 @@ class Budgets:
         cost is unknown, and not in the figures. `estimated_requests` is there where some are in the figures
         by the gateway's own estimate: their engines did not count, or their clients left before.
         """
-        account = self._known(caller)
+        known = self._configured
+        account = known[caller] if caller in known else self._seen(caller)
         if account is None:
             return None
         told: dict[str, Any] = {}
@@ -216,8 +235,17 @@ class Budgets:
 
     def headers(self, caller: str) -> dict[str, str]:
         """The same as headers; none where there is no budget."""
-        account = self._known(caller)
-        return {} if account is None else account.headers(self.now())
+        known = self._configured
+        account = known[caller] if caller in known else self._seen(caller)
+        if account is None:
+            return {}
+        now = Moment(self._clock(), self._wall_clock())
+        headers = account.headers.told(account.budget.standings(now))
+        if account.unpriced:
+            headers["x-setpoint-budget-unpriced-requests"] = str(account.unpriced)
+        if account.estimated:
+            headers["x-setpoint-budget-estimated-requests"] = str(account.estimated)
+        return headers
 
     def _terms_of(self, catalog: Catalog) -> dict[str, Terms]:
         """Worked out anew where it is another catalogue: now and then, when models come or go."""
@@ -227,10 +255,8 @@ class Budgets:
 
     # -- accounts -----------------------------------------------------------------------
 
-    def _account(self, name: str) -> Account | None:
-        """The one to count on."""
-        if name in self._configured:
-            return self._configured[name]
+    def _other(self, name: str) -> Account | None:
+        """The one to count on, of a name that is not in the configuration."""
         if not self._default:
             return None
         account = self._others.get(name)
@@ -254,10 +280,8 @@ class Budgets:
     def _closed(self, name: str) -> None:
         """The account of a name that only a proxy knows is forgotten."""
 
-    def _known(self, name: str) -> Account | None:
-        """The one to look at: who only looks is not remembered."""
-        if name in self._configured:
-            return self._configured[name]
+    def _seen(self, name: str) -> Account | None:
+        """The one to look at, of such a name: who only looks is not remembered."""
         if not self._default:
             return None
         full = len(self._others) >= KEPT_CALLERS
@@ -276,27 +300,6 @@ class Budgets:
                 labels = (account.label, standing.limit.label)
                 used = standing.used / standing.limit.amount
                 self._metrics.gauge("setpoint_budget_used_ratio", *labels).set(used)
-
-
-def claim_of(infer: InferRequest, decision: Decision, terms: Terms, length: AnswerLength) -> Claim:
-    """What a request may use. An answer without a limit is guessed at by what its caller usually gets."""
-    facts = infer.facts
-    prompt, answer, guess = facts.prompt_tokens, 0, 0
-    if facts.operation != "embedding":
-        choices = expected_choices(infer)
-        limit = decision.shaping.max_tokens or facts.max_tokens
-        if limit is None:
-            guess = length.expected_tokens * choices
-        else:
-            if terms.context is not None and limit > terms.context - prompt:
-                limit = max(terms.context - prompt, 1)
-            answer = limit * choices
-    return Claim(
-        tokens=prompt + answer,
-        cost=terms.cost(prompt, answer),
-        assumed_tokens=guess,
-        assumed_cost=(terms.cost(0, guess) or 0) if guess else 0,
-    )
 
 
 def _limits(entries: Sequence[BudgetEntry]) -> tuple[BudgetLimit, ...]:

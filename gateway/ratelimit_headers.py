@@ -49,6 +49,7 @@ class RatelimitHeaders:
     def told(self, standings: Sequence[Standing]) -> dict[str, str]:
         """`standings` in the order of the limits."""
         headers: dict[str, str] = {}
+        reset_s, text = 0.0, "0s"
         for (limit, remaining, reset), spelled, index, others in self._kinds:
             for other in others:
                 if _share(standings[other]) < _share(standings[index]):
@@ -56,7 +57,10 @@ class RatelimitHeaders:
             standing = standings[index]
             headers[limit] = self._limits[index]
             headers[remaining] = spelled(standing.remaining)
-            headers[reset] = go_duration(standing.reset_s)
+            if standing.reset_s != reset_s:  # where windows are equally long, it mostly is the same
+                reset_s = standing.reset_s
+                text = go_duration(reset_s)
+            headers[reset] = text
         return headers
 
 

@@ -117,7 +117,8 @@ class RequestRecord:
             progress.ended_s = ended_s
         took = progress.took(ended_s)
         if isinstance(self.budget, BudgetHold):
-            self.budget.close(status, error, progress, self.recorder.flight.tokens)
+            tokens = self.recorder.flight.tokens
+            self.budget.close(status, error, progress, tokens, ended_s)
         self.recorder.close(status, error, progress, ended_s)
         model = progress.target.model if progress.target else decision.shaping.model
         self._gateway.metrics.request(

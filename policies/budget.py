@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from policies.budget_limit import BudgetLimit, Kind
-from policies.usage_window import SLOTS, CalendarDay, Moment, SlidingWindow
+from policies.usage_window import NEVER, SLOTS, CalendarDay, Moment, SlidingWindow, common
 
 Why = Literal[
     "used",  # it comes free with time
@@ -28,7 +28,7 @@ Amount = tuple[int, int]
 """What is sure, and what is a guess on top of it."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """What a request may use, beside being one request. `cost` in picodollars; None: no price is known,
     and limits of money have no say.
 
@@ -70,10 +70,8 @@ class Standing(msgspec.Struct, frozen=True):
 class Reservation(msgspec.Struct):
     """To be settled or released, once: whatever comes second counts no more."""
 
-    held: tuple[int, ...]
-    """What each limit holds of it, or has booked at once."""
-    places: tuple[int, ...]
-    """The slot or day of what was booked."""
+    parts: tuple[int, ...]
+    """Of each limit, how much is held for it; of a limit of requests, where it is booked: in which slot or day."""
     over: bool = False
 
 
@@ -92,7 +90,7 @@ class Allowance:
 class _Meter:
     """One limit, and how far it is used."""
 
-    __slots__ = ("allowance", "books", "count", "held", "kind", "limit")
+    __slots__ = ("allowance", "books", "count", "held", "kind", "limit", "lingers_s")
 
     def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
         self.limit, self.kind = limit, limit.kind
@@ -101,28 +99,17 @@ class _Meter:
         """At once; the other kinds hold what is claimed, and book what was used."""
         self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
         self.held = 0
-
-    def room(self, amount: Amount, now: Moment) -> int | None:
-        """What it would hold of it: all that is sure, and of the guess what is free; None: there is no room
-        for it now. What costs nothing always has room."""
-        if now.monotonic_s >= self.count.due_s:
-            self.count.advance(now)
-        sure, guess = amount
-        # below zero where there are debts
-        free = self.allowance.units - self.count.used - self.held
-        if sure + guess <= free:
-            return sure + guess
-        if sure > free or (not sure and free < 1):
-            return None if sure or guess else 0
-        return free
+        self.lingers_s = None if limit.calendar_day else limit.per_s * (SLOTS + 1) / SLOTS
+        """For how long at most what is used this moment counts; None: as long as the day lasts."""
 
     def refuses(self, amount: Amount, now: Moment) -> Refused | None:
-        """Why there is no room for it now; None where there is."""
-        if self.room(amount, now) is not None:
-            return None
+        """Why there is no room for it now; None where there is: all that is sure must have room, and of a guess
+        something. What costs nothing always has."""
         sure, guess = amount
-        asked = max(sure, min(guess, 1))
+        asked = sure or min(guess, 1)
         missing = asked - (self.allowance.units - self.count.used - self.held)
+        if not asked or missing <= 0:
+            return None
         if asked > self.limit.amount:
             return Refused(limit=self.limit, why="too_large", asked=asked)
         shared = self.allowance
@@ -134,25 +121,6 @@ class _Meter:
         wait_s = self.count.frees_s(missing, now)
         return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
 
-    def standing(self, now: Moment) -> Standing:
-        if now.monotonic_s >= self.count.due_s:
-            self.count.advance(now)
-        used, shared = self.count.used + self.held, self.allowance
-        if self.held and not self.limit.calendar_day:
-            reset_s = self.limit.per_s * (SLOTS + 1) / SLOTS  # if it were settled this moment
-        else:
-            reset_s = self.count.empties_s(now) if used else 0.0
-        if shared.elsewhere:
-            used += shared.elsewhere
-            reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
-        left = self.limit.amount - used
-        return Standing(self.limit, used, left if left > 0 else 0, reset_s)
-
-    def occupied(self, now: Moment) -> tuple[int, float]:
-        """What this process uses or holds of it, and in how long all that is used has left the window."""
-        self.count.advance(now)
-        return self.count.used + self.held, self.count.empties_s(now)
-
 
 _GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
 
@@ -160,31 +128,46 @@ _GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
 class Budget:
     """The limits of one caller. Each call takes the moment of it; moments never go back."""
 
+    __slots__ = ("_meters", "_span")
+
     def __init__(
         self, limits: tuple[BudgetLimit, ...], allowances: Sequence[Allowance] = ()
     ) -> None:
         """`allowances`, one a limit, where several processes share the budget."""
         shared = allowances or (None,) * len(limits)
         self._meters = tuple(map(_Meter, limits, shared))
+        self._span = NEVER
+        """In which nothing leaves any limit."""
+
+    def _advance(self, now: Moment) -> None:
+        """What counts from here on is what counts now."""
+        span = self._span
+        if now.monotonic_s >= span.until_s or not span.from_unix_s <= now.unix_s < span.until_unix_s:
+            for meter in self._meters:
+                meter.count.advance(now)
+            self._span = common([meter.count.span for meter in self._meters])
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
-        held: tuple[int, ...] = ()
+        self._advance(now)
         amounts = claim.amounts()
+        parts: tuple[int, ...] = ()
         for meter in self._meters:
-            room = meter.room(amounts[meter.kind], now)
-            if room is None:
-                return self._refusal(amounts, now)
-            held = (*held, room)
-        places: tuple[int, ...] = ()
-        for meter, amount in zip(self._meters, held, strict=True):
-            place = 0
+            sure, guess = amounts[meter.kind]
+            taken = sure + guess
+            free = meter.allowance.units - meter.count.used - meter.held  # below 0: there are debts
+            if taken > free and taken:
+                if (sure or 1) > free:
+                    self._let_go(parts)
+                    return self._refusal(amounts, now)
+                taken = free
             if meter.books:
-                place = meter.count.add(amount, now)
+                meter.count.used += taken
+                parts = (*parts, meter.count.place)
             else:
-                meter.held += amount
-            places = (*places, place)
-        return Reservation(held, places)
+                meter.held += taken
+                parts = (*parts, taken)
+        return Reservation(parts)
 
     def _refusal(self, amounts: dict[Kind, Amount], now: Moment) -> Refused:
         """By the limit that is longest in the way, of those that have no room."""
@@ -199,32 +182,50 @@ class Budget:
         if reservation.over:
             return
         reservation.over = True
-        for meter, held in zip(self._meters, reservation.held, strict=True):
+        self._advance(now)
+        for meter, part in zip(self._meters, reservation.parts, strict=True):
             if not meter.books:
-                meter.held -= held
-                if now.monotonic_s >= meter.count.due_s:
-                    meter.count.advance(now)
-                meter.count.add(tokens if meter.kind == "tokens" else cost or 0, now)
+                meter.held -= part
+                meter.count.used += tokens if meter.kind == "tokens" else cost or 0
 
     def release(self, reservation: Reservation) -> None:
         """As if it had never been asked for."""
-        if reservation.over:
-            return
-        reservation.over = True
-        parts = zip(self._meters, reservation.held, reservation.places, strict=True)
-        for meter, held, place in parts:
+        if not reservation.over:
+            reservation.over = True
+            self._let_go(reservation.parts)
+
+    def _let_go(self, parts: tuple[int, ...]) -> None:
+        """Those of all limits, or of the first ones."""
+        for meter, part in zip(self._meters, parts, strict=False):
             if meter.books:
-                meter.count.take_back(held, place)
+                meter.count.take_back(1, part)
             else:
-                meter.held -= held
+                meter.held -= part
 
     def standings(self, now: Moment) -> list[Standing]:
         """How each limit stands, in the order of the limits."""
-        return [meter.standing(now) for meter in self._meters]
+        self._advance(now)
+        told = []
+        for meter in self._meters:
+            limit, held, shared = meter.limit, meter.held, meter.allowance
+            used = meter.count.used + held
+            if held and meter.lingers_s is not None:
+                reset_s = meter.lingers_s  # if it were settled this moment
+            else:
+                reset_s = meter.count.empties_s(now) if used else 0.0
+            if shared.elsewhere:
+                used += shared.elsewhere
+                reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
+            left = limit.amount - used
+            told.append(Standing(limit, used, left if left > 0 else 0, reset_s))
+        return told
 
     def occupied(self, now: Moment) -> list[tuple[int, float]]:
-        """Of each limit, in their order: see `_Meter.occupied`."""
-        return [meter.occupied(now) for meter in self._meters]
+        """Of each limit, in their order: what this process uses or holds of it, and in how long all that is used
+        has left the window."""
+        self._advance(now)
+        counts = [(meter.count, meter.held) for meter in self._meters]
+        return [(count.used + held, count.empties_s(now)) for count, held in counts]
 
     def wanted(self, claim: Claim) -> list[int]:
         """Of each limit, what a claim would take if there were enough, its guess included."""
@@ -236,8 +237,7 @@ class Budget:
 
     def idle(self, now: Moment) -> bool:
         """Nothing is used and nothing reserved: a new budget would be the same."""
-        for meter in self._meters:
-            meter.count.advance(now)
+        self._advance(now)
         return not any(meter.held or meter.count.used for meter in self._meters)
 
 

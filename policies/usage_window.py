@@ -4,9 +4,13 @@ A sliding window is kept in slots, and a slot counts until the last moment of it
 stay true: what counts as used is never less than what was used in the true window that ends now; it comes
 free at most one slot (a 64th of the window) late. Amounts are whole numbers: what is added is taken away
 again without a rest. Limits, and what to do about them, are not known here (`policies.budget`).
+
+Both kinds are used alike: `advance` to a moment, and then what is used is added to `used`, and is booked at `place`.
+`advance` need not be called as long as the moment is `within` its span.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
 
 import msgspec
@@ -16,7 +20,7 @@ SLOTS = 64
 DAY_S = 86_400
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """One moment on two clocks: sliding windows go by the first, calendar days by the second.
     `monotonic_s` never goes back; `unix_s` may."""
 
@@ -24,89 +28,112 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     unix_s: float
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The moments in which nothing changes by itself. (Of the monotonic clock, which never goes back, the beginning
+    does not matter.)"""
+
+    until_s: float = inf
+    from_unix_s: float = -inf
+    until_unix_s: float = inf
+
+
+NEVER = Span(until_s=-inf)
+"""No moment is in it."""
+
+
+def common(spans: Sequence[Span]) -> Span:
+    """The moments that are in all of them."""
+    return Span(
+        until_s=min((span.until_s for span in spans), default=inf),
+        from_unix_s=max((span.from_unix_s for span in spans), default=-inf),
+        until_unix_s=min((span.until_unix_s for span in spans), default=inf),
+    )
+
+
 class SlidingWindow:
     """What was used within `per_s` seconds, and up to a slot longer."""
 
-    __slots__ = ("_slot_s", "_slots", "due_s", "used")
+    __slots__ = ("_earlier", "_earlier_used", "_slot_s", "place", "span", "used")
 
     def __init__(self, per_s: float) -> None:
         self._slot_s = per_s / SLOTS
-        self._slots: deque[list[int]] = deque()
-        """(slot, amount), oldest first; one in which nothing was used is not there."""
         self.used = 0
-        self.due_s = inf
-        """When something leaves it next (monotonic): until then `advance` changes nothing."""
+        self.place = -1
+        """The slot that runs: what of `used` is in no other is in this one."""
+        self._earlier: deque[list[int]] = deque()
+        """(slot, amount) of those before it, oldest first; one in which nothing was used is not there."""
+        self._earlier_used = 0
+        self.span = NEVER
+        """Nothing leaves it, and no slot begins."""
 
     def advance(self, now: Moment) -> None:
-        slots = self._slots
-        oldest = now.monotonic_s // self._slot_s - SLOTS
-        while slots and slots[0][0] < oldest:
-            self.used -= slots.popleft()[1]
-        self.due_s = (slots[0][0] + SLOTS + 1) * self._slot_s if slots else inf
+        slot, earlier = int(now.monotonic_s // self._slot_s), self._earlier
+        if slot > self.place:
+            if (used := self.used - self._earlier_used) > 0:
+                earlier.append([self.place, used])
+                self._earlier_used += used
+            self.place = slot
+            while earlier and earlier[0][0] < slot - SLOTS:
+                self._take(earlier.popleft()[1])
+            self.span = Span(until_s=(slot + 1) * self._slot_s)
 
-    def add(self, amount: int, now: Moment) -> int:
-        """The place to take it back from."""
-        slot = int(now.monotonic_s // self._slot_s)
-        self.used += amount
-        slots = self._slots
-        if slots and slots[-1][0] == slot:
-            slots[-1][1] += amount
-        elif amount:
-            if not slots:
-                self.due_s = (slot + SLOTS + 1) * self._slot_s
-            slots.append([slot, amount])
-        return slot
+    def _take(self, amount: int) -> None:
+        self.used -= amount
+        self._earlier_used -= amount
 
     def take_back(self, amount: int, place: int) -> None:
-        """Undo an `add`; nothing, if that has left the window meanwhile."""
-        for entry in reversed(self._slots):
+        """Undo what was added at that place; nothing, if that has left the window meanwhile."""
+        if place == self.place:
+            self.used -= amount
+            return
+        for entry in reversed(self._earlier):
             if entry[0] == place:
                 entry[1] -= amount
-                self.used -= amount
+                self._take(amount)
                 return
 
     def frees_s(self, amount: int, now: Moment) -> float:
         """Until `amount` of what is used has left the window, of which there is so much."""
-        leaves = 0
-        for slot, used in self._slots:
-            if used:
-                leaves, amount = slot + SLOTS + 1, amount - used
+        for slot, used in self._earlier:
+            amount -= used
             if amount <= 0:
-                break
-        return max(0.0, leaves * self._slot_s - now.monotonic_s)
+                return self._leaves_s(slot, now)
+        return self._leaves_s(self.place, now)
 
     def empties_s(self, now: Moment) -> float:
         """Until all of it has left."""
-        for slot, used in reversed(self._slots):
+        if self.used > self._earlier_used:
+            return self._leaves_s(self.place, now)
+        for slot, used in reversed(self._earlier):
             if used:
-                left_s = (slot + SLOTS + 1) * self._slot_s - now.monotonic_s
-                return left_s if left_s > 0.0 else 0.0
+                return self._leaves_s(slot, now)
         return 0.0
+
+    def _leaves_s(self, slot: int, now: Moment) -> float:
+        left_s = (slot + SLOTS + 1) * self._slot_s - now.monotonic_s
+        return left_s if left_s > 0.0 else 0.0
 
 
 class CalendarDay:
     """What was used since midnight, UTC. A clock that is set back a little begins no day again; one that is
     set back by more than a day was wrong before."""
 
-    __slots__ = ("_day", "used")
-    due_s = -inf
-    """Its own clock tells when a day ends, and no other: `advance` has to look each time."""
+    __slots__ = ("place", "span", "used")
 
     def __init__(self) -> None:
-        self._day = 0
         self.used = 0
+        self.place = 0
+        """The day that runs, since 1970."""
+        self.span = NEVER
 
     def advance(self, now: Moment) -> None:
         day = int(now.unix_s // DAY_S)
-        if day > self._day or day < self._day - 1:
-            self._day, self.used = day, 0
-
-    def add(self, amount: int, now: Moment) -> int:
-        self.used += amount
-        return self._day
+        if day > self.place or day < self.place - 1:
+            self.place, self.used = day, 0
+        self.span = Span(from_unix_s=(self.place - 1) * DAY_S, until_unix_s=(self.place + 1) * DAY_S)
 
     def take_back(self, amount: int, place: int) -> None:
-        if place == self._day:
+        if place == self.place:
             self.used -= amount
 
     def frees_s(self, amount: int, now: Moment) -> float:
@@ -114,5 +141,5 @@ class CalendarDay:
 
     def empties_s(self, now: Moment) -> float:
         """Until midnight."""
-        left_s = (self._day + 1) * DAY_S - now.unix_s
+        left_s = (self.place + 1) * DAY_S - now.unix_s
         return left_s if left_s > 0.0 else 0.0

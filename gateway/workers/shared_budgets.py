@@ -12,7 +12,8 @@ from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import BudgetExceeded
 from contracts.inference import InferRequest
-from gateway.budgets import Account, BudgetHold, Budgets, Reserved, claim_of
+from gateway.attempt import expected_choices
+from gateway.budgets import Account, BudgetHold, Budgets, Reserved
 from gateway.workers.borrower import Borrower, Lot
 from gateway.workers.messages import DAY, BudgetUse
 from policies.budget import Allowance
@@ -168,9 +169,9 @@ class SharedBudgets(Budgets):
         self, shared: "_Shared", infer: InferRequest, decision: Decision, catalog: Catalog
     ) -> list[tuple[_Part, int]]:
         """The limits of which there is not enough here for a request, and what it would take."""
-        terms = self._terms_of(catalog).get(decision.shaping.model, UNKNOWN)
-        claim = claim_of(infer, decision, terms, shared.account.length)
-        wanted = shared.account.budget.wanted(claim)
+        terms, account = self._terms_of(catalog).get(decision.shaping.model, UNKNOWN), shared.account
+        claim = account.claim(infer.facts, decision, terms, expected_choices(infer))
+        wanted = account.budget.wanted(claim)
         short = []
         for part, units, (used, _) in zip(shared.parts, wanted, shared.occupied(), strict=True):
             part.claimed(units)
@@ -207,7 +208,8 @@ class SharedBudgets(Budgets):
     # -- accounts ---------------------------------------------------------------------------
 
     def _of(self, caller: str) -> _Shared | None:
-        account = self._account(caller)
+        known = self._configured
+        account = known[caller] if caller in known else self._other(caller)
         if account is None:
             return None
         return self._accounts["" if account is self._shared else caller]

@@ -49,7 +49,7 @@ def test_a_request_within_its_budget_takes_few_calls() -> None:
         with counting() as calls:
             hold = budgets.reserve(infer, decision, CATALOG)
             assert isinstance(hold, BudgetHold)
-            hold.close(200, None, answered, 5)
+            hold.close(200, None, answered, 5, 1.0)
             told = budgets.headers("web")
         assert len(told) == 9
         return sum(calls.values())

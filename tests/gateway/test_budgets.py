@@ -152,7 +152,7 @@ def test_one_callers_use_is_not_anothers() -> None:
 def test_names_that_a_proxy_brings_are_forgotten_once_nothing_of_theirs_is_used() -> None:
     scene = Scene(entry("requests", 5))
     for number in range(50):
-        scene.held(f"user-{number}").close(200, None, answered(), 0)
+        scene.held(f"user-{number}").close(200, None, answered(), 0, scene.now_s)
         scene.now_s += 70
     assert len(scene.budgets._others) <= 2
 
@@ -164,7 +164,7 @@ def test_who_comes_again_and_again_keeps_nobody_else_from_being_forgotten(
     scene = Scene(entry("requests", 100))
     for number in range(100):
         for name in [f"regular-{n}" for n in range(module.LOOKED_AT)] + [f"once-{number}"]:
-            scene.held(name).close(200, None, answered(), 0)
+            scene.held(name).close(200, None, answered(), 0, scene.now_s)
         scene.now_s += 10
     assert scene.remaining("another") == {"100 requests per 1m": 100}
 
@@ -198,7 +198,7 @@ def test_a_request_holds_its_prompt_and_what_it_asked_for_until_its_usage_is_kno
     hold = scene.held(prompt_tokens=100, max_tokens=200)
     labels = ("5 requests per 1m", "1000 tokens per 1m", "0.01 USD per 1m")
     assert scene.remaining() == dict(zip(labels, (4, 700, 0.01 - 900e-6), strict=True))
-    hold.close(200, None, answered(90, 10), 0)
+    hold.close(200, None, answered(90, 10), 0, scene.now_s)
     assert scene.remaining() == dict(zip(labels, (4, 900, 0.01 - 130e-6), strict=True))
 
 
@@ -225,7 +225,7 @@ def test_what_an_answer_may_take(asked: dict[str, Any], held: int) -> None:
 def test_an_answer_without_a_limit_is_guessed_by_what_its_caller_usually_gets() -> None:
     scene = Scene(web=[entry("tokens", 1_000_000, "1h")])
     for _ in range(60):
-        scene.held(max_tokens=None).close(200, None, answered(10, 40), 0)
+        scene.held(max_tokens=None).close(200, None, answered(10, 40), 0, scene.now_s)
     before = scene.remaining()["1000000 tokens per 1h"]
     scene.held(max_tokens=None)
     assert before - scene.remaining()["1000000 tokens per 1h"] == pytest.approx(50, abs=1)
@@ -236,7 +236,7 @@ def test_a_broken_stream_counts_as_far_as_its_client_got() -> None:
     progress = answered()
     progress.usage = None
     progress.fault = fault = BudgetExceeded("stands for any fault")
-    scene.held(prompt_tokens=100, max_tokens=500).close(200, fault, progress, 7)
+    scene.held(prompt_tokens=100, max_tokens=500).close(200, fault, progress, 7, scene.now_s)
     assert scene.remaining() == {"1000 tokens per 1m": 893}
 
 
@@ -244,20 +244,20 @@ def test_a_client_that_leaves_has_used_what_was_generated_for_it() -> None:
     scene = Scene(web=[entry("tokens", 1000)])
     progress = answered()
     progress.usage = None
-    scene.held(prompt_tokens=100, max_tokens=500).close(499, None, progress, 7)
+    scene.held(prompt_tokens=100, max_tokens=500).close(499, None, progress, 7, scene.now_s)
     assert scene.remaining() == {"1000 tokens per 1m": 893}
 
 
 def test_a_client_that_leaves_while_its_prompt_is_read_has_used_the_prompt() -> None:
     scene = Scene(web=[entry("requests", 5), entry("tokens", 1000)])
     reading = Progress(accepted_s=0.0, dispatched_s=1.0)
-    scene.held(prompt_tokens=100, max_tokens=500).close(499, None, reading, 0)
+    scene.held(prompt_tokens=100, max_tokens=500).close(499, None, reading, 0, scene.now_s)
     assert scene.remaining() == {"5 requests per 1m": 4, "1000 tokens per 1m": 900}
 
 
 def test_a_client_that_leaves_the_queue_has_used_nothing() -> None:
     scene = Scene(web=[entry("requests", 5), entry("tokens", 1000)])
-    scene.held(prompt_tokens=100).close(499, None, Progress(accepted_s=0.0), 0)
+    scene.held(prompt_tokens=100).close(499, None, Progress(accepted_s=0.0), 0, scene.now_s)
     assert scene.remaining() == {"5 requests per 1m": 5, "1000 tokens per 1m": 1000}
 
 
@@ -265,7 +265,7 @@ def test_what_failed_before_its_client_had_anything_counts_for_nothing() -> None
     scene = Scene(web=[entry("requests", 5), entry("tokens", 1000)])
     error = BudgetExceeded("stands for any error")
     for progress in (Progress(accepted_s=0.0, dispatched_s=1.0), answered()):
-        scene.held(prompt_tokens=100).close(502, error, progress, 3)
+        scene.held(prompt_tokens=100).close(502, error, progress, 3, scene.now_s)
         assert scene.remaining() == {"5 requests per 1m": 5, "1000 tokens per 1m": 1000}
 
 
@@ -273,16 +273,16 @@ def test_a_request_is_settled_once() -> None:
     scene = Scene(web=[entry("tokens", 1000)])
     hold = scene.held()
     for _ in range(3):
-        hold.close(200, None, answered(10, 5), 0)
-        hold.close(502, BudgetExceeded("no"), Progress(accepted_s=0.0), 0)
+        hold.close(200, None, answered(10, 5), 0, scene.now_s)
+        hold.close(502, BudgetExceeded("no"), Progress(accepted_s=0.0), 0, scene.now_s)
     assert scene.remaining() == {"1000 tokens per 1m": 985}
 
 
 def test_an_unknown_price_is_not_nothing(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(web=[entry("cost", 1, "day")])
     for _ in range(3):
-        scene.held(model="unpriced").close(200, None, answered(model="unpriced"), 0)
-    scene.held().close(200, None, answered(100, 100), 0)
+        scene.held(model="unpriced").close(200, None, answered(model="unpriced"), 0, scene.now_s)
+    scene.held().close(200, None, answered(100, 100), 0, scene.now_s)
     left = scene.budgets.left("web")
     assert left is not None
     assert left["unpriced_requests"] == 3
@@ -296,23 +296,23 @@ def test_an_unknown_price_is_not_nothing(caplog: pytest.LogCaptureFixture) -> No
 def test_what_is_counted_by_an_estimate_is_told_apart() -> None:
     scene = Scene(web=[entry("tokens", 1000), entry("cost", 1)], few=[entry("requests", 9)])
     counted = answered(100, 100)
-    scene.held().close(200, None, counted, 0)
+    scene.held().close(200, None, counted, 0, scene.now_s)
     left = scene.budgets.left("web")
     assert left is not None
     assert "estimated_requests" not in left
     guessed = answered(100, 100)
     guessed.usage = Usage(prompt_tokens=100, completion_tokens=100, estimated=True)
-    scene.held().close(200, None, guessed, 0)
+    scene.held().close(200, None, guessed, 0, scene.now_s)
     silent = answered()
     silent.usage = None
-    scene.held(prompt_tokens=100).close(499, None, silent, 100)
+    scene.held(prompt_tokens=100).close(499, None, silent, 100, scene.now_s)
     left = scene.budgets.left("web")
     assert left is not None
     assert left["estimated_requests"] == 2
     assert left["1000 tokens per 1m"]["remaining"] == 400
     assert left["1 USD per 1m"]["remaining"] == pytest.approx(1 - 3 * 500e-6)
     assert scene.budgets.headers("web")["x-setpoint-budget-estimated-requests"] == "2"
-    scene.held("few").close(200, None, guessed, 0)
+    scene.held("few").close(200, None, guessed, 0, scene.now_s)
     assert "x-setpoint-budget-estimated-requests" not in scene.budgets.headers("few")
 
 
@@ -335,14 +335,14 @@ def test_a_request_is_paid_by_the_prices_it_was_decided_with() -> None:
     dearer = msgspec.structs.replace(CATALOG.models["priced"], input_price=10.0, output_price=40.0)
     scene.catalog = msgspec.structs.replace(CATALOG, models={"priced": dearer})
     second = scene.held()
-    first.close(200, None, answered(100, 100), 0)
-    second.close(200, None, answered(100, 100), 0)
+    first.close(200, None, answered(100, 100), 0, scene.now_s)
+    second.close(200, None, answered(100, 100), 0, scene.now_s)
     assert scene.remaining() == {"1 USD per 1m": pytest.approx(1 - 500e-6 - 5000e-6)}
 
 
 def test_what_answered_is_paid_and_not_what_was_asked_for() -> None:
     scene = Scene(web=[entry("cost", 1)])
-    scene.held(model="unpriced").close(200, None, answered(100, 100, model="priced"), 0)
+    scene.held(model="unpriced").close(200, None, answered(100, 100, model="priced"), 0, scene.now_s)
     assert scene.remaining() == {"1 USD per 1m": 1 - 500e-6}
 
 
@@ -351,7 +351,7 @@ def test_what_answered_is_paid_and_not_what_was_asked_for() -> None:
 
 def test_a_refusal_names_the_budget_and_when_there_is_room() -> None:
     scene = Scene(web=[entry("requests", 1, "64s")])
-    scene.held().close(200, None, answered(), 0)
+    scene.held().close(200, None, answered(), 0, scene.now_s)
     scene.now_s = 10.0
     error = scene.refused()
     assert error.message == (
@@ -365,7 +365,7 @@ def test_a_refusal_names_the_budget_and_when_there_is_room() -> None:
 
 def test_a_budget_that_is_used_up_for_long_is_not_worth_repeating_for() -> None:
     scene = Scene(web=[entry("requests", 1, "day")])
-    scene.held().close(200, None, answered(), 0)
+    scene.held().close(200, None, answered(), 0, scene.now_s)
     scene.unix_s -= scene.unix_s % 86_400  # midnight
     error = scene.refused()
     assert error.message.startswith(
@@ -396,7 +396,7 @@ def test_what_is_held_by_others_comes_free_when_they_end() -> None:
     error = scene.refused(prompt_tokens=10, max_tokens=80)
     assert "held by requests under way" in error.message
     assert error.retriable
-    first.close(200, None, answered(5, 1), 0)
+    first.close(200, None, answered(5, 1), 0, scene.now_s)
     scene.held(prompt_tokens=10, max_tokens=80)
 
 

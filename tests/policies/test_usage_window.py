@@ -17,6 +17,13 @@ def at(monotonic_s: float, unix_s: float = 0.0) -> Moment:
     return Moment(monotonic_s=monotonic_s, unix_s=unix_s)
 
 
+def add(window: SlidingWindow | CalendarDay, amount: int, now: Moment) -> int:
+    """As a budget does. The place to take it back from."""
+    window.advance(now)
+    window.used += amount
+    return window.place
+
+
 @given(per_s=st.sampled_from(WINDOWS_S), uses=uses, start_s=st.integers(0, 5000))
 def test_no_use_leaves_early_and_none_later_than_a_slot(
     per_s: int, uses: list[tuple[int, int]], start_s: int
@@ -24,8 +31,7 @@ def test_no_use_leaves_early_and_none_later_than_a_slot(
     window, now_s, exact = SlidingWindow(per_s), start_s, []
     for wait_s, amount in uses:
         now_s += wait_s
-        window.advance(at(now_s))
-        window.add(amount, at(now_s))
+        add(window, amount, at(now_s))
         exact.append((now_s, amount))
         in_the_window = sum(a for t, a in exact if t > now_s - per_s)
         a_slot_longer = sum(a for t, a in exact if t > now_s - per_s * (SLOTS + 1) / SLOTS)
@@ -45,9 +51,9 @@ def test_what_is_taken_back_was_never_there(
     now_s, places = 0, {}
     for index, (wait_s, amount) in enumerate(uses):
         now_s += wait_s
-        places[index] = (amount, window.add(amount, at(now_s)))
+        places[index] = (amount, add(window, amount, at(now_s)))
         if index not in taken:
-            without.add(amount, at(now_s))
+            add(without, amount, at(now_s))
     now_s += late_s
     for each in (window, without):
         each.advance(at(now_s))
@@ -64,8 +70,7 @@ def test_it_says_to_the_moment_when_so_much_is_free(
     window, now_s = SlidingWindow(per_s), 0
     for wait_s, amount in uses:
         now_s += wait_s
-        window.advance(at(now_s))
-        window.add(amount, at(now_s))
+        add(window, amount, at(now_s))
     if not window.used:
         assert window.empties_s(at(now_s)) == 0.0
         return
@@ -80,12 +85,37 @@ def test_it_says_to_the_moment_when_so_much_is_free(
     assert before - window.used >= amount
 
 
+moves = st.tuples(st.integers(0, 40), st.sampled_from([0, 0, DAY_S // 2, -100, -2 * DAY_S]))
+"""(seconds since the one before, how much the wall clock is set)"""
+
+
+@pytest.mark.req("OPS-4")
+@given(
+    per_s=st.sampled_from([*WINDOWS_S, None]),
+    uses=st.lists(st.tuples(moves, st.integers(0, 9)), max_size=60),
+)
+def test_within_its_span_a_window_need_not_be_advanced(
+    per_s: int | None, uses: list[tuple[tuple[int, int], int]]
+) -> None:
+    one, other = ((CalendarDay() if per_s is None else SlidingWindow(per_s)) for _ in range(2))
+    now_s, set_s = 0, 100 * DAY_S
+    for (wait_s, moved_s), amount in uses:
+        now_s, set_s = now_s + wait_s, set_s + moved_s
+        now, span = at(now_s, set_s + now_s), other.span
+        add(one, amount, now)
+        in_span = span.from_unix_s <= now.unix_s < span.until_unix_s
+        if now.monotonic_s >= span.until_s or not in_span:
+            other.advance(now)
+        other.used += amount
+        assert (other.used, other.place) == (one.used, one.place)
+        assert other.empties_s(now) == one.empties_s(now)
+
+
 def test_a_window_keeps_no_more_than_its_slots() -> None:
     window = SlidingWindow(64)
     for tenth in range(10_000):
-        window.advance(at(tenth / 10))
-        window.add(1, at(tenth / 10))
-    assert len(window._slots) <= SLOTS + 1
+        add(window, 1, at(tenth / 10))
+    assert len(window._earlier) <= SLOTS
 
 
 # -- days ---------------------------------------------------------------------------------
@@ -94,8 +124,7 @@ def test_a_window_keeps_no_more_than_its_slots() -> None:
 def test_a_day_is_free_again_at_midnight_utc() -> None:
     day = CalendarDay()
     late = at(0, 3 * DAY_S - 1)
-    day.advance(late)
-    day.add(5, late)
+    add(day, 5, late)
     assert day.used == 5
     assert day.frees_s(1, late) == day.empties_s(late) == 1.0
     day.advance(at(1, 3 * DAY_S))
@@ -104,8 +133,7 @@ def test_a_day_is_free_again_at_midnight_utc() -> None:
 
 def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day() -> None:
     day = CalendarDay()
-    day.advance(at(0, 3 * DAY_S + 5))
-    day.add(5, at(0, 3 * DAY_S + 5))
+    add(day, 5, at(0, 3 * DAY_S + 5))
     day.advance(at(1, 3 * DAY_S - 5))
     assert day.used == 5
     day.advance(at(11, 3 * DAY_S + 5))
@@ -114,8 +142,7 @@ def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day() -> None:
 
 def test_a_clock_that_was_far_ahead_does_not_lock_the_budget_until_then() -> None:
     day = CalendarDay()
-    day.advance(at(0, 9000 * DAY_S))
-    day.add(5, at(0, 9000 * DAY_S))
+    add(day, 5, at(0, 9000 * DAY_S))
     day.advance(at(1, 3 * DAY_S))
     assert day.used == 0
     assert day.empties_s(at(1, 3 * DAY_S)) == DAY_S
@@ -123,9 +150,7 @@ def test_a_clock_that_was_far_ahead_does_not_lock_the_budget_until_then() -> Non
 
 def test_what_was_used_yesterday_is_not_taken_back_from_today() -> None:
     day = CalendarDay()
-    day.advance(at(0, DAY_S))
-    place = day.add(1, at(0, DAY_S))
-    day.advance(at(1, 2 * DAY_S))
-    day.add(3, at(1, 2 * DAY_S))
+    place = add(day, 1, at(0, DAY_S))
+    add(day, 3, at(1, 2 * DAY_S))
     day.take_back(1, place)
     assert day.used == 3

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.catalog import Catalog
 from contracts.decision import Decision, Shaping
 from contracts.errors import BudgetExceeded
 from contracts.events import Usage
@@ -59,13 +58,13 @@ async def ask(member: Member, prompt_tokens: int = 10) -> Reserved:
     return await reserved(member, *request(prompt_tokens))
 
 
-def ended(hold: BudgetHold, catalog: Catalog, tokens: int) -> None:
+def ended(member: Member, hold: BudgetHold, tokens: int) -> None:
     """Well, with so many tokens used."""
     progress = Progress(accepted_s=0.0)
     progress.first_token_s = 0.1
     progress.target = Target(model="served", pool="local", upstream="served", context=None)
     progress.usage = Usage(prompt_tokens=tokens, completion_tokens=0)
-    hold.close(200, None, progress, 0)
+    hold.close(200, None, progress, 0, member.gateway.clock())
 
 
 async def test_requests_are_admitted_to_the_last_one_and_no_more(tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ async def test_what_was_not_used_comes_back_to_all(tmp_path: Path) -> None:
         assert isinstance(await ask(b), BudgetExceeded)
         for hold in held:
             assert isinstance(hold, BudgetHold)
-            hold.close(CLIENT_GONE, None, Progress(accepted_s=0.0), 0)
+            hold.close(CLIENT_GONE, None, Progress(accepted_s=0.0), 0, a.gateway.clock())
         await asyncio.sleep(0.06)  # a refusal is believed for so long
         found = [await ask(b) for _ in range(5)]
         assert all(isinstance(one, BudgetHold) for one in found)
@@ -102,7 +101,7 @@ async def test_what_was_used_beyond_its_claim_is_missing_for_all(tmp_path: Path)
         a, b = gateway.members
         hold = await ask(a)
         assert isinstance(hold, BudgetHold)
-        ended(hold, a.gateway.catalog, tokens=95)
+        ended(a, hold, tokens=95)
         await eventually(lambda: gateway.hub.lender.lent("budget:0:web", 0, "") >= 95)
         assert isinstance(await ask(b), BudgetExceeded)
 
@@ -173,7 +172,7 @@ async def test_a_guess_takes_what_is_free_of_the_whole(tmp_path: Path) -> None:
         )
         found = await reserved(a, infer, decision)
         assert isinstance(found, BudgetHold)
-        assert found._reservation.held == (10 + START_TOKENS,)
+        assert found._reservation.parts == (10 + START_TOKENS,)
 
 
 async def test_a_window_gives_back_what_has_left_it(tmp_path: Path) -> None:
