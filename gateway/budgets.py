@@ -9,8 +9,10 @@ import itertools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
+
+import msgspec
 
 from contracts.catalog import Catalog
 from contracts.config import BudgetEntry
@@ -26,9 +28,9 @@ from gateway.progress import Progress
 from gateway.ratelimit_headers import RatelimitHeaders, go_duration
 from gateway.settings import Caller
 from policies.answer_length import AnswerLength
-from policies.budget import Allowance, Budget, Claim, Refused, Reservation
+from policies.budget import NOTHING, ONE, Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import PICODOLLARS, BudgetLimit, picodollars, spelled
-from policies.terms import UNKNOWN, Terms, terms_of
+from policies.terms import UNKNOWN, ModelTerms, Terms, terms_of
 from policies.usage_window import Moment
 
 KEPT_CALLERS = 10_000
@@ -81,30 +83,24 @@ class Account:
                 if terms.context is not None and limit > terms.context - prompt:
                     limit = max(terms.context - prompt, 1)
                 answer = limit * choices
-        if not self.counts_cost:
-            return Claim(prompt + answer, None, guess)
-        assumed_cost = (terms.cost(0, guess) or 0) if guess else 0
-        return Claim(prompt + answer, terms.cost(prompt, answer), guess, assumed_cost)
+        money = NOTHING
+        if self.counts_cost:
+            assumed = terms.cost(0, guess) if guess else 0
+            money = (terms.cost(prompt, answer) or 0, assumed or 0)
+        return {"requests": ONE, "tokens": (prompt + answer, guess), "cost": money}
 
 
-class BudgetHold:
+class BudgetHold(msgspec.Struct):
     """One request's part of its caller's budget, from its decision to its end."""
 
-    __slots__ = ("_account", "_choices", "_facts", "_reservation", "_terms", "_wall_clock")
-
-    def __init__(
-        self,
-        account: Account,
-        reservation: Reservation,
-        facts: RequestFacts,
-        choices: int,
-        terms: Mapping[str, Terms],
-        wall_clock: Callable[[], float],
-    ) -> None:
-        """`choices` it asks for; `terms` by model, of the catalogue that it was decided with."""
-        self._account, self._reservation = account, reservation
-        self._facts, self._choices = facts, choices
-        self._terms, self._wall_clock = terms, wall_clock
+    account: Account
+    reservation: Reservation
+    facts: RequestFacts
+    choices: int
+    """How many answers it asks for."""
+    terms: ModelTerms
+    """Of the catalogue that it was decided with."""
+    wall_clock: Callable[[], float]
 
     def close(
         self,
@@ -120,28 +116,28 @@ class BudgetHold:
         estimate of its prompt. Where the client has got nothing, nothing counts; unless it was the client
         that left after an engine had begun to read its prompt.
         """
-        account, facts = self._account, self._facts
+        account, facts = self.account, self.facts
         answered = progress.first_token_s is not None and (
             error is None or error is progress.fault or status == CLIENT_GONE
         )
         left_early = status == CLIENT_GONE and progress.dispatched_s is not None
         if not answered and not left_early:
-            account.budget.release(self._reservation)
+            account.budget.release(self.reservation)
             return
         usage, target = progress.usage, progress.target
         prompt_tokens = usage.prompt_tokens if usage else facts.prompt_tokens
         tokens = usage.completion_tokens if usage else generated_tokens if answered else 0
         cost = None
         if account.counts_cost:
-            terms = self._terms.get(target.model, UNKNOWN) if target else UNKNOWN
+            terms = self.terms[target.model] if target else UNKNOWN
             cost = terms.cost(prompt_tokens, tokens, usage)
             account.unpriced += cost is None
         if account.counts_use and (usage is None or usage.estimated):
             account.estimated += 1
         if error is None and status != CLIENT_GONE and facts.operation != "embedding":
-            account.length.learn(tokens, self._choices)
-        now = Moment(now_s, self._wall_clock())
-        account.budget.settle(self._reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
+            account.length.learn(tokens, self.choices)
+        now = Moment(now_s, self.wall_clock())
+        account.budget.settle(self.reservation, tokens=prompt_tokens + tokens, cost=cost, now=now)
 
 
 Reserved = BudgetHold | BudgetExceeded | None
@@ -176,8 +172,8 @@ class Budgets:
         self._untouched = Account(self._default, OTHER)
         self._told: set[str] = set()
         self._catalog: Catalog | None = None
-        self._terms: dict[str, Terms] = {}
-        """By model of that catalogue."""
+        self._terms = ModelTerms()
+        """Of that catalogue."""
         self.any = bool(self._default) or any(self._configured.values())
         """Whether any caller can have one."""
         metrics.before_scrape(self._show)
@@ -191,21 +187,24 @@ class Budgets:
         """Room for what was decided, to be `close`d at its end; the error to answer with where there is
         none; None where its caller has no budget. Only budgets that several processes share may have to be
         awaited."""
-        facts, model, known = infer.facts, decision.shaping.model, self._configured
+        facts, known = infer.facts, self._configured
         name = facts.key
         account = known[name] if name in known else self._other(name)
         if account is None:
             return None
-        choices, terms = expected_choices(infer), self._terms_of(catalog)
-        claim = account.claim(facts, decision, terms.get(model, UNKNOWN), choices)
-        if claim.cost is None and account.counts_cost:
+        if catalog is not self._catalog:
+            self._adopt(catalog)
+        model, choices = decision.shaping.model, expected_choices(infer)
+        terms = self._terms[model]
+        if account.counts_cost and terms.prompt is None:
             self._tell_of(model)
+        claim = account.claim(facts, decision, terms, choices)
         found = account.budget.reserve(claim, Moment(self._clock(), self._wall_clock()))
         if isinstance(found, Refused):
             label = found.limit.label
             self._metrics.counter("setpoint_budget_refusals_total", account.label, label).inc()
             return _exceeded(found)
-        return BudgetHold(account, found, facts, choices, terms, self._wall_clock)
+        return BudgetHold(account, found, facts, choices, self._terms, self._wall_clock)
 
     def left(self, caller: str) -> dict[str, Any] | None:
         """What is left, by the words for each limit: `{"60 requests per 1m": {"limit": 60, "remaining":
@@ -247,11 +246,9 @@ class Budgets:
             headers["x-setpoint-budget-estimated-requests"] = str(account.estimated)
         return headers
 
-    def _terms_of(self, catalog: Catalog) -> dict[str, Terms]:
-        """Worked out anew where it is another catalogue: now and then, when models come or go."""
-        if catalog is not self._catalog:
-            self._catalog, self._terms = catalog, terms_of(catalog)
-        return self._terms
+    def _adopt(self, catalog: Catalog) -> None:
+        """Another catalogue: now and then, when models come or go."""
+        self._catalog, self._terms = catalog, terms_of(catalog)
 
     # -- accounts -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ the moment it is known.
 No clock is read here: a `Moment` is an argument. Who has which budget is the shell's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -28,23 +28,15 @@ Amount = tuple[int, int]
 """What is sure, and what is a guess on top of it."""
 
 
-class Claim(msgspec.Struct, frozen=True, gc=False):
-    """What a request may use, beside being one request. `cost` in picodollars; None: no price is known,
-    and limits of money have no say.
+Claim = Mapping[Kind, Amount]
+"""What a request may use of a limit of each kind; of requests it is `ONE`. What costs nothing, or nobody knows what,
+claims no money, and limits of money have no say.
 
-    `assumed_tokens` and `assumed_cost` come on top: a guess at an answer that has no limit of its own. A
-    guess takes of what is free, and refuses nobody as long as something is; the rest would be a debt.
-    """
-
-    tokens: int
-    cost: int | None = None
-    assumed_tokens: int = 0
-    assumed_cost: int = 0
-
-    def amounts(self) -> dict[Kind, Amount]:
-        """What it takes of a limit of each kind. What costs nothing, or nobody knows what, takes nothing."""
-        money = (0, 0) if self.cost is None else (self.cost, self.assumed_cost)
-        return {"requests": (1, 0), "tokens": (self.tokens, self.assumed_tokens), "cost": money}
+A guess is at an answer that has no limit of its own. It takes of what is free, and refuses nobody as long as something
+is; the rest would be a debt.
+"""
+ONE: Amount = (1, 0)
+NOTHING: Amount = (0, 0)
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +134,10 @@ class Budget:
     def _advance(self, now: Moment) -> None:
         """What counts from here on is what counts now."""
         span = self._span
-        if now.monotonic_s >= span.until_s or not span.from_unix_s <= now.unix_s < span.until_unix_s:
+        if (
+            now.monotonic_s >= span.until_s
+            or not span.from_unix_s <= now.unix_s < span.until_unix_s
+        ):
             for meter in self._meters:
                 meter.count.advance(now)
             self._span = common([meter.count.span for meter in self._meters])
@@ -150,16 +145,15 @@ class Budget:
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
         self._advance(now)
-        amounts = claim.amounts()
         parts: tuple[int, ...] = ()
         for meter in self._meters:
-            sure, guess = amounts[meter.kind]
+            sure, guess = claim[meter.kind]
             taken = sure + guess
             free = meter.allowance.units - meter.count.used - meter.held  # below 0: there are debts
             if taken > free and taken:
                 if (sure or 1) > free:
                     self._let_go(parts)
-                    return self._refusal(amounts, now)
+                    return self._refusal(claim, now)
                 taken = free
             if meter.books:
                 meter.count.used += taken
@@ -169,9 +163,9 @@ class Budget:
                 parts = (*parts, taken)
         return Reservation(parts)
 
-    def _refusal(self, amounts: dict[Kind, Amount], now: Moment) -> Refused:
+    def _refusal(self, claim: Claim, now: Moment) -> Refused:
         """By the limit that is longest in the way, of those that have no room."""
-        found = [meter.refuses(amounts[meter.kind], now) for meter in self._meters]
+        found = [meter.refuses(claim[meter.kind], now) for meter in self._meters]
         return max(filter(None, found), key=_gravity)
 
     def settle(
@@ -229,9 +223,9 @@ class Budget:
 
     def wanted(self, claim: Claim) -> list[int]:
         """Of each limit, what a claim would take if there were enough, its guess included."""
-        amounts, wanted = claim.amounts(), []
+        wanted = []
         for meter in self._meters:
-            sure, guess = amounts[meter.kind]
+            sure, guess = claim[meter.kind]
             wanted.append(max(sure, min(sure + guess, meter.limit.amount)))
         return wanted
 

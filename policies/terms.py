@@ -11,7 +11,7 @@ from contracts.events import Usage
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """One model's. Prices in picodollars for a token; None: nobody knows what it costs."""
+    """One model's. Prices in picodollars for a token; None, both: nobody knows what it costs."""
 
     prompt: int | None = None
     answer: int | None = None
@@ -37,9 +37,16 @@ UNKNOWN = Terms()
 """Those of a model that is not in the catalogue."""
 
 
-def terms_of(catalog: Catalog) -> dict[str, Terms]:
-    """By model."""
-    return {name: _terms(card) for name, card in catalog.models.items()}
+class ModelTerms(dict[str, Terms]):
+    """By model; `UNKNOWN` where there is no such one."""
+
+    def __missing__(self, model: str) -> Terms:
+        return UNKNOWN
+
+
+def terms_of(catalog: Catalog) -> ModelTerms:
+    """Of all its models."""
+    return ModelTerms((name, _terms(card)) for name, card in catalog.models.items())
 
 
 def _terms(card: ModelCard) -> Terms:

@@ -94,23 +94,20 @@ class SlidingWindow:
 
     def frees_s(self, amount: int, now: Moment) -> float:
         """Until `amount` of what is used has left the window, of which there is so much."""
+        last = self.place
         for slot, used in self._earlier:
             amount -= used
             if amount <= 0:
-                return self._leaves_s(slot, now)
-        return self._leaves_s(self.place, now)
+                last = slot
+                break
+        return max(0.0, (last + SLOTS + 1) * self._slot_s - now.monotonic_s)
 
     def empties_s(self, now: Moment) -> float:
         """Until all of it has left."""
-        if self.used > self._earlier_used:
-            return self._leaves_s(self.place, now)
-        for slot, used in reversed(self._earlier):
-            if used:
-                return self._leaves_s(slot, now)
-        return 0.0
-
-    def _leaves_s(self, slot: int, now: Moment) -> float:
-        left_s = (slot + SLOTS + 1) * self._slot_s - now.monotonic_s
+        last = self.place
+        if self.used == self._earlier_used:
+            last = next((slot for slot, used in reversed(self._earlier) if used), last - SLOTS - 1)
+        left_s = (last + SLOTS + 1) * self._slot_s - now.monotonic_s
         return left_s if left_s > 0.0 else 0.0
 
 
@@ -130,7 +127,9 @@ class CalendarDay:
         day = int(now.unix_s // DAY_S)
         if day > self.place or day < self.place - 1:
             self.place, self.used = day, 0
-        self.span = Span(from_unix_s=(self.place - 1) * DAY_S, until_unix_s=(self.place + 1) * DAY_S)
+        self.span = Span(
+            from_unix_s=(self.place - 1) * DAY_S, until_unix_s=(self.place + 1) * DAY_S
+        )
 
     def take_back(self, amount: int, place: int) -> None:
         if place == self.place:

@@ -19,7 +19,6 @@ from gateway.workers.messages import DAY, BudgetUse
 from policies.budget import Allowance
 from policies.budget_limit import BudgetLimit
 from policies.shares import Need
-from policies.terms import UNKNOWN
 from policies.usage_window import SLOTS
 
 PORTION = 16
@@ -169,7 +168,9 @@ class SharedBudgets(Budgets):
         self, shared: "_Shared", infer: InferRequest, decision: Decision, catalog: Catalog
     ) -> list[tuple[_Part, int]]:
         """The limits of which there is not enough here for a request, and what it would take."""
-        terms, account = self._terms_of(catalog).get(decision.shaping.model, UNKNOWN), shared.account
+        if catalog is not self._catalog:
+            self._adopt(catalog)
+        terms, account = self._terms[decision.shaping.model], shared.account
         claim = account.claim(infer.facts, decision, terms, expected_choices(infer))
         wanted = account.budget.wanted(claim)
         short = []

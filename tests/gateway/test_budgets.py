@@ -342,7 +342,9 @@ def test_a_request_is_paid_by_the_prices_it_was_decided_with() -> None:
 
 def test_what_answered_is_paid_and_not_what_was_asked_for() -> None:
     scene = Scene(web=[entry("cost", 1)])
-    scene.held(model="unpriced").close(200, None, answered(100, 100, model="priced"), 0, scene.now_s)
+    scene.held(model="unpriced").close(
+        200, None, answered(100, 100, model="priced"), 0, scene.now_s
+    )
     assert scene.remaining() == {"1 USD per 1m": 1 - 500e-6}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.budget import Allowance, Budget, Claim, Refused, Reservation
+from policies.budget import NOTHING, ONE, Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import BudgetLimit, Kind
 from policies.usage_window import DAY_S, SLOTS, Moment
 
@@ -23,6 +23,13 @@ def limit(kind: Kind, amount: int, per: int | str) -> BudgetLimit:
 
 def at(now_s: float) -> Moment:
     return Moment(monotonic_s=now_s, unix_s=now_s)
+
+
+def claiming(
+    tokens: int, cost: int | None = None, assumed_tokens: int = 0, assumed_cost: int = 0
+) -> Claim:
+    money = NOTHING if cost is None else (cost, assumed_cost)
+    return {"requests": ONE, "tokens": (tokens, assumed_tokens), "cost": money}
 
 
 def taken(budget: Budget, claim: Claim, now_s: float) -> Reservation:
@@ -59,7 +66,7 @@ limits = st.lists(
     max_size=4,
 ).map(tuple)
 claims = st.builds(
-    Claim,
+    claiming,
     tokens=st.integers(1, 12),
     cost=st.none() | st.integers(0, 12),
     assumed_tokens=st.sampled_from([0, 0, 3, 50]),
@@ -74,16 +81,6 @@ steps = st.lists(
     ),
     max_size=60,
 )
-
-
-def parts(claim: Claim, kind: Kind) -> tuple[int, int]:
-    match kind:
-        case "requests":
-            return 1, 0
-        case "tokens":
-            return claim.tokens, claim.assumed_tokens
-        case "cost":
-            return (0, 0) if claim.cost is None else (claim.cost, claim.assumed_cost)
 
 
 @given(limits=limits, steps=steps)
@@ -109,7 +106,7 @@ def test_a_budget_agrees_with_an_exact_account(
                     assert budget.standings(at(now_s)) == shown, "a refusal has used something"
                     index = limits.index(found.limit)
                     longer = used(uses, found.limit, now_s, slots=SLOTS + 1)
-                    sure, guess = parts(claim, found.limit.kind)
+                    sure, guess = claim[found.limit.kind]
                     needed = max(sure, min(guess, 1))
                     assert needed > 0
                     assert longer + held(index) + needed > found.limit.amount, "for nothing"
@@ -117,7 +114,7 @@ def test_a_budget_agrees_with_an_exact_account(
                     running.append((found, claim, ("requests", now_s, 1)))
                     uses.append(running[-1][2])
                     for index, one in enumerate(limits):
-                        sure, guess = parts(claim, one.kind)
+                        sure, guess = claim[one.kind]
                         if one.kind != "requests":
                             assert sure <= found.parts[index] <= sure + guess
                         if sure or guess:
@@ -162,7 +159,7 @@ def test_no_true_window_holds_more_than_its_limit(
                     uses.append(("requests", now_s, 1))
             case ("settle", index, tokens, cost) if index < len(running):
                 reservation, claim = running.pop(index)
-                tokens, cost = min(tokens, claim.tokens), min(cost, claim.cost or 0)
+                tokens, cost = min(tokens, claim["tokens"][0]), min(cost, claim["cost"][0])
                 budget.settle(reservation, tokens=tokens, cost=cost, now=at(now_s))
                 uses += [("tokens", now_s, tokens), ("cost", now_s, cost)]
         for one in limits:
@@ -205,7 +202,9 @@ def test_whoever_comes_back_when_told_is_let_in(
             case ("reserve", other):
                 found = budget.reserve(other, at(now_s))
                 if isinstance(found, Reservation):
-                    budget.settle(found, tokens=other.tokens, cost=other.cost, now=at(now_s))
+                    budget.settle(
+                        found, tokens=other["tokens"][0], cost=other["cost"][0], now=at(now_s)
+                    )
     found = budget.reserve(claim, at(now_s))
     if not isinstance(found, Refused) or found.why == "too_large":
         return
@@ -222,7 +221,7 @@ def test_whoever_comes_back_when_told_is_let_in(
 
 def test_requests_are_counted_when_they_come_and_tokens_when_they_are_known() -> None:
     budget = Budget((limit("requests", 2, 60), limit("tokens", 100, 60)))
-    first = taken(budget, Claim(tokens=80), 0)
+    first = taken(budget, claiming(tokens=80), 0)
     assert [s.remaining for s in budget.standings(at(0))] == [1, 20]
     # It runs for longer than the window: the request is forgotten, what it holds is not.
     assert [s.remaining for s in budget.standings(at(61))] == [2, 20]
@@ -234,60 +233,62 @@ def test_requests_are_counted_when_they_come_and_tokens_when_they_are_known() ->
 
 def test_a_refusal_by_one_limit_takes_nothing_from_the_others() -> None:
     budget = Budget((limit("requests", 5, 60), limit("tokens", 100, 60)))
-    assert refused(budget, Claim(tokens=101), 0).why == "too_large"
+    assert refused(budget, claiming(tokens=101), 0).why == "too_large"
     assert [s.remaining for s in budget.standings(at(0))] == [5, 100]
 
 
 def test_what_was_used_beyond_the_claim_is_a_debt() -> None:
     budget = Budget((limit("tokens", 100, 64),))
-    budget.settle(taken(budget, Claim(tokens=10), 0), tokens=150, cost=None, now=at(0))
+    budget.settle(taken(budget, claiming(tokens=10), 0), tokens=150, cost=None, now=at(0))
     (standing,) = budget.standings(at(0))
     assert (standing.used, standing.remaining, standing.reset_s) == (150, 0, 65.0)
-    found = refused(budget, Claim(tokens=1), 1)
+    found = refused(budget, claiming(tokens=1), 1)
     assert (found.why, found.retry_after_s) == ("used", 64.0)
 
 
 def test_what_is_held_comes_free_no_earlier_than_a_window_from_now() -> None:
     budget = Budget((limit("tokens", 100, 64), limit("tokens", 100, DAY)))
-    taken(budget, Claim(tokens=90), 0)
+    taken(budget, claiming(tokens=90), 0)
     assert [s.reset_s for s in budget.standings(at(1000))] == [65.0, DAY_S - 1000]
 
 
 def test_what_runs_is_in_the_way_and_nobody_knows_for_how_long() -> None:
     budget = Budget((limit("tokens", 100, 60),))
-    taken(budget, Claim(tokens=90), 0)
-    found = refused(budget, Claim(tokens=20), 0)
+    taken(budget, claiming(tokens=90), 0)
+    found = refused(budget, claiming(tokens=20), 0)
     assert (found.why, found.retry_after_s) == ("under_way", None)
 
 
 def test_the_limit_that_is_in_the_way_for_longest_is_named() -> None:
     budget = Budget((limit("requests", 1, 60), limit("tokens", 5, DAY), limit("requests", 1, 3600)))
-    budget.settle(taken(budget, Claim(tokens=5), 0), tokens=5, cost=None, now=at(0))
-    assert refused(budget, Claim(tokens=5), 0).limit == limit("tokens", 5, DAY)
-    assert refused(budget, Claim(tokens=6), 0).why == "too_large"
+    budget.settle(taken(budget, claiming(tokens=5), 0), tokens=5, cost=None, now=at(0))
+    assert refused(budget, claiming(tokens=5), 0).limit == limit("tokens", 5, DAY)
+    assert refused(budget, claiming(tokens=6), 0).why == "too_large"
 
 
 def test_a_guess_takes_what_is_free_and_refuses_nobody() -> None:
     budget = Budget((limit("tokens", 100, 60),))
-    first = taken(budget, Claim(tokens=10, assumed_tokens=500), 0)
+    first = taken(budget, claiming(tokens=10, assumed_tokens=500), 0)
     assert first.parts == (100,)
-    assert refused(budget, Claim(tokens=1), 0).why == "under_way"
+    assert refused(budget, claiming(tokens=1), 0).why == "under_way"
     budget.settle(first, tokens=40, cost=None, now=at(0))
-    assert taken(budget, Claim(tokens=10, assumed_tokens=500), 0).parts == (60,)
+    assert taken(budget, claiming(tokens=10, assumed_tokens=500), 0).parts == (60,)
 
 
 def test_a_free_prompt_does_not_get_around_a_budget_of_money() -> None:
     budget = Budget((limit("cost", 10, 60),))
-    free_prompt = Claim(tokens=1, cost=0, assumed_cost=3)
+    free_prompt = claiming(tokens=1, cost=0, assumed_cost=3)
     budget.settle(taken(budget, free_prompt, 0), tokens=9, cost=10, now=at(0))
     assert refused(budget, free_prompt, 0).limit.kind == "cost"
 
 
 def test_what_costs_nothing_or_nobody_knows_what_passes_a_budget_of_money() -> None:
     budget = Budget((limit("cost", 10, 60),))
-    budget.settle(taken(budget, Claim(tokens=1, cost=10), 0), tokens=9, cost=11, now=at(0))
+    budget.settle(taken(budget, claiming(tokens=1, cost=10), 0), tokens=9, cost=11, now=at(0))
     for cost in (0, None):
-        budget.settle(taken(budget, Claim(tokens=1, cost=cost), 0), tokens=9, cost=cost, now=at(0))
+        budget.settle(
+            taken(budget, claiming(tokens=1, cost=cost), 0), tokens=9, cost=cost, now=at(0)
+        )
     (standing,) = budget.standings(at(0))
     assert standing.used == 11
 
@@ -295,7 +296,7 @@ def test_what_costs_nothing_or_nobody_knows_what_passes_a_budget_of_money() -> N
 def test_a_budget_is_idle_when_a_new_one_would_be_the_same() -> None:
     budget = Budget((limit("requests", 1, 64), limit("tokens", 9, DAY)))
     assert budget.idle(at(0))
-    held = taken(budget, Claim(tokens=1), 0)
+    held = taken(budget, claiming(tokens=1), 0)
     assert not budget.idle(at(100))
     budget.settle(held, tokens=1, cost=None, now=at(100))
     assert not budget.idle(at(1000))
@@ -309,7 +310,7 @@ def test_a_budget_is_idle_when_a_new_one_would_be_the_same() -> None:
 def test_a_process_books_what_it_was_lent_and_shows_what_all_have_used() -> None:
     allowance = Allowance()
     budget = Budget((limit("requests", 10, 60),), [allowance])
-    claim = Claim(tokens=5)
+    claim = claiming(tokens=5)
     allowance.units, allowance.elsewhere, allowance.empty_at_s = 2, 7, 50.0
     taken(budget, claim, 0.0)
     taken(budget, claim, 0.0)
@@ -327,9 +328,9 @@ def test_a_process_books_what_it_was_lent_and_shows_what_all_have_used() -> None
 @pytest.mark.req("OPS-9")
 def test_a_guess_wants_what_there_could_be() -> None:
     budget = Budget((limit("tokens", 100, 60),), [Allowance()])
-    assert budget.wanted(Claim(tokens=10, assumed_tokens=50)) == [60]
-    assert budget.wanted(Claim(tokens=10, assumed_tokens=500)) == [100]
-    assert budget.wanted(Claim(tokens=200, assumed_tokens=500)) == [200]
+    assert budget.wanted(claiming(tokens=10, assumed_tokens=50)) == [60]
+    assert budget.wanted(claiming(tokens=10, assumed_tokens=500)) == [100]
+    assert budget.wanted(claiming(tokens=200, assumed_tokens=500)) == [200]
 
 
 @pytest.mark.req("OPS-9")
@@ -337,7 +338,7 @@ def test_what_others_have_used_up_says_when_it_comes_free() -> None:
     allowance = Allowance()
     budget = Budget((limit("tokens", 10, 60),), [allowance])
     allowance.elsewhere, allowance.empty_at_s = 10, 50.0
-    found = refused(budget, Claim(tokens=5), 20.0)
+    found = refused(budget, claiming(tokens=5), 20.0)
     assert (found.why, found.retry_after_s) == ("used", 30.0)
     allowance.elsewhere = 0
-    assert refused(budget, Claim(tokens=5), 20.0).why == "under_way"
+    assert refused(budget, claiming(tokens=5), 20.0).why == "under_way"
