@@ -5,6 +5,7 @@ several limits of one kind the one with the smallest share left is shown: it is 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from policies.budget import Standing
 from policies.budget_limit import PICODOLLARS, BudgetLimit, Kind
@@ -26,8 +27,10 @@ _NAMES: dict[Kind, tuple[str, str, str]] = {
         "x-setpoint-budget-reset-usd",
     ),
 }
-_THOUSANDTHS = ["", *(f".{number:03}".rstrip("0") for number in range(1, 1000))]
+_THREE_DIGITS = [f"{number:03}" for number in range(1000)]
+_THOUSANDTHS = ["", *(f".{digits}".rstrip("0") for digits in _THREE_DIGITS[1:])]
 """What a number of thousandths looks like behind a whole number: to write floats takes three times as long."""
+_MICRODOLLAR = PICODOLLARS // 10**6
 
 
 class RatelimitHeaders:
@@ -66,15 +69,21 @@ class RatelimitHeaders:
 
 def go_duration(seconds: float) -> str:
     """As Go writes durations, in whole milliseconds, never less than it is: `6m0s`, `1.5s`, `20ms`."""
-    millis = -int((1e-6 - seconds * 1000) // 1)  # rounded up
+    millis = int(seconds * 1000 + (1 - 1e-6))  # rounded up
     if millis < 1000:
         return f"{millis}ms" if millis > 0 else "0s"
-    whole, point = millis // 1000, _THOUSANDTHS[millis % 1000]
-    if whole < 60:
-        return f"{whole}{point}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60}{point}s"
-    return f"{whole // 3600}h{whole // 60 % 60}m{whole % 60}{point}s"
+    whole = millis // 1000
+    return f"{_whole(whole)}{_THOUSANDTHS[millis - whole * 1000]}s"
+
+
+@lru_cache(maxsize=256)
+def _whole(seconds: int) -> str:
+    """Without the last unit. Windows that end together have it in common, and for a second it stays."""
+    minutes, seconds = divmod(seconds, 60)
+    if not minutes:
+        return f"{seconds}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}"
 
 
 def _share(standing: Standing) -> float:
@@ -83,9 +92,12 @@ def _share(standing: Standing) -> float:
 
 def _dollars(amount: int) -> str:
     """Rounded down to a millionth: never more than there is."""
-    micros = amount * 10**6 // PICODOLLARS
-    whole, rest = micros // 10**6, micros % 10**6
-    return f"{whole}.{rest:06}".rstrip("0") if rest else f"{whole}"
+    micros = amount // _MICRODOLLAR
+    whole = micros // 10**6
+    rest = micros - whole * 10**6
+    if not rest:
+        return f"{whole}"
+    return f"{whole}.{_THREE_DIGITS[rest // 1000]}{_THREE_DIGITS[rest % 1000]}".rstrip("0")
 
 
 _SPELLED: dict[Kind, Callable[[int], str]] = {"requests": str, "tokens": str, "cost": _dollars}

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from policies.budget_limit import BudgetLimit, Kind
-from policies.usage_window import NEVER, SLOTS, CalendarDay, Moment, SlidingWindow, common
+from policies.usage_window import NEVER, SLOTS, Moment, UsageWindow, common
 
 Why = Literal[
     "used",  # it comes free with time
@@ -89,7 +89,9 @@ class _Meter:
         self.allowance = Allowance(limit.amount) if allowance is None else allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
-        self.count = CalendarDay() if limit.calendar_day else SlidingWindow(limit.per_s)
+        self.count = (
+            UsageWindow.calendar_day() if limit.calendar_day else UsageWindow.sliding(limit.per_s)
+        )
         self.held = 0
         self.lingers_s = None if limit.calendar_day else limit.per_s * (SLOTS + 1) / SLOTS
         """For how long at most what is used this moment counts; None: as long as the day lasts."""
@@ -140,7 +142,7 @@ class Budget:
         ):
             for meter in self._meters:
                 meter.count.advance(now)
-            self._span = common([meter.count.span for meter in self._meters])
+            self._span = common(meter.count.span for meter in self._meters)
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
@@ -206,7 +208,7 @@ class Budget:
             if held and meter.lingers_s is not None:
                 reset_s = meter.lingers_s  # if it were settled this moment
             else:
-                reset_s = meter.count.empties_s(now) if used else 0.0
+                reset_s = meter.count.empties_s(now, held)
             if shared.elsewhere:
                 used += shared.elsewhere
                 reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)

@@ -1,16 +1,14 @@
 """What was used within a while: a sliding window, or a calendar day in UTC.
 
-A sliding window is kept in slots, and a slot counts until the last moment of it has left the window. Must
-stay true: what counts as used is never less than what was used in the true window that ends now; it comes
-free at most one slot (a 64th of the window) late. Amounts are whole numbers: what is added is taken away
-again without a rest. Limits, and what to do about them, are not known here (`policies.budget`).
-
-Both kinds are used alike: `advance` to a moment, and then what is used is added to `used`, and is booked at `place`.
-`advance` need not be called as long as the moment is `within` its span.
+A window is kept in slots, and a slot counts until the last moment of it has left the window; a calendar day is one
+slot of the wall clock, and leaves as a whole. Must stay true: what counts as used is never less than what was used in
+the true window that ends now; it comes free at most one slot (of a sliding window a 64th) late. Amounts are whole
+numbers: what is added is taken away again without a rest. Limits, and what to do about them, are not known here
+(`policies.budget`).
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import inf
 
 import msgspec
@@ -41,45 +39,68 @@ NEVER = Span(until_s=-inf)
 """No moment is in it."""
 
 
-def common(spans: Sequence[Span]) -> Span:
+def common(spans: Iterable[Span]) -> Span:
     """The moments that are in all of them."""
-    return Span(
-        until_s=min((span.until_s for span in spans), default=inf),
-        from_unix_s=max((span.from_unix_s for span in spans), default=-inf),
-        until_unix_s=min((span.until_unix_s for span in spans), default=inf),
-    )
+    found = Span()
+    for span in spans:
+        found = Span(
+            until_s=min(found.until_s, span.until_s),
+            from_unix_s=max(found.from_unix_s, span.from_unix_s),
+            until_unix_s=min(found.until_unix_s, span.until_unix_s),
+        )
+    return found
 
 
-class SlidingWindow:
-    """What was used within `per_s` seconds, and up to a slot longer."""
+class UsageWindow:
+    """`sliding` or a `calendar_day`. Advance it to a moment that is not in its `span`, and then add what is used to
+    `used`: that is booked at `place`."""
 
-    __slots__ = ("_earlier", "_earlier_used", "_slot_s", "place", "span", "used")
+    __slots__ = ("_by_wall", "_earlier", "_earlier_used", "_kept", "_slot_s", "place", "used")
 
-    def __init__(self, per_s: float) -> None:
-        self._slot_s = per_s / SLOTS
+    def __init__(self, slot_s: float, kept: int, *, by_wall: bool) -> None:
+        """So many slots before the one that runs are kept. (One class for both: a budget goes over its windows
+        several times a request, and Python is quickest with values that are all alike.)"""
+        self._slot_s, self._kept, self._by_wall = slot_s, kept, by_wall
         self.used = 0
         self.place = -1
         """The slot that runs: what of `used` is in no other is in this one."""
         self._earlier: deque[list[int]] = deque()
         """(slot, amount) of those before it, oldest first; one in which nothing was used is not there."""
         self._earlier_used = 0
-        self.span = NEVER
-        """Nothing leaves it, and no slot begins."""
+
+    @classmethod
+    def sliding(cls, per_s: float) -> "UsageWindow":
+        """What was used within `per_s` seconds, and up to a slot longer."""
+        return cls(per_s / SLOTS, SLOTS, by_wall=False)
+
+    @classmethod
+    def calendar_day(cls) -> "UsageWindow":
+        """What was used since midnight, UTC. A clock that is set back a little begins no day again; one that is set
+        back by more than a day was wrong before."""
+        return cls(DAY_S, 0, by_wall=True)
 
     def advance(self, now: Moment) -> None:
-        slot, earlier = int(now.monotonic_s // self._slot_s), self._earlier
-        if slot > self.place:
+        now_s = now.unix_s if self._by_wall else now.monotonic_s
+        slot, earlier = int(now_s // self._slot_s), self._earlier
+        if slot < self.place - 1:
+            earlier.clear()
+            self.used = self._earlier_used = 0
+            self.place = slot
+        elif slot > self.place:
             if (used := self.used - self._earlier_used) > 0:
                 earlier.append([self.place, used])
                 self._earlier_used += used
             self.place = slot
-            while earlier and earlier[0][0] < slot - SLOTS:
+            while earlier and earlier[0][0] < slot - self._kept:
                 self._take(earlier.popleft()[1])
-            self.span = Span(until_s=(slot + 1) * self._slot_s)
 
-    def _take(self, amount: int) -> None:
-        self.used -= amount
-        self._earlier_used -= amount
+    @property
+    def span(self) -> Span:
+        """In which nothing leaves it and no slot begins."""
+        until_s = (self.place + 1) * self._slot_s
+        if self._by_wall:
+            return Span(from_unix_s=(self.place - 1) * self._slot_s, until_unix_s=until_s)
+        return Span(until_s=until_s)
 
     def take_back(self, amount: int, place: int) -> None:
         """Undo what was added at that place; nothing, if that has left the window meanwhile."""
@@ -92,6 +113,10 @@ class SlidingWindow:
                 self._take(amount)
                 return
 
+    def _take(self, amount: int) -> None:
+        self.used -= amount
+        self._earlier_used -= amount
+
     def frees_s(self, amount: int, now: Moment) -> float:
         """Until `amount` of what is used has left the window, of which there is so much."""
         last = self.place
@@ -100,45 +125,14 @@ class SlidingWindow:
             if amount <= 0:
                 last = slot
                 break
-        return max(0.0, (last + SLOTS + 1) * self._slot_s - now.monotonic_s)
+        now_s = now.unix_s if self._by_wall else now.monotonic_s
+        return max(0.0, (last + self._kept + 1) * self._slot_s - now_s)
 
-    def empties_s(self, now: Moment) -> float:
-        """Until all of it has left."""
+    def empties_s(self, now: Moment, more: int = 0) -> float:
+        """Until all of it has left, and `more` that were used this moment."""
         last = self.place
-        if self.used == self._earlier_used:
-            last = next((slot for slot, used in reversed(self._earlier) if used), last - SLOTS - 1)
-        left_s = (last + SLOTS + 1) * self._slot_s - now.monotonic_s
-        return left_s if left_s > 0.0 else 0.0
-
-
-class CalendarDay:
-    """What was used since midnight, UTC. A clock that is set back a little begins no day again; one that is
-    set back by more than a day was wrong before."""
-
-    __slots__ = ("place", "span", "used")
-
-    def __init__(self) -> None:
-        self.used = 0
-        self.place = 0
-        """The day that runs, since 1970."""
-        self.span = NEVER
-
-    def advance(self, now: Moment) -> None:
-        day = int(now.unix_s // DAY_S)
-        if day > self.place or day < self.place - 1:
-            self.place, self.used = day, 0
-        self.span = Span(
-            from_unix_s=(self.place - 1) * DAY_S, until_unix_s=(self.place + 1) * DAY_S
-        )
-
-    def take_back(self, amount: int, place: int) -> None:
-        if place == self.place:
-            self.used -= amount
-
-    def frees_s(self, amount: int, now: Moment) -> float:
-        return self.empties_s(now)
-
-    def empties_s(self, now: Moment) -> float:
-        """Until midnight."""
-        left_s = (self.place + 1) * DAY_S - now.unix_s
+        if self.used + more == self._earlier_used:  # nothing is in that slot
+            last = next((slot for slot, used in reversed(self._earlier) if used), -self._kept - 1)
+        now_s = now.unix_s if self._by_wall else now.monotonic_s
+        left_s = (last + self._kept + 1) * self._slot_s - now_s
         return left_s if left_s > 0.0 else 0.0

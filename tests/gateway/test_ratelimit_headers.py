@@ -1,6 +1,7 @@
 """How a budget stands, in the words of OpenAI's headers."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -84,3 +85,11 @@ def test_money_is_told_to_a_millionth_of_a_dollar(usd: float, text: str) -> None
     headers = ratelimit_headers([standing("cost", picodollars(20), picodollars(20 - usd))])
     assert headers["x-setpoint-budget-limit-usd"] == "20"
     assert headers["x-setpoint-budget-remaining-usd"] == text
+
+
+@given(amount=st.integers(0, 10**20))
+def test_money_is_told_to_the_last_millionth_and_never_as_more_than_there_is(amount: int) -> None:
+    headers = ratelimit_headers([standing("cost", amount or 1, 0 if amount else 1)])
+    text = headers["x-setpoint-budget-remaining-usd"]
+    assert Decimal(text) == Decimal(amount // 10**6) / 10**6
+    assert text == "0" or (not text.endswith(".0") and ("." not in text or text[-1] != "0"))
