@@ -64,8 +64,8 @@ def decide(
     Raises ModelNotFound, BelowQualityFloor, or NoReadyBackend while no backend has listed a model.
     """
     known = None if usual is None or explain else usual.recall(facts)
-    calm = holding is CALM
-    if known is not None and calm and not policy.index.candidates(facts, known.shape):
+    calm, index = holding is CALM, policy.index
+    if known is not None and calm and not known.tried and not index.by_its_own(facts, known.shape):
         return known.decision
     picked = intents.pick(policy, catalog, facts)
     begun = begin(policy.intent(picked.intent), facts, catalog) if known is None else known.shape

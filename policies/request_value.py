@@ -26,4 +26,4 @@ def request_value(name: str, facts: RequestFacts, shape: "Shape") -> Any:
         case "priority":
             return shape.priority
     value = getattr(facts, name)
-    return min(value, _INT64_MAX) if type(value) is int else value
+    return _INT64_MAX if type(value) is int and value > _INT64_MAX else value

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # a shape has policies, and those this index
     from policies.effects import Shape
 
 Numbers = Sequence[int]
+OF_ITS_KIND = frozenset({"model", "max_tokens", "key", "intent", "priority"})
+"""Fields that all requests of one kind have in common before any rule (`policies.usual`)."""
 
 
 class RuleIndex:
@@ -32,28 +34,43 @@ class RuleIndex:
                 self._always.append(number)
             else:
                 by_field[first.reference].append((number, first))
+        self._common: list[tuple[str, _Field]] = []
+        self._own: list[tuple[str, _Field]] = []
         self._headers: list[tuple[str, _Field, Numbers]] = []
         """By name; and the rules to try of a request that has no such header: most have none."""
-        self._fields: list[tuple[str, _Field]] = []
         for reference, tests in by_field.items():
-            field = _Field(tests)
+            name, field = reference.name, _Field(tests)
             if reference.of == "header":
-                self._headers.append((reference.name, field, field.candidates("")))
+                self._headers.append((name, field, field.candidates("")))
+            elif name in OF_ITS_KIND:
+                self._common.append((name, field))
             else:
-                self._fields.append((reference.name, field))
+                self._own.append((name, field))
 
     def candidates(self, facts: RequestFacts, shape: "Shape") -> Numbers:
         """Numbers of the rules to try on a request that the rules so far have left in this shape, in order."""
-        headers, found = facts.headers, self._always
+        return sorted([*self.by_its_kind(facts, shape), *self.by_its_own(facts, shape)])
+
+    def by_its_kind(self, facts: RequestFacts, shape: "Shape") -> Numbers:
+        """Those that are to be tried on each request of the kind."""
+        found = [*self._always]
+        for name, field in self._common:
+            found += field.candidates(request_value(name, facts, shape))
+        return found
+
+    def by_its_own(self, facts: RequestFacts, shape: "Shape") -> Numbers:
+        """Those that are to be tried for the sake of what is this request's own."""
+        headers = facts.headers
+        found: Numbers = ()
         for name, header, absent in self._headers:
             numbers = header.candidates(headers[name]) if name in headers else absent
             if numbers:
                 found = [*found, *numbers]
-        for name, field in self._fields:
+        for name, field in self._own:
             numbers = field.candidates(request_value(name, facts, shape))
             if numbers:
                 found = [*found, *numbers]
-        return found if found is self._always else sorted(found)
+        return found
 
 
 class _Field:
@@ -62,12 +79,12 @@ class _Field:
     def __init__(self, tests: Sequence[tuple[int, FirstTest]]) -> None:
         self._all = [number for number, _ in tests]
         self._type: type = type(tests[0][1].literal)
-        self._equal: dict[Any, list[int]] = defaultdict(list)
+        self._equal: dict[Any, list[int]] = {}
         self._others = [(number, first) for number, first in tests if first.comparison == "!="]
         ordered: dict[str, list[tuple[Any, int]]] = defaultdict(list)
         for number, first in tests:
             if first.comparison == "==":
-                self._equal[first.literal].append(number)
+                self._equal.setdefault(first.literal, []).append(number)
             elif first.comparison != "!=":
                 ordered[first.comparison].append((first.literal, number))
         self._ordered = []
@@ -79,7 +96,7 @@ class _Field:
     def candidates(self, value: Any) -> Numbers:
         if type(value) is not self._type or (type(value) is str and not value.isascii()):
             return self._all  # nothing is known: see `FirstTest.fails`
-        found = self._equal.get(value, ())
+        found: Numbers = self._equal.get(value, ())
         for comparison, literals, numbers in self._ordered:
             match comparison:
                 case "<":

@@ -28,6 +28,8 @@ class UsualDecision(msgspec.Struct, frozen=True):
 
     shape: Shape
     decision: Decision
+    tried: bool
+    """Some rules have to be tried on each of them, and did not match this time."""
 
 
 class Usual:
@@ -51,7 +53,8 @@ class Usual:
             return
         if len(self._known) >= KEPT:
             self._known.clear()
-        self._known[kind] = UsualDecision(shape, decision)
+        tried = bool(self.policy.index.by_its_kind(facts, shape))
+        self._known[kind] = UsualDecision(shape, decision, tried)
 
     def _kind(self, facts: RequestFacts) -> Kind | None:
         """None: nothing is remembered of such a request, which has objectives of its own, nobody waits for, or is

@@ -404,6 +404,8 @@ CONDITIONS = st.sampled_from(
         "request.stream",
         "request.max_tokens > 2",
         'request.model == "m1"',
+        'request.key == "other" && pool.queued < 2',
+        "request.prompt_tokens > 100",
         'request.intent == "i1" && pool.queued < 2',
         "10 / request.tools > 2",
         'request.headers["x-a"] == "1" || "x-b" in request.headers',
@@ -466,7 +468,7 @@ def worlds(draw: st.DrawFn) -> tuple[PolicySet, Catalog]:
             "name": "i1",
             "priority": 1,
             "quality_floor": draw(QUALITY),
-            "match": {"header": {"x-setpoint-intent": "i1"}},
+            "match": {"header": {"x-setpoint-intent": "i1"}, "key": ["another"], "model": ["m1"]},
         },
     ]
     rules = [{"name": f"r{n}", **rule} for n, rule in enumerate(draw(st.lists(RULE, max_size=5)))]
@@ -770,7 +772,10 @@ CHANGES = st.sampled_from(
         {},
         {"max_tokens": 3},
         {"tools": 9},
+        {"prompt_tokens": 101},
+        {"model": "m1"},
         {"key": "other"},
+        {"key": "another"},
         {"key": "", "user": "u"},
         {"key": "", "user": "w"},
         {"task": True},
@@ -779,19 +784,22 @@ CHANGES = st.sampled_from(
         {"headers": {"x-a": "1"}},
         {"headers": {"x-slo-ttft-ms": "9"}},
         {"headers": {"x-setpoint-intent": "i1"}},
+        {"headers": {"x-setpoint-intent": "i1"}, "key": "other"},
+        {"headers": {"x-setpoint-intent": "nobody's"}},
     ]
 )
+MOMENTS = st.sampled_from([Snapshot(), Snapshot(pools={"p0": PoolSignals(queued=5)})])
 
 
 @pytest.mark.req("OPS-4", "INT-2")
 @given(
     world=worlds(),
-    turns=st.lists(st.tuples(CHANGES, st.just(CALM) | HOLDINGS), min_size=4, max_size=8),
+    turns=st.lists(st.tuples(CHANGES, st.just(CALM) | HOLDINGS, MOMENTS), min_size=4, max_size=8),
     draws=DRAWS,
 )
 def test_what_is_remembered_is_what_would_be_decided(
     world: tuple[PolicySet, Catalog],
-    turns: list[tuple[dict[str, Any], Holding]],
+    turns: list[tuple[dict[str, Any], Holding, Snapshot]],
     draws: Draws,
 ) -> None:
     policy, known = world
@@ -799,15 +807,15 @@ def test_what_is_remembered_is_what_would_be_decided(
     catalog = structs.replace(known, models={**known.models, "m0": good})
     usual = Usual(policy, catalog)
 
-    def decided(asked: RequestFacts, holding: Holding, **more: Any) -> Decision | str:
+    def decided(asked: RequestFacts, snapshot: Snapshot, **more: Any) -> Decision | str:
         try:
-            return decide(policy, catalog, asked, BUSY, holding=holding, draws=draws, **more)
+            return decide(policy, catalog, asked, snapshot, draws=draws, **more)
         except (BelowQualityFloor, ModelNotFound, NoReadyBackend) as exc:
             return str(exc)
 
-    for changes, holding in [*turns, *turns]:
+    for changes, holding, snapshot in [*turns, *turns]:
         asked = structs.replace(USUAL, **changes)
         for explain in (False, True):
-            more = {"explain": explain}
-            remembered = decided(asked, holding, usual=usual, **more)
-            assert remembered == decided(asked, holding, **more)
+            more = {"holding": holding, "explain": explain}
+            remembered = decided(asked, snapshot, usual=usual, **more)
+            assert remembered == decided(asked, snapshot, **more)
