@@ -232,19 +232,23 @@ class Budgets:
             told["estimated_requests"] = account.estimated
         return told
 
-    def headers(self, caller: str) -> dict[str, str]:
-        """The same as headers; none where there is no budget."""
+    def lines(self, caller: str) -> str:
+        """The same as lines of an answer's head; none where there is no budget."""
         known = self._configured
         account = known[caller] if caller in known else self._seen(caller)
         if account is None:
-            return {}
-        now = Moment(self._clock(), self._wall_clock())
-        headers = account.headers.told(account.budget.standings(now))
+            return ""
+        standings = account.budget.standings(Moment(self._clock(), self._wall_clock()))
+        lines = account.headers.lines(standings)
         if account.unpriced:
-            headers["x-setpoint-budget-unpriced-requests"] = str(account.unpriced)
+            lines += f"x-setpoint-budget-unpriced-requests: {account.unpriced}\r\n"
         if account.estimated:
-            headers["x-setpoint-budget-estimated-requests"] = str(account.estimated)
-        return headers
+            lines += f"x-setpoint-budget-estimated-requests: {account.estimated}\r\n"
+        return lines
+
+    def headers(self, caller: str) -> dict[str, str]:
+        """The same, by name."""
+        return dict(line.split(": ") for line in self.lines(caller).splitlines())
 
     def _adopt(self, catalog: Catalog) -> None:
         """Another catalogue: now and then, when models come or go."""

@@ -37,34 +37,38 @@ class RatelimitHeaders:
     """Those of one budget with `limits`: what stays the same of them is worded once. Only of the kinds that
     there are."""
 
-    __slots__ = ("_kinds", "_limits")
+    __slots__ = ("_begins", "_kinds")
 
     def __init__(self, limits: Sequence[BudgetLimit]) -> None:
-        self._limits = [_SPELLED[one.kind](one.amount) for one in limits]
+        self._begins = [_begin(one) for one in limits]
         by_kind: dict[Kind, list[int]] = {}
         for index, limit in enumerate(limits):
             by_kind.setdefault(limit.kind, []).append(index)
         self._kinds = [
-            (_NAMES[kind], _SPELLED[kind], index, others)
+            (_SPELLED[kind], f"\r\n{_NAMES[kind][2]}: ", index, others)
             for kind, (index, *others) in by_kind.items()
         ]
 
-    def told(self, standings: Sequence[Standing]) -> dict[str, str]:
-        """`standings` in the order of the limits."""
-        headers: dict[str, str] = {}
-        reset_s, text = 0.0, "0s"
-        for (limit, remaining, reset), spelled, index, others in self._kinds:
+    def lines(self, standings: Sequence[Standing]) -> str:
+        """As lines of a head, each with its end. `standings` in the order of the limits."""
+        lines, reset_s, reset = "", 0.0, "0s"
+        for spelled, goes_on, index, others in self._kinds:
             for other in others:
                 if _share(standings[other]) < _share(standings[index]):
                     index = other
             standing = standings[index]
-            headers[limit] = self._limits[index]
-            headers[remaining] = spelled(standing.remaining)
-            if standing.reset_s != reset_s:  # where windows are equally long, it mostly is the same
+            if standing.reset_s != reset_s:  # windows that are equally long mostly end together
                 reset_s = standing.reset_s
-                text = go_duration(reset_s)
-            headers[reset] = text
-        return headers
+                reset = go_duration(reset_s)
+            remaining = spelled(standing.remaining)
+            lines += f"{self._begins[index]}{remaining}{goes_on}{reset}\r\n"
+        return lines
+
+
+def _begin(one: BudgetLimit) -> str:
+    """What is the same each time of what is told of a limit, up to how much of it is left."""
+    limit, remaining, _ = _NAMES[one.kind]
+    return f"{limit}: {_SPELLED[one.kind](one.amount)}\r\n{remaining}: "
 
 
 def go_duration(seconds: float) -> str:

@@ -20,7 +20,10 @@ def standing(kind: Kind, amount: int, used: int, reset_s: float = 1.0) -> Standi
 
 
 def ratelimit_headers(standings: list[Standing]) -> dict[str, str]:
-    return RatelimitHeaders([one.limit for one in standings]).told(standings)
+    lines = RatelimitHeaders([one.limit for one in standings]).lines(standings)
+    assert lines.count("\r\n") == lines.count("\n") == lines.count("\r")
+    assert not lines or lines.endswith("\r\n")
+    return dict(line.split(": ") for line in lines.splitlines())
 
 
 @pytest.mark.parametrize(
