@@ -79,19 +79,17 @@ class Allowance:
         self.empty_at_s = 0.0
 
 
-class _Meter:
+class _Meter(UsageWindow):
     """One limit, and how far it is used."""
 
-    __slots__ = ("allowance", "books", "count", "held", "kind", "limit", "lingers_s")
+    __slots__ = ("allowance", "books", "held", "kind", "limit", "lingers_s")
 
     def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
+        super().__init__(None if limit.calendar_day else limit.per_s)
         self.limit, self.kind = limit, limit.kind
         self.allowance = Allowance(limit.amount) if allowance is None else allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
-        self.count = (
-            UsageWindow.calendar_day() if limit.calendar_day else UsageWindow.sliding(limit.per_s)
-        )
         self.held = 0
         self.lingers_s = None if limit.calendar_day else limit.per_s * (SLOTS + 1) / SLOTS
         """For how long at most what is used this moment counts; None: as long as the day lasts."""
@@ -101,18 +99,18 @@ class _Meter:
         something. What costs nothing always has."""
         sure, guess = amount
         asked = sure or min(guess, 1)
-        missing = asked - (self.allowance.units - self.count.used - self.held)
+        missing = asked - (self.allowance.units - self.used - self.held)
         if not asked or missing <= 0:
             return None
         if asked > self.limit.amount:
             return Refused(limit=self.limit, why="too_large", asked=asked)
         shared = self.allowance
-        if shared.elsewhere and missing > self.count.used:
-            wait_s = max(self.count.empties_s(now), shared.empty_at_s - now.monotonic_s)
+        if shared.elsewhere and missing > self.used:
+            wait_s = max(self.empties_s(now), shared.empty_at_s - now.monotonic_s)
             return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
-        if missing > self.count.used:
+        if missing > self.used:
             return Refused(limit=self.limit, why="under_way", asked=asked)
-        wait_s = self.count.frees_s(missing, now)
+        wait_s = self.frees_s(missing, now)
         return Refused(limit=self.limit, why="used", asked=asked, retry_after_s=wait_s)
 
 
@@ -141,8 +139,8 @@ class Budget:
             or not span.from_unix_s <= now.unix_s < span.until_unix_s
         ):
             for meter in self._meters:
-                meter.count.advance(now)
-            self._span = common(meter.count.span for meter in self._meters)
+                meter.advance(now)
+            self._span = common(meter.span for meter in self._meters)
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
@@ -151,15 +149,15 @@ class Budget:
         for meter in self._meters:
             sure, guess = claim[meter.kind]
             taken = sure + guess
-            free = meter.allowance.units - meter.count.used - meter.held  # below 0: there are debts
+            free = meter.allowance.units - meter.used - meter.held  # below 0: there are debts
             if taken > free and taken:
                 if (sure or 1) > free:
                     self._let_go(parts)
                     return self._refusal(claim, now)
                 taken = free
             if meter.books:
-                meter.count.used += taken
-                parts = (*parts, meter.count.place)
+                meter.used += taken
+                parts = (*parts, meter.place)
             else:
                 meter.held += taken
                 parts = (*parts, taken)
@@ -182,7 +180,7 @@ class Budget:
         for meter, part in zip(self._meters, reservation.parts, strict=True):
             if not meter.books:
                 meter.held -= part
-                meter.count.used += tokens if meter.kind == "tokens" else cost or 0
+                meter.used += tokens if meter.kind == "tokens" else cost or 0
 
     def release(self, reservation: Reservation) -> None:
         """As if it had never been asked for."""
@@ -194,7 +192,7 @@ class Budget:
         """Those of all limits, or of the first ones."""
         for meter, part in zip(self._meters, parts, strict=False):
             if meter.books:
-                meter.count.take_back(1, part)
+                meter.take_back(1, part)
             else:
                 meter.held -= part
 
@@ -204,11 +202,11 @@ class Budget:
         told = []
         for meter in self._meters:
             limit, held, shared = meter.limit, meter.held, meter.allowance
-            used = meter.count.used + held
+            used = meter.used + held
             if held and meter.lingers_s is not None:
                 reset_s = meter.lingers_s  # if it were settled this moment
             else:
-                reset_s = meter.count.empties_s(now, held)
+                reset_s = meter.empties_s(now, held)
             if shared.elsewhere:
                 used += shared.elsewhere
                 reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
@@ -220,8 +218,7 @@ class Budget:
         """Of each limit, in their order: what this process uses or holds of it, and in how long all that is used
         has left the window."""
         self._advance(now)
-        counts = [(meter.count, meter.held) for meter in self._meters]
-        return [(count.used + held, count.empties_s(now)) for count, held in counts]
+        return [(meter.used + meter.held, meter.empties_s(now)) for meter in self._meters]
 
     def wanted(self, claim: Claim) -> list[int]:
         """Of each limit, what a claim would take if there were enough, its guess included."""
@@ -234,7 +231,7 @@ class Budget:
     def idle(self, now: Moment) -> bool:
         """Nothing is used and nothing reserved: a new budget would be the same."""
         self._advance(now)
-        return not any(meter.held or meter.count.used for meter in self._meters)
+        return not any(meter.held or meter.used for meter in self._meters)
 
 
 def _gravity(refused: Refused) -> tuple[int, float]:

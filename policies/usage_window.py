@@ -52,32 +52,27 @@ def common(spans: Iterable[Span]) -> Span:
 
 
 class UsageWindow:
-    """`sliding` or a `calendar_day`. Advance it to a moment that is not in its `span`, and then add what is used to
-    `used`: that is booked at `place`."""
+    """Advance it to a moment that is not in its `span`, and then add what is used to `used`: that is booked at
+    `place`.
+
+    What was used within `per_s` seconds, and up to a slot longer; without `per_s` what was used since midnight, UTC. A
+    clock that is set back a little begins no day again; one that is set back by more than a day was wrong before.
+    """
 
     __slots__ = ("_by_wall", "_earlier", "_earlier_used", "_kept", "_slot_s", "place", "used")
 
-    def __init__(self, slot_s: float, kept: int, *, by_wall: bool) -> None:
-        """So many slots before the one that runs are kept. (One class for both: a budget goes over its windows
-        several times a request, and Python is quickest with values that are all alike.)"""
-        self._slot_s, self._kept, self._by_wall = slot_s, kept, by_wall
+    def __init__(self, per_s: float | None = None) -> None:
+        # One class for both: whoever goes over several of them finds all alike, which Python is quickest with.
+        self._by_wall = per_s is None
+        self._slot_s = DAY_S if per_s is None else per_s / SLOTS
+        self._kept = 0 if per_s is None else SLOTS
+        """Slots before the one that runs."""
         self.used = 0
         self.place = -1
         """The slot that runs: what of `used` is in no other is in this one."""
         self._earlier: deque[list[int]] = deque()
         """(slot, amount) of those before it, oldest first; one in which nothing was used is not there."""
         self._earlier_used = 0
-
-    @classmethod
-    def sliding(cls, per_s: float) -> "UsageWindow":
-        """What was used within `per_s` seconds, and up to a slot longer."""
-        return cls(per_s / SLOTS, SLOTS, by_wall=False)
-
-    @classmethod
-    def calendar_day(cls) -> "UsageWindow":
-        """What was used since midnight, UTC. A clock that is set back a little begins no day again; one that is set
-        back by more than a day was wrong before."""
-        return cls(DAY_S, 0, by_wall=True)
 
     def advance(self, now: Moment) -> None:
         now_s = now.unix_s if self._by_wall else now.monotonic_s

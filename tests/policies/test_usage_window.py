@@ -28,7 +28,7 @@ def add(window: UsageWindow, amount: int, now: Moment) -> int:
 def test_no_use_leaves_early_and_none_later_than_a_slot(
     per_s: int, uses: list[tuple[int, int]], start_s: int
 ) -> None:
-    window, now_s, exact = UsageWindow.sliding(per_s), start_s, []
+    window, now_s, exact = UsageWindow(per_s), start_s, []
     for wait_s, amount in uses:
         now_s += wait_s
         add(window, amount, at(now_s))
@@ -47,7 +47,7 @@ def test_no_use_leaves_early_and_none_later_than_a_slot(
 def test_what_is_taken_back_was_never_there(
     per_s: int, uses: list[tuple[int, int]], taken: set[int], late_s: int
 ) -> None:
-    window, without = UsageWindow.sliding(per_s), UsageWindow.sliding(per_s)
+    window, without = UsageWindow(per_s), UsageWindow(per_s)
     now_s, places = 0, {}
     for index, (wait_s, amount) in enumerate(uses):
         now_s += wait_s
@@ -67,7 +67,7 @@ def test_what_is_taken_back_was_never_there(
 def test_it_says_to_the_moment_when_so_much_is_free(
     per_s: int, uses: list[tuple[int, int]], share: int
 ) -> None:
-    window, now_s = UsageWindow.sliding(per_s), 0
+    window, now_s = UsageWindow(per_s), 0
     for wait_s, amount in uses:
         now_s += wait_s
         add(window, amount, at(now_s))
@@ -97,10 +97,7 @@ moves = st.tuples(st.integers(0, 40), st.sampled_from([0, 0, DAY_S // 2, -100, -
 def test_within_its_span_a_window_need_not_be_advanced(
     per_s: int | None, uses: list[tuple[tuple[int, int], int]]
 ) -> None:
-    one, other = (
-        (UsageWindow.calendar_day() if per_s is None else UsageWindow.sliding(per_s))
-        for _ in range(2)
-    )
+    one, other = (UsageWindow(per_s) for _ in range(2))
     now_s, set_s = 0, 100 * DAY_S
     for (wait_s, moved_s), amount in uses:
         now_s, set_s = now_s + wait_s, set_s + moved_s
@@ -115,7 +112,7 @@ def test_within_its_span_a_window_need_not_be_advanced(
 
 
 def test_a_window_keeps_no_more_than_its_slots() -> None:
-    window = UsageWindow.sliding(64)
+    window = UsageWindow(64)
     for tenth in range(10_000):
         add(window, 1, at(tenth / 10))
     assert len(window._earlier) <= SLOTS
@@ -125,7 +122,7 @@ def test_a_window_keeps_no_more_than_its_slots() -> None:
 
 
 def test_a_day_is_free_again_at_midnight_utc() -> None:
-    day = UsageWindow.calendar_day()
+    day = UsageWindow()
     late = at(0, 3 * DAY_S - 1)
     add(day, 5, late)
     assert day.used == 5
@@ -135,7 +132,7 @@ def test_a_day_is_free_again_at_midnight_utc() -> None:
 
 
 def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day() -> None:
-    day = UsageWindow.calendar_day()
+    day = UsageWindow()
     add(day, 5, at(0, 3 * DAY_S + 5))
     day.advance(at(1, 3 * DAY_S - 5))
     assert day.used == 5
@@ -144,7 +141,7 @@ def test_a_clock_that_is_set_back_over_midnight_gives_no_second_day() -> None:
 
 
 def test_a_clock_that_was_far_ahead_does_not_lock_the_budget_until_then() -> None:
-    day = UsageWindow.calendar_day()
+    day = UsageWindow()
     add(day, 5, at(0, 9000 * DAY_S))
     day.advance(at(1, 3 * DAY_S))
     assert day.used == 0
@@ -152,7 +149,7 @@ def test_a_clock_that_was_far_ahead_does_not_lock_the_budget_until_then() -> Non
 
 
 def test_what_was_used_yesterday_is_not_taken_back_from_today() -> None:
-    day = UsageWindow.calendar_day()
+    day = UsageWindow()
     place = add(day, 1, at(0, DAY_S))
     add(day, 3, at(1, 2 * DAY_S))
     day.take_back(1, place)
