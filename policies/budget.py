@@ -26,8 +26,6 @@ Why = Literal[
 ]
 Amount = tuple[int, int]
 """What is sure, and what is a guess on top of it."""
-
-
 Claim = Mapping[Kind, Amount]
 """What a request may use of a limit of each kind; of requests it is `ONE`. What costs nothing, or nobody knows what,
 claims no money, and limits of money have no say.
