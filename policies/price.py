@@ -9,6 +9,8 @@ from contracts.events import Usage
 
 DIGITS = 12
 """Of a US dollar, behind the point: prices are for a million tokens."""
+_SMALLEST = 10.0**DIGITS
+"""So many of what the last digit counts are a dollar."""
 
 
 def cost_usd(card: ModelCard | None, usage: Usage | None) -> float | None:
@@ -25,7 +27,9 @@ def cost_usd(card: ModelCard | None, usage: Usage | None) -> float | None:
     prompt = usage.prompt_tokens * card.input_price
     if usage.cached_tokens or usage.cache_write_tokens:
         prompt = _prompt_with_cache(card, usage, card.input_price)
-    return round((prompt + usage.completion_tokens * card.output_price) / 1e6, DIGITS)
+    usd = (prompt + usage.completion_tokens * card.output_price) / 1e6
+    # `round` writes a number out and reads it again: three times as long.
+    return int(usd * _SMALLEST + 0.5) / _SMALLEST
 
 
 def _prompt_with_cache(card: ModelCard, usage: Usage, price: float) -> float:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contracts.catalog import ModelCard
 from contracts.events import Usage
-from policies.price import cost_usd
+from policies.price import DIGITS, cost_usd
 
 pytestmark = pytest.mark.req("RUN-7")
 
@@ -70,3 +70,19 @@ def test_more_in_the_cache_never_costs_more(prompt: int, cached: int, completion
     assert found is not None
     assert all_fresh is not None
     assert 0 <= found <= all_fresh
+
+
+TOKENS = st.integers(0, 10**7)
+MICRODOLLARS = st.integers(0, 400 * 10**6)
+"""For a million tokens: prices are told with up to six digits."""
+
+
+@pytest.mark.req("OPS-4")
+@given(prompt=TOKENS, completion=TOKENS, input_price=MICRODOLLARS, output_price=MICRODOLLARS)
+def test_it_is_rounded_to_its_last_digit(
+    prompt: int, completion: int, input_price: int, output_price: int
+) -> None:
+    priced = card(input_price=input_price / 1e6, output_price=output_price / 1e6)
+    found = cost_usd(priced, Usage(prompt_tokens=prompt, completion_tokens=completion))
+    exact = (prompt * input_price + completion * output_price) / 10**DIGITS
+    assert found == round(exact, DIGITS)
