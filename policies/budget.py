@@ -212,11 +212,15 @@ class Budget:
             told.append(Standing(limit, used, left if left > 0 else 0, reset_s))
         return told
 
-    def occupied(self, now: Moment) -> list[tuple[int, float]]:
-        """Of each limit, in their order: what this process uses or holds of it, and in how long all that is used
-        has left the window."""
+    def occupied(self, now: Moment) -> list[int]:
+        """Of each limit, in their order: what this process uses or holds of it."""
         self._advance(now)
-        return [(meter.used + meter.held, meter.empties_s(now)) for meter in self._meters]
+        return [meter.used + meter.held for meter in self._meters]
+
+    def empties_s(self, now: Moment) -> list[float]:
+        """Of each limit, in their order: in how long all that this process has used has left the window."""
+        self._advance(now)
+        return [meter.empties_s(now) for meter in self._meters]
 
     def wanted(self, claim: Claim) -> list[int]:
         """Of each limit, what a claim would take if there were enough, its guess included."""

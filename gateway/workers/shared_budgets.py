@@ -19,7 +19,7 @@ from gateway.workers.messages import DAY, BudgetUse
 from policies.budget import Allowance
 from policies.budget_limit import BudgetLimit
 from policies.shares import Need
-from policies.usage_window import SLOTS
+from policies.usage_window import SLOTS, Moment
 
 PORTION = 16
 """The part of a limit, one in so many, that a worker keeps ready."""
@@ -79,7 +79,7 @@ class _Part:
             self._dry_until_s = self._budgets.now().monotonic_s + DRY_S
 
     def _used(self) -> int:
-        return self._account.occupied()[self._index][0]
+        return self._account.account.budget.occupied(self._budgets.now())[self._index]
 
     def _need(self) -> Need:
         used = self._used() + self._asked
@@ -101,9 +101,6 @@ class _Shared:
         self.active_s = float("-inf")
         self.parts = [_Part(budgets, self, index) for index in range(len(limits))]
         self.account = Account(limits, label, [part.allowance for part in self.parts])
-
-    def occupied(self) -> list[tuple[int, float]]:
-        return self.account.budget.occupied(self._budgets.now())
 
     def active(self) -> bool:
         return self._budgets.now().monotonic_s - self.active_s < ACTIVE_S
@@ -134,11 +131,12 @@ class SharedBudgets(Budgets):
         shared = self._of(infer.facts.key)
         if shared is None or self._borrower is None:
             return super().reserve(infer, decision, catalog)
-        now_s = shared.active_s = self.now().monotonic_s
-        short = self._short(shared, infer, decision, catalog)
-        if any(part.may_have_more(units, now_s) for part, units in short):
+        now = self.now()
+        shared.active_s = now.monotonic_s
+        short = self._short(shared, infer, decision, catalog, now)
+        if short and any(part.may_have_more(units, now.monotonic_s) for part, units in short):
             return self._fetch(self._borrower, short, infer, decision, catalog)
-        return self._reserve_here(infer, decision, catalog)
+        return self._reserve_here(self._borrower, shared, infer, decision, catalog)
 
     async def _fetch(
         self,
@@ -152,29 +150,45 @@ class SharedBudgets(Budgets):
         for part, units in short:
             if part.may_have_more(units, self.now().monotonic_s):
                 await part.ask(borrower, units)
-        return self._reserve_here(infer, decision, catalog)
+        shared = self._of(
+            infer.facts.key
+        )  # a name that only a proxy knows may have been forgotten meanwhile
+        assert shared is not None
+        return self._reserve_here(borrower, shared, infer, decision, catalog)
 
-    def _reserve_here(self, infer: InferRequest, decision: Decision, catalog: Catalog) -> Reserved:
+    def _reserve_here(
+        self,
+        borrower: Borrower,
+        shared: "_Shared",
+        infer: InferRequest,
+        decision: Decision,
+        catalog: Catalog,
+    ) -> Reserved:
         """Of what is here now, or not at all."""
         found = super().reserve(infer, decision, catalog)
         assert found is None or isinstance(found, BudgetHold | BudgetExceeded)
-        if (shared := self._of(infer.facts.key)) is not None and self._borrower is not None:
-            for part, (used, _) in zip(shared.parts, shared.occupied(), strict=True):
-                if 2 * (part.allowance.units - used) < part.portion:
-                    self._borrower.poke(part.lot)  # before it is needed
+        occupied = shared.account.budget.occupied(self.now())
+        for part, used in zip(shared.parts, occupied, strict=True):
+            if 2 * (part.allowance.units - used) < part.portion:
+                borrower.poke(part.lot)  # before it is needed
         return found
 
     def _short(
-        self, shared: "_Shared", infer: InferRequest, decision: Decision, catalog: Catalog
+        self,
+        shared: "_Shared",
+        infer: InferRequest,
+        decision: Decision,
+        catalog: Catalog,
+        now: Moment,
     ) -> list[tuple[_Part, int]]:
         """The limits of which there is not enough here for a request, and what it would take."""
         if catalog is not self._catalog:
             self._adopt(catalog)
         terms, account = self._terms[decision.shaping.model], shared.account
         claim = account.claim(infer.facts, decision, terms, expected_choices(infer))
-        wanted = account.budget.wanted(claim)
+        wanted, occupied = account.budget.wanted(claim), account.budget.occupied(now)
         short = []
-        for part, units, (used, _) in zip(shared.parts, wanted, shared.occupied(), strict=True):
+        for part, units, used in zip(shared.parts, wanted, occupied, strict=True):
             part.claimed(units)
             if used + units > part.allowance.units:
                 short.append((part, units))
@@ -185,14 +199,16 @@ class SharedBudgets(Budgets):
         self._reports += 1
         if len(self._accounts) > FEW and self._reports % 10:
             return self._told_last
-        now_s = self.now().monotonic_s
+        now = self.now()
         told: dict[str, BudgetUse] = {}
         for shared in sorted(self._accounts.values(), key=lambda s: -s.active_s):
             if len(told) >= TOLD:
                 break
-            for part, (units, empties_s) in zip(shared.parts, shared.occupied(), strict=True):
+            budget = shared.account.budget
+            uses = zip(shared.parts, budget.occupied(now), budget.empties_s(now), strict=True)
+            for part, units, empties_s in uses:
                 if units:
-                    told[part.lot.key[0]] = BudgetUse(units, now_s + empties_s)
+                    told[part.lot.key[0]] = BudgetUse(units, now.monotonic_s + empties_s)
         self._told_last = told
         return told
 

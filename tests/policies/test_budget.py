@@ -320,7 +320,8 @@ def test_a_process_books_what_it_was_lent_and_shows_what_all_have_used() -> None
     (standing,) = budget.standings(at(1.0))
     assert (standing.used, standing.remaining) == (9, 1)
     assert budget.wanted(claim) == [1]
-    assert budget.occupied(at(1.0))[0][0] == 2
+    assert budget.occupied(at(1.0)) == [2]
+    assert budget.empties_s(at(1.0)) == [pytest.approx(60 * (SLOTS + 1) / SLOTS - 1)]
     allowance.units = 3
     taken(budget, claim, 1.0)
 
