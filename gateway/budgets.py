@@ -285,8 +285,10 @@ class Budgets:
         """The one to look at, of such a name: who only looks is not remembered."""
         if not self._default:
             return None
-        full = len(self._others) >= KEPT_CALLERS
-        return self._others.get(name, self._shared if full else self._untouched)
+        account = self._others.get(name)
+        if account is not None:
+            return account
+        return self._shared if len(self._others) >= KEPT_CALLERS else self._untouched
 
     def _tell_of(self, model: str) -> None:
         if model not in self._told and len(self._told) < MODELS_TOLD:
