@@ -76,6 +76,20 @@ def test_of_several_limits_the_one_with_the_smallest_share_left_is_told() -> Non
     assert headers["x-ratelimit-remaining-requests"] == "1"
 
 
+@given(resets_s=st.tuples(*[st.sampled_from([0.0, 1.0, 61.5])] * 3))
+def test_each_kind_is_told_when_it_is_free_again(resets_s: tuple[float, float, float]) -> None:
+    kinds: tuple[Kind, ...] = ("requests", "tokens", "cost")
+    headers = ratelimit_headers(
+        [standing(kind, 9, 1, reset_s) for kind, reset_s in zip(kinds, resets_s, strict=True)]
+    )
+    names = (
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-reset-tokens",
+        "x-setpoint-budget-reset-usd",
+    )
+    assert [headers[name] for name in names] == [go_duration(reset_s) for reset_s in resets_s]
+
+
 def test_a_debt_is_told_as_nothing_left() -> None:
     headers = ratelimit_headers([standing("tokens", 100, 130)])
     assert headers["x-ratelimit-remaining-tokens"] == "0"

@@ -293,6 +293,21 @@ def test_what_costs_nothing_or_nobody_knows_what_passes_a_budget_of_money() -> N
     assert standing.used == 11
 
 
+def test_a_day_ends_in_the_middle_of_another_limits_slot() -> None:
+    budget = Budget((limit("requests", 9, 3600), limit("tokens", 9, DAY)))
+    late = Moment(1.0, 7 * DAY_S - 1.0)
+    found = budget.reserve(claiming(tokens=5), late)
+    assert isinstance(found, Reservation)
+    budget.settle(found, tokens=5, cost=None, now=late)
+    assert [s.remaining for s in budget.standings(Moment(1.5, 7 * DAY_S - 0.5))] == [8, 4]
+    assert [s.remaining for s in budget.standings(Moment(2.0, 7.0 * DAY_S))] == [8, 9]
+    wrong = Moment(2.5, 3.0 * DAY_S)  # the clock was days ahead
+    assert [s.remaining for s in budget.standings(wrong)] == [8, 9]
+    assert budget.standings(wrong)[1].reset_s == 0.0
+    assert isinstance(budget.reserve(claiming(tokens=9), wrong), Reservation)
+    assert budget.standings(wrong)[1].reset_s == DAY_S
+
+
 def test_a_budget_is_idle_when_a_new_one_would_be_the_same() -> None:
     budget = Budget((limit("requests", 1, 64), limit("tokens", 9, DAY)))
     assert budget.idle(at(0))
