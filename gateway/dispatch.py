@@ -12,7 +12,7 @@ import msgspec
 from contracts.catalog import Catalog
 from contracts.errors import GatewayError, NoReadyBackend, UpstreamFault
 from contracts.inference import InferRequest, RoutingPlan, Target
-from gateway.attempt import Attempt, EventSink, Watch
+from gateway.attempt import Attempt
 from gateway.attempt_context import attempt_context, continuing
 from gateway.endpoint import Endpoint
 from gateway.entry import Entry
@@ -20,6 +20,7 @@ from gateway.hedge import Entrant, HedgeBudget, Race
 from gateway.patience import any_of, patiently
 from gateway.pools import Pool
 from gateway.progress import AttemptRecord, Progress
+from gateway.receiving import EventSink, Watch
 from gateway.resumable import Resumable
 from gateway.sinks import AnswerSink, Recorder
 from gateway.slot import Slot

@@ -4,11 +4,12 @@ from typing import Protocol
 
 from contracts.errors import GatewayError
 from contracts.inference import Target
-from gateway.attempt import EventSink, Upstream, Watch
+from gateway.attempt import Upstream
 from gateway.endpoint import Endpoint
 from gateway.entry import Entry
 from gateway.pools import Pool
 from gateway.progress import Progress
+from gateway.receiving import EventSink, Watch
 from gateway.slot import Slot
 
 

@@ -19,13 +19,14 @@ from contracts.errors import (
 )
 from contracts.events import Delta, End, Event, Fault
 from contracts.inference import InferRequest, RoutingPlan, Target, Timeouts
-from gateway.attempt import LINGER_S, Upstream
+from gateway.attempt import Upstream
 from gateway.endpoint import Endpoint
 from gateway.entry import Entry
 from gateway.executor import Executor
 from gateway.intake import read_request
 from gateway.pools import Pool
 from gateway.progress import Progress
+from gateway.receiving import LINGER_S
 from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import (
     DONE,
