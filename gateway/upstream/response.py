@@ -69,8 +69,10 @@ class ResponseReader:
             raise ResponseRefused(f"it is no HTTP/1.1 ({exc})") from exc  # llhttp's own fixed texts
         finally:  # what was good of a read that is refused is handed on, too
             if self._body:
-                body = b"".join(self._body)
-                self._body.clear()
+                body = self._body.pop()
+                if self._body:
+                    body = b"".join((*self._body, body))
+                    self._body.clear()
                 self._without_body_bytes = 0
                 if self._exchange.sink is not None:
                     self._exchange.sink.on_data(body)
