@@ -97,6 +97,11 @@ class Normaliser:
     that came without one. `where` names the endpoint in faults.
     """
 
+    __slots__ = (
+        *("_choices", "_document", "_finished", "_new_id", "_opened", "_prompt_tokens", "_tools"),
+        *("_unjudged", "_usage", "_where", "complete", "deltas", "over"),
+    )
+
     def __init__(
         self, choices: int, prompt_tokens: int, new_id: Callable[[], str], where: str
     ) -> None:
