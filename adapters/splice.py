@@ -33,8 +33,8 @@ class TextSink(ABC):
         ...
 
     @abstractmethod
-    def send(self, frames: bytes) -> None:
-        """What was put together of them. Must not raise, must not block."""
+    def send(self, frames: bytes, at_s: float) -> None:
+        """What was put together of them at that time. Must not raise, must not block."""
         ...
 
 
@@ -42,8 +42,8 @@ class Splice:
     """One attempt's."""
 
     __slots__ = (
-        *("_after", "_before", "_between", "_decoder", "_end", "_head", "_normaliser"),
-        *("_repeated", "_start", "_tail", "sink"),
+        *("_after", "_before", "_between", "_decoder", "_end", "_head", "_least_of_two"),
+        *("_normaliser", "_repeated", "_start", "_tail", "pieces", "sink"),
     )
 
     def __init__(self, decoder: StreamDecoder, normaliser: Normaliser, sink: TextSink) -> None:
@@ -54,28 +54,36 @@ class Splice:
         self._before = b""
         """Empty: nothing is known that could be spliced."""
         self._after = self._between = self._head = self._tail = b""
-        self._start = self._end = 0
+        self._start = self._end = self._least_of_two = 0
+        self.pieces = 0
+        """How many texts the newest frames have."""
 
-    def frames(self, data: bytes) -> list[bytes]:
-        """What to send for a read, a frame for each text, which is counted; none where it goes the events' way."""
+    def frames(self, data: bytes) -> bytes:
+        """What to send for a read, a frame for each text, which is counted; nothing where it goes the events' way."""
         before = self._before
         if not before or not data.startswith(before) or not data.endswith(self._after):
-            return []
-        frames: list[bytes] = []
+            return b""
+        text, size, pieces = data[self._start : self._end], len(data), 1
+        if size < self._least_of_two:  # nearly every read
+            told = self._frame(text)
+        else:
+            texts = text[1:-1].split(self._between)
+            frames = [self._frame(b'"%b"' % text) for text in texts]
+            pieces = len(frames)
+            told = b"".join(frames) if all(frames) and size <= MAX_EVENT_BYTES else b""
+        if told:
+            self.pieces = pieces
+            self._normaliser.deltas += pieces
+            self._repeated.saved += pieces
+        return told
+
+    def _frame(self, text: bytes) -> bytes:
+        """Nothing, where it is no text or an empty one."""
         try:
-            for text in data[self._start : self._end].split(self._between):
-                said = _read_text(b'"%b"' % text)
-                if not said:
-                    return []
-                frames.append(b"%b%b%b" % (self._head, _write_text(said), self._tail))
+            said = _read_text(text)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return []
-        if len(data) > MAX_EVENT_BYTES:
-            return []
-        pieces = len(frames)
-        self._normaliser.deltas += pieces
-        self._repeated.saved += pieces
-        return frames
+            return b""
+        return self._head + _write_text(said) + self._tail if said else b""
 
     def renew(self) -> None:
         """Something went the events' way: what can be spliced from here on."""
@@ -91,4 +99,5 @@ class Splice:
         # With their quotes, so that a text has no blanks around it, and is all there is between them.
         before, after = b'data: %b"' % repeated.before, b'"%b\n\n' % repeated.after
         self._before, self._after, self._between = before, after, after + before
-        self._start, self._end = len(before), -len(after)
+        self._start, self._end = len(before) - 1, 1 - len(after)
+        self._least_of_two = min(2 * len(before + after), MAX_EVENT_BYTES)

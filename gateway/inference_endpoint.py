@@ -120,6 +120,7 @@ class InferenceEndpoint:
             heartbeat_s=self._heartbeat_s,
             headers=head,
             present=self._errors.presentable,
+            clock=self._gateway.clock,
         )
         try:
             await self._carry_out(request, record, reply)

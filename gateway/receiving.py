@@ -97,6 +97,8 @@ class Receiving(ABC):
     _error_head: WireHead | None = None
     _error_body = b""
     _paused = False
+    _flight: Flight | None = None
+    """What its watch counts on, once an answer has begun."""
     _committed: "asyncio.Future[None] | None" = None
     """Made when somebody asks for it."""
 
@@ -147,6 +149,7 @@ class Receiving(ABC):
                 if isinstance(sink, TextSink) and isinstance(decoder, StreamDecoder):
                     self._splice = Splice(decoder, self._normaliser, sink)
             if self._watch is not None:
+                self._flight = self._watch.flight
                 self._watch.head(self._dialect.queue_s(head))
         else:
             self._error_head = _dated(head)
@@ -154,12 +157,12 @@ class Receiving(ABC):
     def on_data(self, data: bytes) -> None:
         splice = self._splice
         if splice is not None and (frames := splice.frames(data)):
-            self._progress_s = self._clock()
-            if self._watch is not None:
-                flight = self._watch.flight
-                flight.tokens += len(frames)
-                flight.last_s = self._progress_s
-            splice.sink.send(b"".join(frames))
+            now_s = self._progress_s = self._clock()
+            flight = self._flight
+            if flight is not None:
+                flight.tokens += splice.pieces
+                flight.last_s = now_s
+            splice.sink.send(frames, now_s)
             return
         if self._decoder is not None:
             self._deliver(self._normaliser.push(self._decoder.feed(data)))
@@ -250,7 +253,7 @@ class Receiving(ABC):
         return True
 
     def _note(self, events: list[Event]) -> None:
-        flight = None if self._watch is None else self._watch.flight
+        flight = self._flight
         for event in events:
             match event:
                 case Delta():

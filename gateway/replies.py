@@ -42,6 +42,7 @@ class StreamReply(TextSink):
         heartbeat_s: float,
         headers: Callable[[Progress], Headers],
         present: Callable[[GatewayError], GatewayError],
+        clock: Callable[[], float],
     ) -> None:
         protocol = request.protocol
         assert isinstance(protocol, EdgeProtocol)
@@ -52,8 +53,10 @@ class StreamReply(TextSink):
         self._heartbeat_s = heartbeat_s
         self._headers = headers
         self._present = present
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._response: HttpAnswer | None = None
+        self._transport: asyncio.Transport | None = None
         self._chunked = framed(request)
         self._held: list[bytes] = []
         self._attempt: Upstream | None = None
@@ -67,7 +70,7 @@ class StreamReply(TextSink):
         self.fault: GatewayError | None = None
         self._missed = False
         """Something could not be sent any more."""
-        self._written_s = self._loop.time()
+        self._written_s = clock()
         self._beat: asyncio.TimerHandle | None = None
 
     keeps_back = False
@@ -96,11 +99,11 @@ class StreamReply(TextSink):
                 self._headers(progress), content_type="text/event-stream; charset=utf-8"
             )
             first, self._held = b"".join(self._held), []
-            self._written_s = self._loop.time()
+            self._written_s = self._clock()
             if first and self._chunked:
                 first = CHUNK % (len(first), first) + self._end()
             response.begin(self._request, first)
-            self._response = response
+            self._response, self._transport = response, self._protocol.transport
             self._beat = self._loop.call_later(self._heartbeat_s, self._heartbeat)
 
     def entered(self, entry: Entry) -> None:
@@ -110,7 +113,7 @@ class StreamReply(TextSink):
     async def waiting(self, progress: Progress) -> None:
         if self._response is None:
             await self.open(progress)
-            self.send(self._writer.heartbeat)  # from here on the clock sends them
+            self.send(self._writer.heartbeat, self._clock())  # from here on the timer sends them
 
     def events(self, events: list[Event]) -> None:
         if self._cut:
@@ -121,7 +124,7 @@ class StreamReply(TextSink):
         if self._response is None:
             self._held.append(data)
         else:
-            self.send(data, self._end())
+            self.send(data, self._clock(), self._end())
 
     def around(self, choice: int, member: Member) -> tuple[bytes, bytes] | None:
         if self._cut or self._response is None or not isinstance(self._writer, StreamWriter):
@@ -152,7 +155,7 @@ class StreamReply(TextSink):
     def fail(self, error: GatewayError) -> None:
         """The headers are out, so the error is the stream's last event."""
         if not self._ended:
-            self.send(self._told(error))
+            self.send(self._told(error), self._clock())
 
     async def close(self) -> HttpAnswer:
         """End the body. Call once, after the last event or `fail`."""
@@ -180,22 +183,23 @@ class StreamReply(TextSink):
             self._beat.cancel()
             self._beat = None
 
-    def send(self, frames: bytes, end: bytes = b"") -> None:
+    def send(self, frames: bytes, at_s: float, end: bytes = b"") -> None:
         """As one chunk, once it is open, and `end` behind it."""
-        transport = self._protocol.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             self._missed = True  # the client left; aiohttp is about to cancel this request
             return
-        self._written_s = self._loop.time()
+        self._written_s = at_s
         transport.write(CHUNK % (len(frames), frames) + end if self._chunked else frames)
 
     def _heartbeat(self) -> None:
         """One timer a stream: it looks at the clock when it fires, not at every token."""
         if self._ended:
             return
-        quiet_s = self._loop.time() - self._written_s
+        now_s = self._clock()
+        quiet_s = now_s - self._written_s
         if quiet_s >= self._heartbeat_s and not self._protocol.reader_lags:
-            self.send(self._writer.heartbeat)
+            self.send(self._writer.heartbeat, now_s)
             quiet_s = 0.0
         delay_s = max(self._heartbeat_s - quiet_s, HEARTBEAT_MIN_S)
         self._beat = self._loop.call_later(delay_s, self._heartbeat)

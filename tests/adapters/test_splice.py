@@ -52,14 +52,14 @@ class Told(TextSink):
     def around(self, choice: int, member: Member) -> tuple[bytes, bytes] | None:
         return self.writer.around(choice, member) if self.opens else None
 
-    def send(self, frames: bytes) -> None:
+    def send(self, frames: bytes, at_s: float) -> None:
         """It is returned instead."""
 
     def feed(self, data: bytes) -> bytes:
         """What one read becomes."""
         if self.splice is not None and (frames := self.splice.frames(data)):
-            self.spliced += len(frames)
-            return b"".join(frames)
+            self.spliced += self.splice.pieces
+            return frames
         events = self.normaliser.push(self.decoder.feed(data))
         self.reasons += [(e.choice, e.reason) for e in events if isinstance(e, Finish)]
         told = self.writer.write(events)

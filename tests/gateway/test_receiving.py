@@ -426,7 +426,7 @@ class Splicing(TextSink):
     def around(self, choice: int, member: str) -> tuple[bytes, bytes] | None:
         return b"<%d %b " % (choice, member.encode()), b">"
 
-    def send(self, frames: bytes) -> None:
+    def send(self, frames: bytes, at_s: float) -> None:
         self.sent.append(frames)
 
 
