@@ -8,7 +8,7 @@ Sans-IO, one instance an attempt.
 
 from collections.abc import Callable, Iterable
 
-from contracts.errors import StreamBroken
+from contracts.errors import GatewayError, StreamBroken, UpstreamFault
 from contracts.events import (
     Delta,
     Document,
@@ -98,8 +98,9 @@ class Normaliser:
     """
 
     __slots__ = (
-        *("_choices", "_document", "_finished", "_new_id", "_opened", "_prompt_tokens", "_tools"),
-        *("_unjudged", "_usage", "_where", "complete", "deltas", "over"),
+        *("_choices", "_finished", "_new_id", "_opened", "_prompt_tokens", "_told", "_tools"),
+        *("_unjudged", "_where", "complete", "deltas", "document", "fault", "finish_reasons"),
+        *("over", "usage"),
     )
 
     def __init__(
@@ -114,13 +115,20 @@ class Normaliser:
         self._unjudged: list[Finish] = []
         """Told when the usage has come."""
         self._tools: dict[int, _ToolOrder] = {}
-        self._usage: Usage | None = None
-        self._document = False
+        self._told: Usage | None = None
+        """What the backend counted, as far as it has said so."""
+        self.document = False
+        """The answer is one, and it is there."""
         self.deltas = 0
         """Pieces of content, the nearest that one gets to tokens without the backend's own count."""
         self.complete = choices <= 0
         """Every choice has finished; usage and the end marker may still come."""
         self.over = False
+        self.usage: Usage | None = None
+        """As it was reported, in the end."""
+        self.finish_reasons: list[str] = []
+        self.fault: GatewayError | None = None
+        """The terminal one."""
 
     def push(self, events: Iterable[Event]) -> list[Event]:
         """Well-formed events; empty after the terminal one."""
@@ -139,7 +147,7 @@ class Normaliser:
                 case Finish():
                     self._finish(event, out)
                 case UsageReport():
-                    self._usage = event.usage
+                    self._told = event.usage
                     if self.complete:
                         self._end(out)  # no need to wait for a `[DONE]` that may never come
                 case Opened():
@@ -147,17 +155,16 @@ class Normaliser:
                         self._opened = True
                         out.append(event)
                 case Document():
-                    if not self._document:
-                        self._opened = self._document = self.complete = True
+                    if not self.document:
+                        self._opened = self.document = self.complete = True
                         out.append(event)
                 case End():
                     self._end(out)
                 case Fault():
-                    if self.complete and (self.deltas or self._document):
+                    if self.complete and (self.deltas or self.document):
                         self._end(out)  # what failed is the farewell of an answer that is there
                     else:
-                        self.over = True
-                        out.append(event)
+                        self._fault(event.error, out)
         return out
 
     def close(self) -> list[Event]:
@@ -212,33 +219,41 @@ class Normaliser:
         self._opened = True
         self._finished.add(event.choice)
         self.complete = self.complete or len(self._finished) >= self._choices
-        if event.limit is not None and self._usage is None:
+        if event.limit is not None and self._told is None:
             self._unjudged.append(event)
         else:
-            out.append(self._judged(event))
+            self._judge(event, out)
 
-    def _judged(self, event: Finish) -> Finish:
+    def _judge(self, event: Finish, out: list[Event]) -> None:
         reason = _FINISH_REASONS.get(event.reason, event.reason)
-        if reason == "stop" and event.limit is not None and self._usage is not None:
-            reason = "length" if self._usage.completion_tokens >= event.limit else "stop"
+        if reason == "stop" and event.limit is not None and self._told is not None:
+            reason = "length" if self._told.completion_tokens >= event.limit else "stop"
         # Engines disagree about a tool call that ends for another reason (vLLM #53269, Ollama):
         # "length" always stands, otherwise a call that was sent makes it "tool_calls".
         if reason == "stop" and event.choice in self._tools:
             reason = "tool_calls"
         told = event.stop_sequence if reason == "stop" else None
-        return Finish(reason=reason, choice=event.choice, stop_sequence=told)
+        self.finish_reasons.append(reason)
+        out.append(Finish(reason=reason, choice=event.choice, stop_sequence=told))
 
     def _end(self, out: list[Event]) -> None:
         if not self.complete:
             self._fail("the engine's stream ended before its answer was complete", out)
             return
         self.over = True
-        out += map(self._judged, self._unjudged)
-        out += (UsageReport(usage=self._usage or self.estimate()), End())
+        for finish in self._unjudged:
+            self._judge(finish, out)
+        self.usage = self._told or self.estimate()
+        out += (UsageReport(usage=self.usage), End())
 
     def _fail(self, message: str, out: list[Event]) -> None:
-        self.over = True
-        out.append(Fault(error=StreamBroken(message, fault="stream_broken", where=self._where)))
+        self._fault(StreamBroken(message, fault="stream_broken"), out)
+
+    def _fault(self, error: GatewayError, out: list[Event]) -> None:
+        if isinstance(error, UpstreamFault) and error.where is None:
+            error.where = self._where
+        self.over, self.fault = True, error
+        out.append(Fault(error=error))
 
 
 def _says_more(event: Delta) -> bool:

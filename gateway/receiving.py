@@ -17,7 +17,7 @@ from adapters.openai_decoders import StreamDecoder
 from adapters.splice import Splice, TextSink
 from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamFault, UpstreamTimeout
-from contracts.events import Delta, Document, End, Event, Fault, Finish, Usage, UsageReport
+from contracts.events import Delta, End, Event, Fault, Usage
 from contracts.inference import InferRequest
 from gateway.alarms import EARLY_S, AlarmLine
 from gateway.slot import Slot
@@ -165,7 +165,7 @@ class Receiving(ABC):
             splice.sink.send(frames, now_s)
             return
         if self._decoder is not None:
-            self._deliver(self._normaliser.push(self._decoder.feed(data)))
+            self._deliver(self._decoder.feed(data))
             if splice is not None:
                 splice.renew()
             return
@@ -177,11 +177,10 @@ class Receiving(ABC):
     def on_end(self) -> None:
         if not self._normaliser.over:
             self.quiet_s = self._clock() - self._progress_s
-        if self._decoder is None:
-            self._fail(self._refusal())
-        elif not self._normaliser.over:
-            events = self._normaliser.push(self._decoder.close())
-            self._deliver(events + self._normaliser.close())
+            if self._decoder is None:
+                self._fail(self._refusal())
+            else:
+                self._deliver([*self._decoder.close(), End()])
         self._close()
 
     def on_error(self, error: UpstreamFault) -> None:
@@ -200,78 +199,63 @@ class Receiving(ABC):
 
     # -- events -------------------------------------------------------------------------
 
-    def _deliver(self, events: list[Event]) -> None:
-        begun = self.first_token_s is not None or self._closed
+    def _deliver(self, said: list[Event]) -> None:
+        """What the engine has said, well-formed, to the sink; nothing before the first content."""
+        normaliser = self._normaliser
+        known = normaliser.deltas
+        events = normaliser.push(said)
         if not events:
-            if not begun:
+            if self.first_token_s is None:
                 self._progress_s = self._clock()  # pings count until the first token, not after
-            if self._normaliser.complete and not self._normaliser.over:
+            if normaliser.complete and not normaliser.over:
                 self._await_farewell()  # a finish may be held back for the usage that judges it
             return
-        self._progress_s = self._clock()
-        if not begun:
+        now_s = self._progress_s = self._clock()
+        if self.first_token_s is None:
             self._held += events
-            if not self._begins(events):
+            if not self._begins(now_s):
                 return
             events, self._held = self._held, []
-        self._note(events)
+        if self._flight is not None and normaliser.deltas > known:
+            self._flight.tokens += normaliser.deltas - known
+            self._flight.last_s = now_s
+        if self._pace is not None:
+            for event in events:
+                if isinstance(event, Delta):
+                    self._pace.note(event)
+        if normaliser.fault is not None:
+            self.fault = normaliser.fault
         self._sink.events(events)
         if self._closed:
             return  # the sink has had enough
         if self.fault is not None:
             self.cancel()  # what a broken stream may still send is of no use
-        elif self._normaliser.over:
-            self._finish()
-        elif self._normaliser.complete:
+        elif normaliser.over:
+            self._finish(now_s)
+        elif normaliser.complete:
             self._await_farewell()
 
-    def _begins(self, events: list[Event]) -> bool:
-        """Whether the answer begins with these, or is empty and over."""
-        for event in events:
-            match event:  # headers, role-only deltas and comments are no content
-                case Delta() | Document():
-                    break
-        else:
-            match events[-1]:  # nothing comes after a terminal one
-                case Fault(error=error):
-                    self._fail(error)
-                    return False
-                case End():
-                    pass
-                case _:
-                    if self._normaliser.complete:
-                        self._await_farewell()
-                    return False
-        self.first_token_s = self._progress_s
+    def _begins(self, now_s: float) -> bool:
+        """Whether the answer begins with what has just come, or is empty and over. Headers, role-only deltas and
+        comments are no content."""
+        normaliser = self._normaliser
+        if not (normaliser.deltas or normaliser.document):
+            if normaliser.fault is not None:
+                self._fail(normaliser.fault)
+                return False
+            if not normaliser.over:
+                if normaliser.complete:
+                    self._await_farewell()
+                return False
+        self.first_token_s = now_s
         if self._pace is not None:
-            self._pace.begin(self._progress_s)
+            self._pace.begin(now_s)
             self._arm(pace.WINDOW_S, self._check_pace)
         if self._committed is not None:
             self._tell_commit()
         if self._watch is not None:
-            self._watch.first_token(self._progress_s)
+            self._watch.first_token(now_s)
         return True
-
-    def _note(self, events: list[Event]) -> None:
-        flight = self._flight
-        for event in events:
-            match event:
-                case Delta():
-                    if flight is not None:
-                        flight.tokens += event.pieces
-                        flight.last_s = self._progress_s
-                    if self._pace is not None:
-                        self._pace.note(event)
-                case UsageReport():
-                    self.usage = event.usage
-                case Finish():
-                    self.finish_reasons.append(event.reason)
-                case Fault():
-                    if isinstance(event.error, UpstreamFault) and event.error.where is None:
-                        event.error.where = self._slot.endpoint.where
-                    self.fault = event.error
-                case _:
-                    pass
 
     def _await_farewell(self) -> None:
         """All choices have finished: usage and the end marker have only so long."""
@@ -282,7 +266,7 @@ class Receiving(ABC):
     def _conclude(self) -> None:
         """All choices have finished and nothing more comes: the answer is whole without it."""
         if not self._normaliser.over:
-            self._deliver(self._normaliser.close())
+            self._deliver([End()])
             self.cancel()
 
     def _fail(self, error: GatewayError) -> None:
@@ -300,29 +284,33 @@ class Receiving(ABC):
         if not begun:
             self._tell_commit()
         else:
-            self._deliver(self._normaliser.push([Fault(error=error)]))
+            self._deliver([Fault(error=error)])
         if self._exchange is not None:
             self._exchange.cancel()
         self._close()
 
-    def _finish(self) -> None:
+    def _finish(self, now_s: float) -> None:
         """The last event is out. The client need not wait for the connection to end; the slot does."""
-        if self.ended_s is None:
-            self.ended_s = self._clock()
-            if self.fault is not None or self._normaliser.over:
-                self._slot.ended(self.fault)
-            if not self.finished.done():
-                self.finished.set_result(None)
+        self.ended_s = now_s
+        normaliser = self._normaliser
+        if self.first_token_s is not None:
+            self.usage, self.finish_reasons = normaliser.usage, normaliser.finish_reasons
+        if self.fault is not None or normaliser.over:
+            self._slot.ended(self.fault)
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def _close(self) -> None:
         if self._closed:
             return
-        self._finish()
+        if self.ended_s is None:
+            self._finish(self._clock())
         self._closed = True
         self._sink, self._splice = _NOBODY, None
         self._disarm()
         self._slot.release()
-        self._tell_commit()
+        if self._committed is not None:
+            self._tell_commit()
 
     def _arm(self, delay_s: float, action: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(delay_s, action))

@@ -127,6 +127,40 @@ def test_how_many_events_come_at_once_changes_nothing(normalise, plain, stream, 
     assert plain(normalise(stream, choices)) == plain(normalise(again, choices, step=step))
 
 
+def copies(stream):
+    """Deltas and errors are written to in place: each reader has its own."""
+    return [
+        Fault(error=UpstreamFault("x")) if isinstance(e, Fault) else msgspec.structs.replace(e)
+        for e in stream
+    ]
+
+
+@given(stream=streams, choices=st.integers(1, 3), step=st.integers(1, 4))
+def test_what_it_knows_of_its_answer_is_what_it_has_said_of_it(stream, choices, step):
+    normaliser, said = Normaliser(choices, 1, lambda: "id", "there"), []
+    stream = copies(stream)
+    for at in range(0, len(stream), step):
+        said += normaliser.push(stream[at : at + step])
+        assert normaliser.deltas == sum(e.pieces for e in said if isinstance(e, Delta))
+        assert normaliser.finish_reasons == [e.reason for e in said if isinstance(e, Finish)]
+        assert [normaliser.usage] * normaliser.over * (normaliser.fault is None) == [
+            e.usage for e in said if isinstance(e, UsageReport)
+        ]
+        faults = [e.error for e in said if isinstance(e, Fault)]
+        assert [normaliser.fault] * (normaliser.fault is not None) == faults
+        assert all(error.where == "there" for error in faults)
+    if not any(isinstance(e, UsageReport) for e in said):
+        assert normaliser.usage is None
+
+
+@given(stream=streams, choices=st.integers(1, 3))
+def test_the_end_of_a_body_is_an_end(stream, choices):
+    closed, told = (Normaliser(choices, 1, lambda: "id", "there") for _ in range(2))
+    said = closed.push(copies(stream)), told.push(copies(stream))
+    ends = closed.close(), told.push([End()])
+    assert [*map(type, said[0] + ends[0])] == [*map(type, said[1] + ends[1])]
+
+
 @given(stream=streams)
 def test_nothing_comes_after_the_terminal_event(stream):
     normaliser = Normaliser(choices=1, prompt_tokens=1, new_id=lambda: "id", where="p")
