@@ -44,6 +44,8 @@ from contracts.events import (
 FaultOf = Callable[[ErrorPiece, int | None], UpstreamFault]
 """The dialect's word on an error object; the status is None inside a stream."""
 
+_SILENT = DeltaPiece()
+"""Of the chunk that has a choice's finish, or says who speaks."""
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 
@@ -187,9 +189,10 @@ def chunk_events(chunk: ChunkPiece, out: list[Event]) -> None:
     """Append what one chunk says. Content that rides on a finish chunk (vLLM) comes before the finish."""
     for choice in chunk.choices or ():
         index = choice.index or 0
-        delta = _delta(index, choice)
-        if delta is not None:
-            out.append(delta)
+        if choice.delta != _SILENT or choice.logprobs != NULL:
+            delta = _delta(index, choice)
+            if delta is not None:
+                out.append(delta)
         if choice.finish_reason:
             met = None if choice.stop_reason is NULL else _stop_sequence(choice.stop_reason)
             out.append(Finish(reason=choice.finish_reason, choice=index, stop_sequence=met))

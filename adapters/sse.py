@@ -79,7 +79,7 @@ class SSEDecoder:
             return None
         values = data[6:-2].split(b"\n\ndata: ")
         said = b"".join(values)
-        if b"\n" in said or b"\r" in said:
+        if 0x0A in said or 0x0D in said:
             return None  # there are lines between or within them
         self._at_start = False
         self._id = self._id_next
