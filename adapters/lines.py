@@ -25,7 +25,7 @@ class LineDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Lines that `data` ends."""
-        if b"\n" not in data:
+        if 0x0A not in data:
             self._tail += data
             self._check(len(self._tail))
             return []

@@ -91,7 +91,7 @@ class SSEDecoder:
             self._skip_lf = False
             if data[0] == 0x0A:
                 data = data[1:]
-        if b"\n" not in data and b"\r" not in data:
+        if 0x0A not in data and 0x0D not in data:
             self._tail += data
             if len(self._tail) > self._limit:
                 raise EventTooLarge(f"an event line is longer than {self._limit} bytes")
@@ -102,7 +102,7 @@ class SSEDecoder:
         if self._at_start:
             self._at_start = False
             data = data.removeprefix(_BOM)
-        if b"\r" in data:
+        if 0x0D in data:
             lines = _LINE_END.split(data)
             self._skip_lf = data.endswith(b"\r")
         else:
@@ -146,7 +146,7 @@ class SSEDecoder:
             self._add(value)
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
-        elif name == b"id" and b"\0" not in value:
+        elif name == b"id" and 0x00 not in value:
             self._id_next = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) <= 9:
             self.retry_ms = int(value)

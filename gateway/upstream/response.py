@@ -39,7 +39,7 @@ class ResponseReader:
         self.on_body = self._body.append
         """For llhttp, as are the methods named so."""
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self._head: list[bytes] = []
+        self._head = b""
         """All that has come, until the head is done."""
         self.begun = self.complete = False
 
@@ -55,7 +55,7 @@ class ResponseReader:
         self.begun = True
         assert self._parser is not None, "fed after release"
         if not self._head_done:
-            self._head.append(data)
+            self._head += data
         try:
             self._parser.feed_data(data)
         except HttpParserError as exc:
@@ -100,16 +100,15 @@ class ResponseReader:
             raise ResponseRefused  # a second answer to one request; `feed` has the rest
 
     def on_headers_complete(self) -> None:
-        received = b"".join(self._head)
-        start, end = self._head_end, received.index(b"\r\n\r\n", self._head_end)
+        start, end = self._head_end, self._head.index(b"\r\n\r\n", self._head_end)
         if end > MAX_HEAD_BYTES:
             raise ResponseRefused(f"its head is larger than {MAX_HEAD_BYTES} bytes")
-        head = read_head(received[start:end])
+        head = read_head(self._head[start:end])
         self._head_end = end + 4
         if head.wire.status < 200:
             return
         assert self._parser is not None, "called after release"
-        self._head.clear()
+        self._head = b""
         self._head_done = True
         self._until_close = head.until_close
         self.reusable = head.may_stay and self._parser.should_keep_alive()
