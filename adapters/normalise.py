@@ -133,38 +133,38 @@ class Normaliser:
     def push(self, events: Iterable[Event]) -> list[Event]:
         """Well-formed events; empty after the terminal one."""
         out: list[Event] = []
+        # By their types, as none has subclasses: a pattern that does not match takes 110 ns, this 20 ns.
         for event in events:
             if self.over:
                 break
-            match event:  # a delta first: nearly every event is one
-                case Delta():
-                    if 0 <= event.choice < self._choices and event.choice not in self._finished:
-                        if event.tool_calls and not self._called(event, out):
-                            continue
-                        self._opened = True
-                        self.deltas += event.pieces
-                        out.append(event)
-                case Finish():
-                    self._finish(event, out)
-                case UsageReport():
-                    self._told = event.usage
-                    if self.complete:
-                        self._end(out)  # no need to wait for a `[DONE]` that may never come
-                case Opened():
-                    if not self._opened:
-                        self._opened = True
-                        out.append(event)
-                case Document():
-                    if not self.document:
-                        self._opened = self.document = self.complete = True
-                        out.append(event)
-                case End():
-                    self._end(out)
-                case Fault():
-                    if self.complete and (self.deltas or self.document):
-                        self._end(out)  # what failed is the farewell of an answer that is there
-                    else:
-                        self._fault(event.error, out)
+            if type(event) is Delta:  # nearly every event is one
+                if 0 <= event.choice < self._choices and event.choice not in self._finished:
+                    if event.tool_calls and not self._called(event, out):
+                        continue
+                    self._opened = True
+                    self.deltas += event.pieces
+                    out.append(event)
+            elif type(event) is Finish:
+                self._finish(event, out)
+            elif type(event) is UsageReport:
+                self._told = event.usage
+                if self.complete:
+                    self._end(out)  # no need to wait for a `[DONE]` that may never come
+            elif type(event) is Opened:
+                if not self._opened:
+                    self._opened = True
+                    out.append(event)
+            elif type(event) is End:
+                self._end(out)
+            elif type(event) is Document:
+                if not self.document:
+                    self._opened = self.document = self.complete = True
+                    out.append(event)
+            elif type(event) is Fault:
+                if self.complete and (self.deltas or self.document):
+                    self._end(out)  # what failed is the farewell of an answer that is there
+                else:
+                    self._fault(event.error, out)
         return out
 
     def close(self) -> list[Event]:

@@ -303,25 +303,22 @@ class Fold:
         self._document: dict[str, msgspec.Raw] | None = None
 
     def add(self, events: Iterable[Event]) -> None:
-        for event in events:
-            match event:
-                case Delta():  # nearly every event there is
-                    self._bytes += _size(event)
-                    if self._bytes > self._max_bytes:  # what came before is kept, and no more
-                        raise UpstreamFault(
-                            "the answer is larger than this gateway allows", code="answer_too_large"
-                        )
-                    self._choices[event.choice].add(event)
-                case Finish():
-                    self._choices[event.choice].reason = event.reason
-                case UsageReport():
-                    self._usage = event.usage
-                case Opened():
-                    self._opened = event
-                case Document():
-                    self._document = event.members
-                case _:
-                    pass
+        for event in events:  # by their types, not by patterns: see `adapters.normalise`
+            if type(event) is Delta:  # nearly every event there is
+                self._bytes += _size(event)
+                if self._bytes > self._max_bytes:  # what came before is kept, and no more
+                    raise UpstreamFault(
+                        "the answer is larger than this gateway allows", code="answer_too_large"
+                    )
+                self._choices[event.choice].add(event)
+            elif type(event) is Finish:
+                self._choices[event.choice].reason = event.reason
+            elif type(event) is UsageReport:
+                self._usage = event.usage
+            elif type(event) is Opened:
+                self._opened = event
+            elif type(event) is Document:
+                self._document = event.members
 
     def body(self) -> bytes:
         """The answer, as far as it has come: whole after `End`."""
