@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.alarms import EARLY_S, Alarms
-from tests.gateway.test_attempt import in_virtual_time
+from tests.gateway.test_receiving import in_virtual_time
 
 pytestmark = pytest.mark.req("OPS-4")
 
