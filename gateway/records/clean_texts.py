@@ -1,11 +1,11 @@
-"""Texts in which no secret was found, so that they need not be searched again.
+"""Texts that may be stored as they are, so that they need not be searched for secrets again.
 
 Most of what a record quotes comes again with the next one, word for word: a client's headers, an engine's
 version. Must stay true: what is said of a text is what a search of it would say, and what is remembered is
 bounded.
 """
 
-from gateway.records.storable import Redact
+from gateway.records.storable import Redact, storable_text
 
 KEPT = 4096
 KEPT_CHARS = 256
@@ -20,13 +20,13 @@ class CleanTexts:
         self._known: set[str] = set()
 
     def are_clean(self, texts: list[str]) -> bool:
-        """True: `redact` leaves each of them as it is. False: perhaps not."""
+        """True: each of them is storable as it is. False: perhaps not."""
         known = self._known
         if known.issuperset(texts):
             return True
         new = set(texts) - known
         together = "\n".join(new)  # see `Redactor`
-        if self._redact(together) != together:
+        if storable_text(together, self._redact) != together:
             return False
         if len(known) + len(new) > KEPT:
             known = self._known = set()

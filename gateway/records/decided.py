@@ -1,8 +1,9 @@
 """What was decided about a request as its record tells it: the decision and the plan, as JSON.
 
 Hundreds of requests share a decision word for word, and then their plan: it is resolved once, and searched for
-secrets once. Must stay true: what is told is what would be made anew. So the key is the whole decision as
-it is written, and nothing outlives the catalog that the plan was resolved in.
+secrets once. Most share the very same one (`policies.usual`), which need not even be written. Must stay true: what
+is told is what would be made anew. So the key is the whole decision as it is written, and nothing outlives the
+catalog that the plan was resolved in.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from contracts.inference import RoutingPlan
 from gateway.records.storable import Redact, storable_json
 
 KEPT = 1024
+SAME_KEPT = 64
+"""Decisions that are held on to, to be known again when they come again themselves."""
 KEPT_BYTES = 4096
 """A longer decision is not kept: its rules may quote what a client wrote."""
 _encode = msgspec.json.Encoder().encode
@@ -24,28 +27,41 @@ Told = tuple[str, str | None]
 
 
 class DecidedTexts:
-    """`plan` is what resolves a decision; it may raise NoReadyBackend. `told` may be called on any thread."""
+    """`plan` is what resolves a decision; it may raise NoReadyBackend."""
 
     def __init__(self, plan: Callable[[Decision, Catalog], RoutingPlan], redact: Redact) -> None:
         self._plan = plan
         self._redact = redact
-        self._kept: tuple[Catalog | None, dict[bytes, Told]] = (None, {})
+        self._catalog: Catalog | None = None
+        self._known: dict[bytes, Told] = {}
+        self._same: dict[int, tuple[Decision, Told]] = {}
+        """By identity, which is a decision's for as long as it is held on to."""
 
     def told(self, decision: Decision, catalog: Catalog) -> Told:
         """As it may be stored: without a secret, and valid UTF-8."""
+        if catalog is not self._catalog:
+            self._catalog, self._known, self._same = catalog, {}, {}
+        same = self._same.get(id(decision))
+        if same is not None:
+            return same[1]
+        told = self._told(decision, catalog)
+        if len(self._same) >= SAME_KEPT:
+            self._same.clear()
+        self._same[id(decision)] = decision, told
+        return told
+
+    def _told(self, decision: Decision, catalog: Catalog) -> Told:
         try:
             written = _encode(decision)
         except UnicodeEncodeError:  # a lone surrogate, in words that a rule quotes
             return self._made(decision, catalog)
-        of, known = self._kept
-        if of is not catalog or len(known) >= KEPT:
-            known = {}
-            self._kept = catalog, known
-        told = known.get(written)
+        told = self._known.get(written)
         if told is None:
             told = self._made(decision, catalog)
             if len(written) <= KEPT_BYTES:
-                known[written] = told
+                if len(self._known) >= KEPT:
+                    self._known.clear()
+                self._known[written] = told
         return told
 
     def _made(self, decision: Decision, catalog: Catalog) -> Told:

@@ -9,8 +9,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from contracts.catalog import Catalog
 from contracts.decision import Decision
 from contracts.errors import GatewayError
@@ -32,8 +30,6 @@ from gateway.settings import RecordsSpec
 
 SETTLE_S = 5.0
 CLEAN_S = 600.0
-TEXT_CHARS = 16 * 1024
-"""Of a request's headers and user, together. A request with more is recorded without them."""
 BODY_BYTES = 64 * 1024 * 1024
 """Requests and answers that run or wait to be recorded. Beyond that records come without."""
 
@@ -57,7 +53,7 @@ class Records:
         self._writer = RecordWriter(
             ExecutionStore(self._database),
             Spill(spec.spill),
-            Recorder(plan, redact).rows,
+            Recorder(plan, redact),
             _Counters(metrics),
             clock=clock,
         )
@@ -93,15 +89,10 @@ class Records:
         ended_s: float,
         kept: Kept | None = None,
     ) -> None:
-        """A request has met its fate. Takes references and returns at once."""
-        facts = infer.facts
-        if len(facts.user) + sum(map(len, facts.headers.values())) > TEXT_CHARS:
-            facts = msgspec.structs.replace(facts, headers={}, user="")
-        if progress.fault is not None:  # an exception holds on to all that was on the stack
-            progress = msgspec.structs.replace(progress, fault=None)
+        """A request has met its fate. Nothing of it is held on to but its record, and `kept`."""
         closed = Closed(
             infer.request_id,
-            facts,
+            infer.facts,
             decision,
             progress,
             catalog,

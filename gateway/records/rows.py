@@ -2,7 +2,7 @@
 
 Plain values, named like the columns; JSON columns are JSON text. Units: Unix seconds for `accepted_s`,
 seconds for durations, and seconds since acceptance for an attempt's `dispatched_s`, `first_token_s` and
-`ended_s`.
+`ended_s`. Thousands may wait: they hold nothing but texts and numbers, so that the garbage collector need not know.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ Outcome = Literal["completed", "failed", "refused", "invalid", "cancelled"]
 somebody cancelled it. `failed`: the engine did not do it, or the gateway has a bug."""
 
 
-class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
+class ExecutionRow(msgspec.Struct, frozen=True, gc=False):
     execution_id: str
     request_id: str
     accepted_s: float
@@ -53,7 +53,7 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no `body`, or no `native`, where bodies are recorded."""
 
 
-class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptRow(msgspec.Struct, frozen=True, gc=False):
     execution_id: str
     ordinal: int
     """From 1."""
@@ -73,7 +73,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One request. Its id makes writing it twice the same as writing it once."""
 
     execution: ExecutionRow

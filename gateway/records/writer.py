@@ -1,4 +1,4 @@
-"""Records on their way to the database: taken at once, written in batches later.
+"""Records on their way to the database: their rows are made at once, and written in batches later.
 
 Must stay true: a request never waits for its record; everything between here and the database is bounded;
 records are written in the order they came; and each one that was taken is written once, or counted as
@@ -7,36 +7,32 @@ newer one. Only when neither takes them are new ones dropped.
 """
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Literal, Protocol
 
 import msgspec
 
 from gateway import logs
 from gateway.records.faults import RecordsDown, RowRefused, SchemaMismatch
+from gateway.records.kept import Kept
 from gateway.records.recording import Closed
 from gateway.records.rows import Recorded, decode_line, encode_line
 from gateway.records.spill import Spill
 
 WAITING = 10_000
-"""Requests whose record has not been begun."""
+"""Records that nobody has begun to write."""
 SPILL_AT = WAITING // 2
 """As many wait only if the database is slower than the traffic: the file is faster."""
 BATCH = 500
 HAND_BYTES = 16 * 1024 * 1024
 """In the hand a row more is taken up to that; of the file, as much is read at once."""
-SLICE = 8
-"""Rows that are made at a stretch: a tenth of a millisecond, in which no request gets on."""
-BREATH_S = 0.001
-"""Between two such stretches, unless many wait. A request takes several turns of the event loop, and would
-otherwise meet one in each of them."""
-THREAD_SLICE = 32
+SLICE = 32
 SLICE_BYTES = 256 * 1024
-"""Rows with requests and answers, and bytes of those, in a stretch of a thread."""
+"""Rows into which requests and answers are put, and bytes of those, at a stretch of a thread."""
 GATHER_S = 0.25
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 15.0
 LOOK_S = 600.0
@@ -57,6 +53,16 @@ class Store(Protocol):
         ...
 
 
+class Rows(Protocol):
+    """Makes rows. May fail: a row that cannot be made is dropped."""
+
+    def rows(self, closed: Closed) -> Recorded: ...
+
+    def with_bodies(self, recorded: Recorded, kept: Kept) -> Recorded:
+        """The same with what was asked and answered. On any thread."""
+        ...
+
+
 class Counts(Protocol):
     """Who is told what becomes of records."""
 
@@ -72,7 +78,7 @@ class RecordWriter:
         self,
         store: Store,
         spill: Spill,
-        rows: Callable[[Closed], Recorded],
+        rows: Rows,
         counts: Counts,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -82,7 +88,7 @@ class RecordWriter:
         self._rows = rows
         self._counts = counts
         self._clock = clock
-        self._waiting: deque[Closed] = deque()
+        self._waiting: deque[tuple[Recorded, Kept | None]] = deque()
         self._hand: list[Recorded] = []
         """Taken from `_waiting`, and not yet anywhere else."""
         self._back: list[Recorded] = []
@@ -99,11 +105,16 @@ class RecordWriter:
     # -- the hot path -------------------------------------------------------------------
 
     def add(self, closed: Closed) -> bool:
-        """Take a record, or drop it where there is no room: then False. Never waits."""
+        """Make a record of it and take that, or drop it where there is no room: then False. Never waits, nor raises."""
         if len(self._waiting) >= WAITING:
             self._dropped("buffer_full", 1)
             return False
-        self._waiting.append(closed)
+        try:
+            row = self._rows.rows(closed)
+        except Exception as exc:
+            self._unmade(closed.request_id, exc)
+            return False
+        self._waiting.append((row, closed.kept))
         self._wake.set()
         return True
 
@@ -184,49 +195,57 @@ class RecordWriter:
         return max(0.0, until_s - self._clock())
 
     async def _take(self) -> None:
-        """Fill the hand, making rows in slices so that requests are not held up."""
+        """Fill the hand."""
         held_bytes = sum(row.execution.row_bytes for row in self._hand)
         while self._waiting and len(self._hand) < BATCH and held_bytes < HAND_BYTES:
-            part = self._next_slice(BATCH - len(self._hand))
-            spoken = any(closed.kept is not None for closed in part)
-            made = await asyncio.to_thread(self._make, part) if spoken else self._make(part)
-            for closed, row in zip(part, made, strict=True):
-                self._begun(closed)
-                if isinstance(row, Recorded):
-                    self._hand.append(row)
-                    held_bytes += row.execution.row_bytes
-                else:
-                    self._dropped("refused", 1)
-                    logs.failure("record_refused", row, request_id=closed.request_id)
-            await asyncio.sleep(BREATH_S if self._waiting and len(self._waiting) < BATCH else 0)
+            row, kept = self._waiting[0]
+            if kept is None:
+                self._waiting.popleft()
+                self._hand.append(row)
+                held_bytes += row.execution.row_bytes
+            else:
+                held_bytes += await self._take_bodies(BATCH - len(self._hand))
 
-    def _next_slice(self, most: int) -> list[Closed]:
-        """Of those that wait, the first ones."""
-        part: list[Closed] = []
+    async def _take_bodies(self, most: int) -> int:
+        """The first ones that wait, as far as something is to be put into their rows: in a thread, since that is
+        long. How many bytes they are. Who is cancelled meanwhile does it again."""
+        part = self._next_slice(most)
+        taken_bytes = 0
+        made = await asyncio.to_thread(self._put_bodies, part)
+        for (row, kept), whole in zip(part, made, strict=True):
+            self._waiting.popleft()
+            kept.free()
+            if isinstance(whole, Recorded):
+                self._hand.append(whole)
+                taken_bytes += whole.execution.row_bytes
+            else:
+                self._unmade(row.execution.request_id, whole)
+        return taken_bytes
+
+    def _next_slice(self, most: int) -> list[tuple[Recorded, Kept]]:
+        part: list[tuple[Recorded, Kept]] = []
         size = 0
-        rows = SLICE if self._waiting[0].kept is None else THREAD_SLICE
-        for closed in itertools.islice(self._waiting, min(rows, most)):
-            part.append(closed)
-            size += closed.kept.size if closed.kept is not None else 0
-            if size >= SLICE_BYTES:
+        for row, kept in islice(self._waiting, min(SLICE, most)):
+            if kept is None or size >= SLICE_BYTES:
                 break
+            part.append((row, kept))
+            size += kept.size
         return part
 
-    def _make(self, part: list[Closed]) -> list[Recorded | Exception]:
+    def _put_bodies(self, part: list[tuple[Recorded, Kept]]) -> list[Recorded | Exception]:
         """Their rows, or why there is none: all the others still have to be written."""
         made: list[Recorded | Exception] = []
-        for closed in part:
+        for row, kept in part:
             try:
-                made.append(self._rows(closed))
+                made.append(self._rows.with_bodies(row, kept))
             except Exception as exc:
                 made.append(exc)
         return made
 
-    def _begun(self, closed: Closed) -> None:
-        """Its row has been made: not before, since whoever is cancelled meanwhile makes it again."""
-        self._waiting.popleft()
-        if closed.kept is not None:
-            closed.kept.free()
+    def _unmade(self, request_id: str, exc: Exception) -> None:
+        """A bug of ours that this request has found."""
+        self._dropped("refused", 1)
+        logs.failure("record_refused", exc, request_id=request_id)
 
     # -- to the database ----------------------------------------------------------------
 

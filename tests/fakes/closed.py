@@ -11,7 +11,9 @@ from contracts.events import Event, Usage
 from contracts.inference import Constraints, InferRequest, RequestFacts, RoutingPlan, Target
 from gateway.progress import AttemptRecord, Progress
 from gateway.records.kept import Kept, Room
-from gateway.records.recording import Closed, outcome
+from gateway.records.recording import Closed, Recorder, outcome
+from gateway.records.rows import Recorded
+from gateway.records.storable import Redact
 
 TARGET = Target(model="assistant", pool="cluster", upstream="Llama-3.3-70B")
 CATALOG = Catalog(
@@ -127,6 +129,13 @@ def kept(
 
 def resolved(decision: Decision, catalog: Catalog) -> RoutingPlan:
     return RoutingPlan(targets=(TARGET,), constraints=decision.constraints)
+
+
+def recorded(one: Closed, redact: Redact = str, *, recorder: Recorder | None = None) -> Recorded:
+    """All that is recorded of it."""
+    recorder = recorder or Recorder(resolved, redact)
+    row = recorder.rows(one)
+    return row if one.kept is None else recorder.with_bodies(row, one.kept)
 
 
 def failed(error: GatewayError, number: int = 0) -> Closed:

@@ -16,8 +16,7 @@ from gateway.records.command import Refused, since_s
 from gateway.records.database import Database
 from gateway.records.database_url import parse
 from gateway.records.execution_store import ExecutionStore
-from gateway.records.recording import Recorder
-from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, resolved
+from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, recorded
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +35,10 @@ def config(tmp_path: Path) -> str:
 def filled(tmp_path: Path, config: str) -> str:
     batch = msgspec.structs.replace(DECISION, intent="batch")
     odd = msgspec.structs.replace(FACTS, model="a\x1b[31m", key="")
-    make = Recorder(resolved, str).rows
     rows = [
-        make(closed(0)),
-        make(closed(1, decision=batch, kept=kept())),
-        make(
+        recorded(closed(0)),
+        recorded(closed(1, decision=batch, kept=kept())),
+        recorded(
             closed(
                 2,
                 facts=odd,
@@ -50,7 +48,7 @@ def filled(tmp_path: Path, config: str) -> str:
                 progress=progress(attempts=[], usage=None, first_token_s=None, target=None),
             )
         ),
-        make(closed(3, progress=progress(attempts=[attempt(fault="overload"), attempt()]))),
+        recorded(closed(3, progress=progress(attempts=[attempt(fault="overload"), attempt()]))),
     ]
 
     async def fill() -> None:
@@ -103,8 +101,7 @@ def test_show_tells_of_a_request_that_only_its_client_could_read(
     tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = (b'"\\ud800"', b"[" * 3000 + b"]" * 3000)
-    make = Recorder(resolved, str).rows
-    rows = [make(closed(n, kept=kept({"a": msgspec.Raw(one)}))) for n, one in enumerate(odd)]
+    rows = [recorded(closed(n, kept=kept({"a": msgspec.Raw(one)}))) for n, one in enumerate(odd)]
 
     async def fill() -> None:
         database = Database(parse("sqlite:///records.db", tmp_path))

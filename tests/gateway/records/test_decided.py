@@ -46,6 +46,17 @@ def test_what_was_decided_word_for_word_before_is_not_planned_or_searched_again(
     assert (plan.asked, len(searched)) == (1, count)
 
 
+@pytest.mark.req("OPS-4")
+def test_the_very_same_decision_is_not_even_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    encode = module._encode
+    monkeypatch.setattr(module, "_encode", lambda one: written.append(one) or encode(one))
+    texts = DecidedTexts(resolved, REDACT)
+    first = texts.told(DECISION, CATALOG)
+    assert texts.told(DECISION, CATALOG) is first
+    assert written == [DECISION]
+
+
 @pytest.mark.req("RUN-7", "SEC-3")
 def test_what_is_told_again_is_what_would_be_made_anew() -> None:
     plan = Planner()
@@ -74,6 +85,6 @@ def test_what_is_kept_of_decisions_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     for number in range(50):
         texts.told(msgspec.structs.replace(DECISION, intent=f"i{number}"), CATALOG)
         texts.told(msgspec.structs.replace(DECISION, intent="i" * 5000 + str(number)), CATALOG)
-        kept = texts._kept[1]
-        assert len(kept) <= 8
-        assert all(len(written) <= module.KEPT_BYTES for written in kept)
+        assert len(texts._known) <= 8
+        assert all(len(written) <= module.KEPT_BYTES for written in texts._known)
+        assert len(texts._same) <= module.SAME_KEPT

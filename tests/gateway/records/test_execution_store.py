@@ -1,5 +1,6 @@
 """Executions in the database: the same of SQLite and of PostgreSQL."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,9 +14,9 @@ from gateway.records.faults import RowRefused
 from gateway.records.recording import Recorder
 from gateway.records.rows import Recorded
 from gateway.records.schema import attempts, executions
-from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, resolved
+from tests.fakes.closed import DECISION, FACTS, attempt, closed, kept, progress, recorded, resolved
 
-make = Recorder(resolved, str).rows
+make = partial(recorded, recorder=Recorder(resolved, str))
 
 
 def row(number: int, **members: Any) -> Recorded:

@@ -1,8 +1,10 @@
 """The records of a gateway as a whole."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from gateway.records.database_url import DatabaseUrl, parse
 from gateway.records.execution_store import ExecutionStore, Filter
 from gateway.records.faults import RecordsDown, SchemaMismatch
 from gateway.records.keeper import Records
+from gateway.records.recording import TEXT_CHARS
 from gateway.secrets import Redactor
 from gateway.settings import RecordsSpec
 from gateway.tasks.store import EndedTask, StoredTask
@@ -132,7 +135,7 @@ async def test_bodies_are_kept_only_where_that_is_wanted_and_within_their_bound(
 @pytest.mark.req("SEC-5")
 async def test_headers_that_would_fill_the_memory_are_left_out(make: Make, tmp_path: Path) -> None:
     records = make()
-    for size in (10, module.TEXT_CHARS):
+    for size in (10, TEXT_CHARS):
         facts = msgspec.structs.replace(FACTS, headers={"x": "a" * size}, user="somebody")
         note(records, facts=facts)
     await records.aclose()
@@ -146,10 +149,10 @@ async def test_headers_that_would_fill_the_memory_are_left_out(make: Make, tmp_p
 async def test_an_error_is_not_held_on_to(make: Make) -> None:
     records, broken = make(), progress(fault=StreamBroken("cut"))
     records.note(INFER, DECISION, broken, CATALOG, 200, broken.fault, 103.0)
-    (waiting,) = records._writer._waiting
-    assert waiting.progress.fault is None
-    assert (waiting.outcome, waiting.error_code) == ("failed", "upstream_stream_broken")
-    assert broken.fault is not None
+    ((row, _),) = records._writer._waiting
+    assert (row.execution.outcome, row.execution.error_code) == ("failed", "upstream_stream_broken")
+    holders = gc.get_referrers(broken.fault)
+    assert [one for one in holders if one is not broken and not isinstance(one, FrameType)] == []
 
 
 async def test_the_metrics_show_where_records_are(make: Make) -> None:

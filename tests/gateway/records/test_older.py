@@ -8,9 +8,8 @@ from gateway.records.database import Database
 from gateway.records.database_url import DatabaseUrl
 from gateway.records.execution_store import ExecutionStore
 from gateway.records.older import configuration
-from gateway.records.recording import Recorder
 from gateway.records.revision import REVISIONS
-from tests.fakes.closed import closed, kept, resolved
+from tests.fakes.closed import closed, kept, recorded
 
 
 @pytest.mark.req("RUN-8")
@@ -28,7 +27,7 @@ def make_old(connection: sa.Connection) -> None:
 
 async def test_a_database_of_the_first_version_keeps_its_rows(url: DatabaseUrl) -> None:
     database = Database(url)
-    await ExecutionStore(database).insert([Recorder(resolved, str).rows(closed(kept=kept()))])
+    await ExecutionStore(database).insert([recorded(closed(kept=kept()))])
     await database.writing(make_old)
     await database.aclose()
     database = Database(url)

@@ -31,6 +31,7 @@ from tests.fakes.closed import (
     closed,
     kept,
     progress,
+    recorded,
     resolved,
 )
 
@@ -39,7 +40,7 @@ REDACT = Redactor([SecretValue("hunter22")]).redact
 
 
 def rows(closed: Closed) -> Recorded:
-    return Recorder(resolved, REDACT).rows(closed)
+    return recorded(closed, REDACT)
 
 
 @pytest.mark.req("RUN-7", "RUN-8")

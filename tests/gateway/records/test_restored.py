@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from contracts.events import Delta, Event, Finish
-from gateway.records.recording import Recorder
 from gateway.records.restored import Unreplayable, restored
 from gateway.secrets import Redactor, SecretValue
-from tests.fakes.closed import DECISION, FACTS, INFER, closed, kept, resolved
+from tests.fakes.closed import DECISION, FACTS, INFER, closed, kept, recorded, resolved
 
 SAID: list[Event] = [Delta(content="Hello"), Finish(reason="stop")]
 
@@ -17,7 +16,7 @@ SAID: list[Event] = [Delta(content="Hello"), Finish(reason="stop")]
 def row(**members: Any) -> dict[str, Any]:
     """As it comes from the database: JSON columns are values."""
     redact = Redactor([SecretValue("hunter22")]).redact
-    written = Recorder(resolved, redact).rows(closed(**members)).execution
+    written = recorded(closed(**members), redact).execution
     found = msgspec.structs.asdict(written)
     for name in ("facts", "decision", "routing_snapshot", "actual_cost"):
         found[name] = None if found[name] is None else msgspec.json.decode(found[name])

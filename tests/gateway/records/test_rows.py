@@ -3,10 +3,9 @@
 import msgspec
 import pytest
 
-from gateway.records.recording import Recorder
 from gateway.records.rows import AttemptRow, ExecutionRow, decode_line, encode_line
 from gateway.records.schema import attempts, executions
-from tests.fakes.closed import closed, kept, resolved
+from tests.fakes.closed import closed, kept, recorded
 
 
 def test_rows_have_the_columns_of_their_tables_in_their_order() -> None:
@@ -15,7 +14,7 @@ def test_rows_have_the_columns_of_their_tables_in_their_order() -> None:
 
 
 def test_a_line_gives_back_what_was_written() -> None:
-    row = Recorder(resolved, str).rows(closed(kept=kept()))
+    row = recorded(closed(kept=kept()))
     line = encode_line(row)
     assert b"\n" not in line
     assert decode_line(line) == row

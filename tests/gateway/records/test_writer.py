@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import gc
 import itertools
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,7 @@ from gateway.records.recording import Closed, Recorder
 from gateway.records.rows import Recorded, encode_line
 from gateway.records.spill import Spill
 from gateway.records.writer import RecordWriter
-from tests.fakes.closed import INFER, closed, resolved
+from tests.fakes.closed import INFER, attempt, closed, progress, resolved
 from tests.support.postgres import Postgres
 
 HOUR_S = 3600.0
@@ -39,7 +41,6 @@ def small_bounds() -> Iterator[None]:
         patch.setattr(module, "SPILL_AT", 4)
         patch.setattr(module, "BATCH", 3)
         patch.setattr(module, "SLICE", 2)
-        patch.setattr(module, "THREAD_SLICE", 2)
         yield
 
 
@@ -110,9 +111,9 @@ class Scene:
 
     def build(self) -> None:
         self.spill = BrokenSpill(self.file, max_bytes=self.spill_bytes)
-        rows = Recorder(resolved, str).rows
+        self.recorder = Recorder(resolved, str)
         self.writer = RecordWriter(
-            self.store, self.spill, rows, self.counts, clock=lambda: self.now_s
+            self.store, self.spill, self.recorder, self.counts, clock=lambda: self.now_s
         )
 
     def add(self, count: int) -> None:
@@ -225,47 +226,30 @@ async def test_one_record_at_which_the_store_itself_fails_takes_none_of_its_neig
     assert [r.fields["request_id"] for r in caplog.records] == ["req_3"]
 
 
-def stretches(scene: Scene, now: Callable[[], float]) -> Counter[float]:
-    """How many rows are made at what `now` says."""
-    made: Counter[float] = Counter()
-    make = scene.writer._rows
-
-    def noted(one: Closed) -> Recorded:
-        made[now()] += 1
-        return make(one)
-
-    scene.writer._rows = noted
-    return made
-
-
 @pytest.mark.req("OPS-4")
-@pytest.mark.looptime
-async def test_rows_are_made_a_few_at_a_time_and_not_one_after_the_other(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, Memory())
-    made = stretches(scene, asyncio.get_running_loop().time)
-    scene.add(40)
-    await scene.step()
-    assert (sum(made.values()), max(made.values())) == (40, module.SLICE)
-
-
-@pytest.mark.req("OPS-4")
-async def test_of_many_that_wait_rows_are_made_without_delay_and_still_a_few_at_a_time(
+async def test_a_row_is_made_as_its_request_ends_and_nothing_else_is_held_on_to(
     tmp_path: Path,
 ) -> None:
+    """Later it would have to be fetched into the processor's caches again, some at a stretch."""
     scene = Scene(tmp_path, Memory())
-    loop, turns = asyncio.get_running_loop(), itertools.count()
-    current = 0
+    one = closed(0, progress=progress(attempts=[attempt(), attempt()]))
+    holders = sys.getrefcount(one.progress)
+    scene.writer.add(one)
+    ((row, _),) = scene.writer._waiting
+    held = sys.getrefcount(one.progress)
+    assert held == holders
+    one.progress.attempts.clear()
+    await scene.until_written()
+    assert list(scene.store.rows.values()) == [row]
+    assert len(row.attempts) == 2
 
-    def turn() -> None:
-        nonlocal current
-        current = next(turns)
-        loop.call_soon(turn)
 
-    made = stretches(scene, lambda: current)
-    scene.add(3 * module.BATCH)
-    turn()
-    await scene.step()
-    assert (sum(made.values()), max(made.values())) == (module.BATCH, module.SLICE)
+@pytest.mark.req("OPS-4")
+async def test_rows_that_wait_are_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Memory())
+    scene.add(1)
+    ((row, _),) = scene.writer._waiting
+    assert not any(map(gc.is_tracked, (row, row.execution, *row.attempts)))
 
 
 @pytest.mark.req("SEC-5")
@@ -307,7 +291,8 @@ async def test_bodies_are_encoded_off_the_event_loop(
 
         return spied
 
-    scene.writer._rows = seen("make", scene.writer._rows)
+    real = scene.recorder.with_bodies
+    monkeypatch.setattr(scene.recorder, "with_bodies", seen("make", real))
     monkeypatch.setattr(module, "encode_line", seen("encode", module.encode_line))
     monkeypatch.setattr(module, "decode_line", seen("decode", module.decode_line))
     scene.store.moods.append("down")
@@ -393,23 +378,56 @@ async def test_a_write_that_was_cancelled_is_done_again_and_not_twice(tmp_path: 
 
 
 async def test_a_record_that_cannot_be_made_is_counted_and_does_not_stop_the_rest(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene(tmp_path, Memory())
-    make = scene.writer._rows
+    make = scene.recorder.rows
 
     def odd(one: Closed) -> Recorded:
         if one.request_id == "req_1":
             raise ZeroDivisionError
         return make(one)
 
-    scene.writer._rows = odd
-    scene.add(3)
+    monkeypatch.setattr(scene.recorder, "rows", odd)
     with caplog.at_level("ERROR"):
+        scene.add(3)
         await scene.until_written()
     assert len(scene.store.rows) == 2
     assert scene.counts.drops == {"refused": 1}
     assert [r.fields["request_id"] for r in caplog.records] == ["req_1"]
+
+
+async def test_a_record_whose_bodies_cannot_be_put_into_it_is_counted_and_does_not_stop_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene, room = Scene(tmp_path, Memory()), Room(1000)
+    put = scene.recorder.with_bodies
+
+    def odd(one: Recorded, kept: Kept) -> Recorded:
+        if number(one) == 1:
+            raise ZeroDivisionError
+        return put(one, kept)
+
+    monkeypatch.setattr(scene.recorder, "with_bodies", odd)
+    for turn in range(3):
+        scene.writer.add(closed(turn, kept=Kept(INFER, room)))
+    with caplog.at_level("ERROR"):
+        await scene.until_written()
+    assert [number(row) for row in scene.store.rows.values()] == [0, 2]
+    assert scene.counts.drops == {"refused": 1}
+    assert [r.fields["request_id"] for r in caplog.records] == ["req_1"]
+    assert room.take(1000)
+
+
+async def test_records_with_bodies_and_without_keep_their_order(tmp_path: Path) -> None:
+    scene, room = Scene(tmp_path, Memory()), Room(100_000)
+    for turn in range(200):
+        spoken = turn % 7 < 3
+        scene.writer.add(closed(turn, kept=Kept(INFER, room) if spoken else None))
+    await scene.until_written()
+    rows = list(scene.store.rows.values())
+    assert [number(row) for row in rows] == list(range(200))
+    assert [row.execution.body is not None for row in rows] == [n % 7 < 3 for n in range(200)]
 
 
 async def test_a_file_that_cannot_be_removed_does_not_keep_a_gateway_from_stopping(
