@@ -13,14 +13,20 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 LOGGER = "setpoint"
 LIBRARY = "library_message"
 """The event of a line by somebody else's logger: what it says is text, and no event's name."""
+KINDS_KEPT = 64
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
 Redact = Callable[[str], str]
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+Fields = dict[str, Any] | msgspec.Struct
+"""What an event says by name; what is None is not said. A Struct `omit_defaults` all that are None."""
 
 
 class Event(msgspec.Struct, gc=False):
@@ -29,7 +35,7 @@ class Event(msgspec.Struct, gc=False):
 
     levelno: int
     msg: str
-    fields: dict[str, Any]
+    fields: Fields
     created: float
     exc: BaseException | None = None
 
@@ -42,7 +48,8 @@ class Event(msgspec.Struct, gc=False):
         """For handlers that are not ours."""
         record = logging.LogRecord(LOGGER, self.levelno, "", 0, self.msg, (), self.exc_info)
         record.created = self.created
-        record.fields = self.fields
+        fields = self.fields
+        record.fields = asdict(fields) if isinstance(fields, msgspec.Struct) else fields
         return record
 
 
@@ -61,12 +68,17 @@ def _second(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19]
 
 
-def _name_and_fields(record: Said) -> tuple[str, dict[str, Any]]:
+def _name_and_fields(record: Said) -> tuple[str, Fields]:
+    """Its event, and what that says."""
     if isinstance(record, Event):
-        return record.msg, record.fields
-    if record.name != LOGGER:
+        name, fields = record.msg, record.fields
+    elif record.name == LOGGER:
+        name, fields = record.msg, getattr(record, "fields", {})
+    else:
         return LIBRARY, {"logger": record.name, "message": record.getMessage()}
-    return record.msg, getattr(record, "fields", {})
+    if isinstance(fields, dict):
+        fields = {field: value for field, value in fields.items() if value is not None}
+    return name, fields
 
 
 @lru_cache(maxsize=16)
@@ -98,7 +110,7 @@ class Form(logging.Formatter, ABC):
         """`process`: which one wrote it, where several are one gateway."""
         super().__init__()
         self._redact = redact
-        self._process: dict[str, object] = {} if process is None else {"worker": process}
+        self._process = process
 
     @abstractmethod
     def format(self, record: Said) -> str:
@@ -122,36 +134,45 @@ class JsonLines(Form):
 
     def together(self, records: Sequence[Said]) -> str:
         lines = [self._encoded(record) for record in records]
-        text = "\n".join(lines)
+        text = b"\n".join(lines).decode()
         if self._redact(text) == text:
             return text
         return "\n".join(
-            line if self._redact(line) == line else self._cleaned(record)
-            for line, record in zip(lines, records, strict=True)
+            line if self._redact(line) == line else self._cleaned(record).decode()
+            for line, record in zip(text.split("\n"), records, strict=True)
         )
 
-    def _encoded(self, record: Said) -> str:
+    def _encoded(self, record: Said) -> bytes:
         """As it came; redacted only where it cannot be encoded otherwise."""
         try:
-            return _encode(self._values(record)).decode()
+            return self._line(record, *self._told(record))
         except UnicodeEncodeError:  # a lone surrogate
             return self._cleaned(record)
 
-    def _cleaned(self, record: Said) -> str:
-        return _encode(_clean(self._values(record), self._redact)).decode()
+    def _cleaned(self, record: Said) -> bytes:
+        return self._line(record, *_clean(self._told(record), self._redact))
 
-    def _values(self, record: Said) -> dict[str, Any]:
+    def _told(self, record: Said) -> tuple[str, Fields]:
         name, fields = _name_and_fields(record)
-        values: dict[str, Any] = {
-            "ts": utc(record.created),
-            "level": _level_name(record.levelno),
-            "event": name,
-        }
-        values |= self._process
-        values |= {field: value for field, value in fields.items() if value is not None}
-        if record.exc_info:
-            values["exception"] = self.formatException(record.exc_info)
-        return values
+        if record.exc_info and isinstance(fields, dict):
+            fields["exception"] = self.formatException(record.exc_info)
+        return name, fields
+
+    def _line(self, record: Said, name: str, fields: Fields) -> bytes:
+        """One object: what lines of a kind have in common need not be encoded for each."""
+        opening = _opening(record.levelno, name, self._process)
+        told = _encode(fields)
+        rest = b"," + told[1:] if told != b"{}" else b"}"
+        return b'{"ts":"%b",%b%b' % (utc(record.created).encode(), opening, rest)
+
+
+@lru_cache(maxsize=KINDS_KEPT)
+def _opening(level: int, name: str, process: str | int | None) -> bytes:
+    """What follows the time in every line of a kind."""
+    values: dict[str, object] = {"level": _level_name(level), "event": name}
+    if process is not None:
+        values["worker"] = process
+    return _encode(values)[1:-1]
 
 
 class Readable(Form):
@@ -163,11 +184,12 @@ class Readable(Form):
 
     def format(self, record: Said) -> str:
         name, fields = _name_and_fields(record)
-        told = {field: value for field, value in fields.items() if value is not None}
-        name, fields = _clean((name, told), self._redact)
+        name, fields = _clean((name, fields), self._redact)
         if self._colour:
             name = f"\x1b[{_COLOURS.get(_level_name(record.levelno), '0')}m{name}\x1b[0m"
-        shown = " ".join(f"{k}={_brief(value)}" for k, value in (self._process | fields).items())
+        if self._process is not None:
+            fields = {"worker": self._process} | fields
+        shown = " ".join(f"{k}={_brief(value)}" for k, value in fields.items())
         line = f"{utc(record.created)[11:23]} {name} {shown}".rstrip()
         if record.exc_info:
             trace = _clean(self.formatException(record.exc_info), self._redact)

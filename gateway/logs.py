@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from gateway.log_lines import LOGGER, Event, Form, JsonLines, Readable, Redact, Said
+from gateway.log_lines import LOGGER, Event, Fields, Form, JsonLines, Readable, Redact, Said
 from gateway.log_lines import utc as utc  # as every date is written, in answers too
 
 QUEUE_LINES = 10_000
@@ -36,6 +36,11 @@ _logger = logging.getLogger(LOGGER)
 def event(level: int, name: str, **fields: Any) -> None:
     """Log `name` with `fields`; those that are None are left out. Nothing is formatted here, so values
     must not change afterwards."""
+    say(level, name, fields)
+
+
+def say(level: int, name: str, fields: Fields) -> None:
+    """The same where the fields have a type of their own."""
     if _logger.isEnabledFor(level):
         _hand_out(Event(level, name, fields, time.time()))
 
@@ -92,20 +97,18 @@ class _Writer(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def take(self, event: Event) -> None:
-        """One of ours."""
-        if self._only is None or self._only == event.msg:
-            self._put(event)
-
     def handle(self, record: logging.LogRecord) -> bool:
         """One of somebody else's, from `logging`. Without the lock that handlers have."""
         if self._only is not None:
             return False
-        self._put(record)
+        self.take(record)
         return True
 
-    def _put(self, line: Said) -> None:
-        """The bound may be missed by a line or two, when several threads log at the same moment."""
+    def take(self, line: Said) -> None:
+        """Unless it is none of those that are wanted. The bound may be missed by a line or two, when several threads
+        log at the same moment."""
+        if self._only is not None and self._only != line.msg:
+            return
         if self._lines.qsize() + self._in_hand >= QUEUE_LINES:
             self._on_drop()
         else:

@@ -20,6 +20,18 @@ def test_an_event_is_one_json_object_with_its_fields() -> None:
     assert line == {"level": "info", "event": "request", "job_id": "j", "tokens_in": 3}
 
 
+def test_an_event_may_say_nothing_but_its_name() -> None:
+    for process, more in ((None, {}), (2, {"worker": 2})):
+        line = json.loads(JsonLines(redact, process).format(record(name="ready", why=None)))
+        assert list(line) == ["ts", "level", "event", *more]
+        assert {name: line[name] for name in more} == more
+
+
+@pytest.mark.req("SEC-3")
+def test_not_even_an_events_name_hides_a_secret() -> None:
+    assert SECRET[3:9] not in JsonLines(redact).format(record(name=f"no {SECRET}"))
+
+
 @pytest.mark.req("SEC-3")
 def test_secrets_are_taken_out_wherever_they_stand() -> None:
     made = record(a=f"x{SECRET}y", b=[f"Bearer {SECRET}"], c={SECRET: SECRET}, d=(SECRET, 1))

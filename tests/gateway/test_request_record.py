@@ -57,7 +57,15 @@ async def test_a_request_is_one_log_line_with_what_is_known(
     assert (line["engine"], line["pool_id"], line["replica_id"]) == ("openai", "main", "main/1")
     assert (line["tokens_in"], line["tokens_out"]) == (3, 2)
     assert line["attempts"] == ["ok"]
-    assert line["e2e_ms"] >= line["ttft_ms"] >= 0
+    assert (line["operation"], line["intent"], line["stream"]) == ("chat", "interactive", False)
+    assert line["decision"].startswith("intent=interactive")
+    assert line["policy"] == edge.gateway.policy.version
+    assert line["finish_reason"] == "stop"
+    assert line["e2e_ms"] >= line["ttft_ms"] >= line["upstream_ttft_ms"] >= 0
+    assert line["e2e_ms"] - line["ttft_ms"] >= line["tpot_ms"] >= 0
+    assert 0 <= line["queue_ms"] <= line["ttft_ms"]
+    unsaid = {"job_id", "model_digest", "dropped", "error", "error_message", "where"}
+    assert {name for name in unsaid if line[name] is not None} == set()
 
 
 @pytest.mark.req("OPS-1")
