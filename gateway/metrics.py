@@ -32,8 +32,8 @@ OF_AN_ENDPOINT = ("ready", "self_test", *LOAD_OF_AN_ENDPOINT, *LIMITS_OF_AN_ENDP
 KEPT_CHILDREN = 1024
 MOST_TOKENS = 2**53
 """An engine may claim any number, and not each is one that a counter can take."""
-TOGETHER = 64
-"""Requests that move what is shown at once. One by one each takes five times as long."""
+TOGETHER = 16
+"""Requests that move what is shown at once, in 30 us. One by one each takes seven times as long."""
 OTHER_OUTCOME = "other"
 """An attempt's fault with a code of the engine's own: those may be any number of texts."""
 

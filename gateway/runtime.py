@@ -163,14 +163,14 @@ class Gateway:
             self.loop,
             self.honours,
             self.clock,
-            number=next(self._requests),
-            infer=infer,
-            decision=decision,
-            intent=policy.intent(decision.intent),
-            cards=catalog.models,
-            weight=self._weights.get(infer.facts.key, 1.0),
-            accepted_s=accepted_s,
-            offered=offered,
+            next(self._requests),
+            infer,
+            decision,
+            policy.intent(decision.intent),
+            catalog.models,
+            self._weights.get(infer.facts.key, 1.0),
+            accepted_s,
+            offered,
         )
 
     def _adopt(self, pool: Pool) -> None:

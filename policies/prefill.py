@@ -18,8 +18,8 @@ REFRESH = 8
 MARGIN_QUANTILE = 0.95
 """Under lasting overload every request is served just before its deadline, so what this leaves out
 is the share of served requests that come late."""
-TOGETHER = 32
-"""So many first tokens at most are reckoned with together: in local variables that is half the work."""
+TOGETHER = 8
+"""So many first tokens at most are reckoned with together, in 12 us."""
 _TYPICAL_TOKENS = 200.0
 """Relative error needs a floor: a prompt of ten tokens is no ten times lighter than this."""
 

@@ -4,7 +4,7 @@ Whole runs in virtual time are in `test_loop_scenarios`, what holds for all of t
 `test_loop_properties`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from itertools import pairwise
 from typing import Any
 
@@ -553,3 +553,25 @@ def test_requests_of_no_intent_are_counted_and_nothing_is_promised_to_them() -> 
         "interactive",
         "batch",
     ]
+
+
+@pytest.mark.req("OPS-4")
+def test_of_requests_that_are_over_nothing_is_kept_until_they_would_have_been_late() -> None:
+    scene = Scene()
+    for _ in range(200):
+        scene.served()
+    scene.tick()
+    held = {name: len(kept) for name, kept in vars(scene.loop).items() if isinstance(kept, Sized)}
+    assert max(held.values()) < 100, held
+
+
+def test_who_waits_past_both_of_its_objectives_is_late_for_each_once() -> None:
+    scene = Scene()
+    scene.dispatched()
+    scene.tick(after_s=1.0)
+    assert scene.counts("ttft_p95") == (0, 0)  # it is due now, and not late yet
+    scene.tick()
+    assert (scene.counts("ttft_p95"), scene.counts("e2e_p95")) == ((1, 1), (0, 0))
+    for _ in range(80):
+        scene.tick()
+    assert (scene.counts("ttft_p95"), scene.counts("e2e_p95")) == ((1, 1), (1, 1))
