@@ -214,12 +214,12 @@ class Loop:
         fresh, usd = self._charge(flight)
         if now_s >= self._second_ends_s:
             self._begin_second(now_s)
-        ended = self._books[flight.intent, flight.lane].ended
+        book = self._books[flight.intent, flight.lane]
         cut_short, before = finish_reason == "length", flight.e2e_judged
-        ended.append(Ended(now_s, flight, fresh, usd, failed, cut_short, before))
+        book.ended.append(Ended(now_s, flight, fresh, usd, failed, cut_short, before))
         self._forget(flight)
-        if len(ended) >= TOGETHER:
-            self._count()
+        if len(book.ended) >= TOGETHER:  # the others wait for as many of their own, or for the tick
+            book.count(self._second_ends_s - 1.0)
 
     # -- the tick -----------------------------------------------------------------------
 
