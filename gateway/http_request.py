@@ -5,7 +5,7 @@ handler; it takes longer to make than all that an inference asks of a request.
 """
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import HttpVersion, HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
@@ -27,6 +27,8 @@ class Connection(Protocol):
 
     remote: str | None
     """The other end's address."""
+    task: asyncio.Task[Any] | None
+    """In which its requests are answered; None: there will be no more."""
 
     async def drained(self) -> None:
         """Returns when the client has read enough for more to be written."""
@@ -82,7 +84,9 @@ ASKED = web.RequestKey("asked", HttpRequest)
 
 def request_id(headers: CIMultiDictProxy[str]) -> str:
     """The client's own, if it is fit for a header and a log line; a new one otherwise."""
-    given = headers.get("x-request-id", "")
-    if 0 < len(given) <= _ID_MOST and all("!" <= c <= "~" for c in given):
-        return given
-    return new_request_id()
+    given = headers.get("x-request-id")
+    return given if given and _is_fit(given) else new_request_id()
+
+
+def _is_fit(given: str) -> bool:
+    return len(given) <= _ID_MOST and given.isascii() and given.isprintable() and " " not in given

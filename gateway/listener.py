@@ -162,15 +162,14 @@ class Listener:
         self._control.decisions.close()
         self.desk.hand_back()
         limit_s = float(self._gateway.config.drain_timeout)
-        serving = self._connections.serving
-        running = len(self.desk.registry.tasks)
-        logs.event(logging.INFO, "draining", running=len(serving), tasks=running, limit_s=limit_s)
+        running, tasks = len(self._connections.serving), len(self.desk.registry.tasks)
+        logs.event(logging.INFO, "draining", running=running, tasks=tasks, limit_s=limit_s)
         try:
             async with asyncio.timeout(limit_s):
                 await self.desk.idle.wait()
                 await self._connections.quiet()
         except TimeoutError:
-            cut = tuple(serving - self.desk.streams)
+            cut = tuple(self._connections.serving - self.desk.streams)
             logs.event(
                 logging.WARNING, "drain_timeout", cut=len(cut), tasks=len(self.desk.registry.tasks)
             )

@@ -48,21 +48,18 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.open = 0
-        self.serving: set[asyncio.Task[Any]] = set()
+        self.served: set[EdgeProtocol] = set()
+        """Those whose requests are answered, and those that are lost while one still is."""
+
+    @property
+    def serving(self) -> set[asyncio.Task[Any]]:
         """The tasks of connections that have a request whose answer is not complete."""
-        self._quiet: asyncio.Event | None = None
-        """Somebody waits until there are none."""
+        return {one.task for one in self.served if one.answering and one.task is not None}
 
     async def quiet(self) -> None:
         """Returns when no request is being answered."""
-        while self.serving:
-            self._quiet = asyncio.Event()
-            await self._quiet.wait()
-
-    def ended(self, task: asyncio.Task[Any]) -> None:
-        self.serving.discard(task)
-        if self._quiet is not None and not self.serving:
-            self._quiet.set()
+        while answering := [one for one in self.served if one.answering]:
+            await answering[0].answered()
 
 
 class Source(Protocol):
@@ -84,8 +81,8 @@ class EdgeProtocol(Turns):
         "_limits",
         "_reader_timer",
         "_source",
-        "_task",
         "_wire",
+        "task",
     )
 
     def __init__(
@@ -104,7 +101,8 @@ class EdgeProtocol(Turns):
         self._header_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._source: Source | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
+        """In which its requests are answered; None: there will be no more."""
         self._wire: asyncio.Transport | None = None
         self._backlog = 0
         self._counted = False
@@ -115,11 +113,12 @@ class EdgeProtocol(Turns):
         super().connection_made(transport)
         assert self.transport is not None
         self._wire = self.transport  # aiohttp forgets it as soon as it has asked it to close
-        self._task = self._task_handler  # and that, when the connection is lost
+        self.task = self._task_handler  # and that, when the connection is lost
         if self._connections.open >= self._connections.limit:
             self._turn_away()
             return
         self._connections.open += 1
+        self._connections.served.add(self)
         self._counted = True
         high = self._limits.write_buffer_bytes
         self._wire.set_write_buffer_limits(high=high, low=high // 2)
@@ -128,6 +127,8 @@ class EdgeProtocol(Turns):
         if self._counted:
             self._counted = False
             self._connections.open -= 1
+        if not self.answering:
+            self._connections.served.discard(self)
         self._stop_header_timer()
         self._stop_reader_timer()
         self._source = self._wire = None
@@ -139,7 +140,8 @@ class EdgeProtocol(Turns):
         try:
             await super().start()
         finally:
-            self._task = None
+            self.task = None
+            self._connections.served.discard(self)
             if self._wire is not None and self._wire.get_write_buffer_size() > 0:
                 self._watch_reader()
 
@@ -162,21 +164,14 @@ class EdgeProtocol(Turns):
         between = not self._in_turn  # the rest of a body that nobody wanted is not a head
         super().data_received(data)
         # aiohttp calls this with nothing as well, to go on with what it has. Heads that are complete wait
-        # in `_messages` for the task that serves them: most come in one piece, and need no timer.
-        if data and between and self._header_timer is None and not self._messages:
+        # in `_messages` for the task that serves them: most come in one piece, and need no timer. Reading the
+        # body has a clock of its own.
+        if self._messages:
+            if self._header_timer is not None:
+                self._stop_header_timer()
+        elif data and between and self._header_timer is None:
             loop = asyncio.get_running_loop()
             self._header_timer = loop.call_later(self._limits.header_timeout_s, self._head_is_late)
-
-    def began(self) -> None:
-        """Reading the body has a clock of its own."""
-        assert self._task is not None
-        self._connections.serving.add(self._task)
-        if self._header_timer is not None:
-            self._stop_header_timer()
-
-    def ended(self) -> None:
-        assert self._task is not None
-        self._connections.ended(self._task)
 
     def handle_error(
         self,

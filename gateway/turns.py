@@ -24,9 +24,9 @@ CancelledError, for a client that has left."""
 
 
 class Turns(web.RequestHandler):
-    """Whoever bounds a connection hears of each turn by `began` and `ended`."""
+    """While it is `answering`, a request's answer is not complete; `answered` waits for that."""
 
-    __slots__ = ("_direct", "_held_up", "_in_turn", "inner", "remote")
+    __slots__ = ("_direct", "_held_up", "_in_turn", "_over", "answering", "inner", "remote")
 
     def __init__(
         self,
@@ -47,6 +47,9 @@ class Turns(web.RequestHandler):
         """A request is being answered, or what nobody wanted of its body read."""
         self._held_up = False
         """A body was ahead of its reader, and the parser may have kept some of what came."""
+        self.answering = False
+        self._over: asyncio.Event | None = None
+        """Somebody waits for the end of the answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -63,11 +66,11 @@ class Turns(web.RequestHandler):
             self._held_up = not resume_parser
             super().resume_reading(resume_parser)
 
-    def began(self) -> None:
-        """A request's turn has come; its head is complete."""
-
-    def ended(self) -> None:
-        """Its answer is out, or nobody waits for it any more."""
+    async def answered(self) -> None:
+        """Returns when the answer under way is out, or nobody waits for it any more."""
+        while self.answering:
+            self._over = asyncio.Event()
+            await self._over.wait()
 
     async def drained(self) -> None:
         """Returns when the client has read enough for more to be written."""
@@ -78,6 +81,7 @@ class Turns(web.RequestHandler):
         while not self._force_close:
             if not self._messages:
                 await self._next()
+                self._waiter = None
             message, body = self._messages.popleft()
             assert self._parser is not None
             self._parser.message_consumed()
@@ -87,22 +91,23 @@ class Turns(web.RequestHandler):
             if not await self._turn(message, body) or self._close or self._force_close:
                 break
             self._in_turn = False
-            self._wait_for_more()
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
 
-    async def _next(self) -> None:
+    def _next(self) -> asyncio.Future[None]:
+        """Await it: there is a request. aiohttp's clock of an idle connection runs meanwhile: its timer looks
+        at `_waiter` and at the time when it fires."""
+        self._next_keepalive_close_time = close_s = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_s, self._process_keepalive)
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     async def _turn(self, message: Any, body: StreamReader) -> bool:
         """One request, from its head to the end of its body; whether there may be another one."""
-        self.began()
+        self.answering = True
         try:
             handler = self._handler(message)
             if handler is None:
@@ -114,7 +119,8 @@ class Turns(web.RequestHandler):
                     answer.force_close()  # what comes behind it is in a language that is not spoken here
                 if not answer.begun:
                     answer.begin(request)
-                    await self.drained()
+                    if self._paused:
+                        await self.drained()
                 self._keepalive = bool(answer.keep_alive)
         except ConnectionError:
             return False
@@ -126,14 +132,16 @@ class Turns(web.RequestHandler):
             self.force_close()
             return False
         finally:
-            self.ended()
+            self.answering = False
+            if self._over is not None:
+                self._over.set()
         if not body.is_eof() and not self._force_close:
             await self._linger(body)
         return self._keepalive
 
     def _handler(self, message: Any) -> Direct | None:
         """None: aiohttp's router finds it, or it is an error of HTTP's."""
-        if not isinstance(message, RawRequestMessage) or message.method != "POST":
+        if type(message) is not RawRequestMessage or message.method != "POST":
             return None
         return self._direct.get(message.path) or self._direct.get(message.url.path_safe)
 
@@ -162,13 +170,6 @@ class Turns(web.RequestHandler):
                     await body.readany()
         except (TimeoutError, web.RequestPayloadError, HttpProcessingError):
             self.close()
-
-    def _wait_for_more(self) -> None:
-        """aiohttp's clock of an idle connection: its timer looks at this when it fires."""
-        close_s = self._loop.time() + self._keepalive_timeout
-        self._next_keepalive_close_time = close_s
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(close_s, self._process_keepalive)
 
 
 def _address(peer: Any) -> str | None:

@@ -86,12 +86,12 @@ async def test_a_client_that_leaves_during_its_upload_is_logged_and_counted(
 ) -> None:
     caplog.set_level(logging.INFO)
     edge = await make_edge()
-    serving = edge.listener._connections.serving
+    connections = edge.listener._connections
     async with await edge.connect() as line:
         body = request("POST", "/v1/chat/completions", x_request_id="mine", **framing)
         line.send(body + b"6\r\n{")
-        await eventually(lambda: bool(serving))
-    await eventually(lambda: not serving)
+        await eventually(lambda: bool(connections.serving))
+    await eventually(lambda: not connections.serving)
     (said,) = [r.fields for r in caplog.records if r.getMessage() == "request"]
     assert (said["request_id"], said["status"], said["error"]) == ("mine", 499, None)
     assert await edge.counted("setpoint_requests_total", status="499") == 1

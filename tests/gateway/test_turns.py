@@ -8,7 +8,7 @@ import pytest
 
 from gateway.http_answer import HttpAnswer
 from gateway.inference_endpoint import InferenceEndpoint
-from gateway.protocol import Connections, EdgeProtocol
+from gateway.protocol import EdgeProtocol
 from tests.cost.in_memory import Client, MemoryLoop, until
 from tests.fakes.edge import Edge, chat_body, request
 from tests.fakes.scripted_engine import ScriptedEngine, streams
@@ -181,18 +181,39 @@ async def test_an_answer_that_cannot_be_said_ends_the_connection_unsaid(
     await edge.listener._connections.quiet()
 
 
-async def test_quiet_is_when_the_last_one_has_ended() -> None:
-    connections = Connections(1)
-    await connections.quiet()
-    tasks = [asyncio.current_task(), asyncio.Task(asyncio.sleep(0))]
-    connections.serving.update(task for task in tasks if task)
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(connections.quiet())
-        for task in tasks:
-            await asyncio.sleep(0)
-            assert task is not None
-            assert not waiting.done()
-            connections.ended(task)
+def test_quiet_is_when_the_last_one_has_ended() -> None:
+    from tests.cost.in_memory import gateway, whole_answer
+    from tests.cost.in_memory import request as chat
+
+    async def scene() -> None:
+        async with gateway() as loop:
+            first, leaver = Client(loop), Client(loop)
+            assert isinstance(first.protocol, EdgeProtocol)
+            connections = first.protocol._connections
+            await connections.quiet()
+            for client in (first, leaver):
+                client.send(chat(stream=False) * 2)
+            await until(lambda: len([b for b in loop.backends if b.written]) == 2)
+            assert len(connections.serving) == 2
+            (kept, _), written = loop.backends, first.transport.written
+            async with asyncio.TaskGroup() as group:
+                quiet = group.create_task(connections.quiet())
+                leaver.protocol.connection_lost(None)
+                assert len(connections.serving) == 2  # its handler has to hear of it yet
+                await until(lambda: len(connections.serving) == 1)
+                kept.receive(whole_answer(2))
+                await until(lambda: len(written) == 1)
+                assert not quiet.done()  # the second follows on the first without a pause
+                await until(lambda: len(kept.written) == 2)
+                assert not quiet.done()
+                kept.receive(whole_answer(2))
+            assert not connections.serving
+
+    loop = MemoryLoop()
+    try:
+        loop.run_until_complete(scene())
+    finally:
+        loop.close()
 
 
 @pytest.mark.req("OPS-6")
