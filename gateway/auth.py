@@ -106,16 +106,18 @@ class Authenticator:
         known: what else the proxy lets through is between it and the caller. Raises MissingToken and
         MalformedAuthorization (401), WrongToken and InvalidProxyUser (403).
         """
+        return self.known(headers) or self._looked_up(headers, remote)
+
+    def known(self, headers: MultiMapping[str]) -> Visitor | None:
+        """The same of who is known at once, wherever it comes from."""
         if self.open:  # SDKs always send some token; nobody asked for it, and it may be any word
             return _ANYONE
         given = headers.getall("Authorization", ())
-        seen = self._seen.get(given[0]) if len(given) == 1 else None
-        return self._looked_up(headers, remote, given) if seen is None else seen
+        return self._seen.get(given[0]) if len(given) == 1 else None
 
-    def _looked_up(
-        self, headers: MultiMapping[str], remote: str | None, given: Sequence[str]
-    ) -> Visitor:
+    def _looked_up(self, headers: MultiMapping[str], remote: str | None) -> Visitor:
         """The long way."""
+        given = headers.getall("Authorization", ())
         token = _presented(given, headers)
         if token and (caller := self._holder(token)) is not None:
             return self._remembered(given, Visitor(caller, token))

@@ -6,7 +6,6 @@ name is judged by its words. What must stay true: what rules match on and what r
 """
 
 import re
-from functools import lru_cache
 
 KEPT_NAMES = 256
 """Names that are remembered: clients send the same few with every request, and may send any others."""
@@ -76,11 +75,17 @@ _ABOUT = {
 _BETWEEN = re.compile(r"[-_.]")
 
 
-@lru_cache(maxsize=KEPT_NAMES)
-def shown_as(name: str) -> str | None:
-    """The header's name in small letters, or None where its value is a credential."""
-    lower = name.lower()
-    return None if _is_credential(lower) else lower
+class _Shown(dict[str, str | None]):
+    def __missing__(self, name: str) -> str | None:
+        if len(self) >= KEPT_NAMES:
+            self.clear()
+        lower = name.lower()
+        self[name] = shown = None if _is_credential(lower) else lower
+        return shown
+
+
+SHOWN_AS = _Shown()
+"""By a header's name: that name in small letters, or None where its value is a credential."""
 
 
 def _is_credential(name: str) -> bool:

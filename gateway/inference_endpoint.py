@@ -14,7 +14,7 @@ from gateway.http_answer import HttpAnswer
 from gateway.http_request import HttpRequest
 from gateway.inference import carry_out, decided, identity
 from gateway.progress import Progress
-from gateway.reception import Reception, not_cancelled
+from gateway.reception import Arrival, Reception, not_cancelled
 from gateway.replies import FoldReply, Headers, StreamReply
 from gateway.request_record import RequestRecord, record_undecided
 from gateway.runtime import Gateway
@@ -51,7 +51,8 @@ class InferenceEndpoint:
         gateway, tongue = self._gateway, self._tongue
         accepted_s = gateway.clock()
         try:
-            arrival = await self._reception.receive(request)
+            came = self._reception.receive(request)
+            arrival = came if isinstance(came, Arrival) else await came
             asked = tongue.read(
                 arrival.body,
                 request_id=arrival.request_id,
@@ -158,7 +159,9 @@ class InferenceEndpoint:
     ) -> None:
         """To the end of the answer. Raises GatewayError: Cancelled and Draining too, where it was cut and
         its client is still there to be told."""
-        live = LiveRequest(record, reply, self._gateway.clock)
+        handler = request.protocol.task
+        assert handler is not None
+        live = LiveRequest(record, reply, self._gateway.clock, handler)
         self._registry.answering(live)
         try:
             await carry_out(self._gateway, record, reply)

@@ -82,7 +82,6 @@ class EdgeProtocol(Turns):
         "_reader_timer",
         "_source",
         "_wire",
-        "task",
     )
 
     def __init__(
@@ -101,8 +100,6 @@ class EdgeProtocol(Turns):
         self._header_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._source: Source | None = None
-        self.task: asyncio.Task[Any] | None = None
-        """In which its requests are answered; None: there will be no more."""
         self._wire: asyncio.Transport | None = None
         self._backlog = 0
         self._counted = False
@@ -113,7 +110,6 @@ class EdgeProtocol(Turns):
         super().connection_made(transport)
         assert self.transport is not None
         self._wire = self.transport  # aiohttp forgets it as soon as it has asked it to close
-        self.task = self._task_handler  # and that, when the connection is lost
         if self._connections.open >= self._connections.limit:
             self._turn_away()
             return

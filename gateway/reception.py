@@ -20,7 +20,7 @@ from contracts.errors import (
     RequestTimeout,
 )
 from gateway.auth import Caller, Visitor
-from gateway.credential_headers import shown_as
+from gateway.credential_headers import SHOWN_AS
 from gateway.http_request import HttpRequest
 from gateway.protocol import came_from
 from gateway.runtime import Gateway
@@ -49,11 +49,12 @@ class Reception:
 
     def visitor(self, request: HttpRequest) -> Visitor:
         """Who sent it; looked up once, however often it is asked. Raises as `Authenticator.visitor`."""
-        known = request.visitor
-        if known is None:
-            found = self._gateway.auth.visitor(request.headers, came_from(request))
-            known = request.visitor = found
-        return known
+        found = request.visitor
+        if found is None:
+            auth, headers = self._gateway.auth, request.headers
+            found = auth.known(headers) or auth.visitor(headers, came_from(request))
+            request.visitor = found
+        return found
 
     def caller(self, request: HttpRequest) -> Caller:
         """The same, by name."""
@@ -66,24 +67,49 @@ class Reception:
             raise Forbidden("this needs the operator's token")
         return caller
 
-    async def receive(self, request: HttpRequest) -> Arrival:
-        """Raises GatewayError: who may not call, a gateway that shuts down (also while the body comes), a body
-        that is too large, too slow, or not HTTP."""
+    def receive(self, request: HttpRequest) -> Arrival | Awaitable[Arrival]:
+        """To be awaited only where the body has not come with its head, as most have. Raises GatewayError: who may
+        not call, a gateway that shuts down (also while the body comes), a body that is too large, too slow, or not
+        HTTP."""
         visitor = self.visitor(request)
         if self._gateway.draining:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
+        if request.awaits_word:
+            self.invite(request)
+        content = request.content
+        if content.is_eof():
+            return self._arrival(request, visitor, content.read_nowait())
+        self._refuse_unsent(request)
+        return self._when_it_has_come(request, visitor)
+
+    def _arrival(self, request: HttpRequest, visitor: Visitor, body: bytes) -> Arrival:
+        if len(body) > self._body_limit:
+            raise self._too_large()
         token = visitor.token
         return Arrival(
             request_id=request.request_id,
             caller=visitor.caller,
-            body=await self._body(request),
+            body=body,
             headers={
-                lower: value
+                shown: value
                 for name, value in request.headers.items()
-                if (lower := shown_as(name)) is not None
+                if (shown := SHOWN_AS[name]) is not None
                 and (not token or token not in value or token not in value.split())
             },
         )
+
+    async def _when_it_has_come(self, request: HttpRequest, visitor: Visitor) -> Arrival:
+        try:
+            body = await self.unless_cut(request, self._body(request.content))
+        except TimeoutError as exc:
+            raise RequestTimeout(
+                f"the body did not arrive within {self._body_timeout_s:g} s"
+            ) from exc
+        except (web.RequestPayloadError, HttpProcessingError) as exc:
+            raise ClientFault(
+                "the body is not valid HTTP, or not what its Content-Encoding says"
+            ) from exc
+        return self._arrival(request, visitor, body)
 
     def invite(self, request: HttpRequest) -> None:
         """Tell a client that asks first, by `Expect`, to send its body. Raises ExpectationFailed, and
@@ -121,28 +147,8 @@ class Reception:
         if told is not None and int(told) > self._body_limit:
             raise self._too_large()
 
-    async def _body(self, request: HttpRequest) -> bytes:
+    async def _body(self, content: StreamReader) -> bytes:
         """The whole body, within its bounds of size and time."""
-        self.invite(request)
-        content = request.content
-        try:
-            if content.is_eof():  # it came with its head, as most do: nothing to wait for
-                body = content.read_nowait()
-                if len(body) > self._body_limit:
-                    raise self._too_large()
-                return body
-            self._refuse_unsent(request)
-            return await self.unless_cut(request, self._arriving(content))
-        except TimeoutError as exc:
-            raise RequestTimeout(
-                f"the body did not arrive within {self._body_timeout_s:g} s"
-            ) from exc
-        except (web.RequestPayloadError, HttpProcessingError) as exc:
-            raise ClientFault(
-                "the body is not valid HTTP, or not what its Content-Encoding says"
-            ) from exc
-
-    async def _arriving(self, content: StreamReader) -> bytes:
         body = bytearray()
         async with asyncio.timeout(self._body_timeout_s):
             while piece := await content.readany():

@@ -26,7 +26,7 @@ CancelledError, for a client that has left."""
 class Turns(web.RequestHandler):
     """While it is `answering`, a request's answer is not complete; `answered` waits for that."""
 
-    __slots__ = ("_direct", "_held_up", "_in_turn", "_over", "answering", "inner", "remote")
+    __slots__ = ("_direct", "_held_up", "_in_turn", "_over", "answering", "inner", "remote", "task")
 
     def __init__(
         self,
@@ -47,12 +47,15 @@ class Turns(web.RequestHandler):
         """A request is being answered, or what nobody wanted of its body read."""
         self._held_up = False
         """A body was ahead of its reader, and the parser may have kept some of what came."""
+        self.task: asyncio.Task[Any] | None = None
+        """In which its requests are answered; None: there will be no more."""
         self.answering = False
         self._over: asyncio.Event | None = None
         """Somebody waits for the end of the answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.task = self._task_handler  # which aiohttp forgets when the connection is lost
         self.remote = _address(self.peername)
 
     def pause_reading(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from contracts.errors import Cancelled
 from contracts.tasks import Kind, TaskState, TaskSummary, TaskView
@@ -16,19 +17,21 @@ from gateway.tasks.views import Clocks, Course, Subject
 
 
 class LiveRequest:
-    """Build it in the handler that answers. Once it is cancelled, that handler's await raises
-    CancelledError, and `cancelled` says why."""
+    """Once it is cancelled, its `handler`, the task that answers, has CancelledError raised in what it awaits, and
+    `cancelled` says why."""
 
     def __init__(
-        self, record: RequestRecord, reply: StreamReply | FoldReply, clock: Callable[[], float]
+        self,
+        record: RequestRecord,
+        reply: StreamReply | FoldReply,
+        clock: Callable[[], float],
+        handler: asyncio.Task[Any],
     ) -> None:
         self.id = record.infer.request_id
         self.cancelled: Cancelled | None = None
         self._record = record
         self._reply = reply
         self._clock = clock
-        handler = asyncio.current_task()
-        assert handler is not None
         self._handler = handler
 
     @cached_property

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aiohttp import web
 from multidict import MultiMapping
 
 from gateway.auth import Authenticator, Visitor
+from gateway.http_request import HttpRequest
 from gateway.reception import Arrival, Reception
 from tests.fakes.edge import Edge, request
 from tests.fakes.scripted_engine import Call, ScriptedEngine, is_silent
@@ -82,9 +82,11 @@ async def test_what_may_be_a_credential_is_taken_neither_for_rules_nor_for_recor
     arrivals: list[Arrival] = []
     receive = Reception.receive
 
-    async def received(reception: Reception, request: web.Request) -> Arrival:
-        arrivals.append(await receive(reception, request))
-        return arrivals[-1]
+    def received(reception: Reception, request: HttpRequest) -> Arrival | Awaitable[Arrival]:
+        arrival = receive(reception, request)
+        assert isinstance(arrival, Arrival)  # it came with its head
+        arrivals.append(arrival)
+        return arrival
 
     monkeypatch.setattr(Reception, "receive", received)
     edge = await make_edge()
