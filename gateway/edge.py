@@ -23,6 +23,7 @@ from gateway.control import Control
 from gateway.control_endpoints import ControlEndpoints
 from gateway.endpoint import Endpoint
 from gateway.error_answers import SERVER, ErrorAnswers
+from gateway.head_lines import read, spelled
 from gateway.http_request import ASKED, HttpRequest
 from gateway.inbound.messages_errors import error_body as anthropic_error
 from gateway.inbound.messages_tongue import MessagesTongue
@@ -44,6 +45,7 @@ Switch = Callable[..., Handler]
 """Called with a path, the handler that answers it here, and "POST" where a path has two methods."""
 MESSAGES = "/v1/messages"
 """Where Anthropic's language is spoken, errors included; and in what is below."""
+_SERVER = f"Server: {SERVER}\r\n"
 _json = msgspec.json.Encoder().encode
 
 
@@ -118,7 +120,7 @@ class Edge:
                 self._errors,
                 self._reception,
                 desk.registry,
-                self._tell_anthropic if path == MESSAGES else self._tell_all,
+                self._told_by_anthropic if path == MESSAGES else self._told,
             ).answer
             for path, tongue in _tongues().items()
         }
@@ -136,21 +138,23 @@ class Edge:
     def _tell(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
         """What every answer says, an error's and a stream's too: so no handler can forget to tell a caller
         how its budget stands."""
-        tell = self._tell_anthropic if _speaks_anthropic(request) else self._tell_all
-        tell(request, headers)
+        told = self._told_by_anthropic if _speaks_anthropic(request) else self._told
+        headers.update(read(told(request)))
 
-    def _tell_anthropic(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
-        headers["request-id"] = request.request_id  # where its SDKs look for it
-        self._tell_all(request, headers)
+    def _told_by_anthropic(self, request: HttpRequest) -> str:
+        """`request-id` is where its SDKs look for it."""
+        return f"request-id: {request.request_id}\r\n{self._told(request)}"
 
-    def _tell_all(self, request: HttpRequest, headers: MutableMapping[str, str]) -> None:
-        headers["Server"] = SERVER
-        if self._gateway.budgets.any:
-            try:
-                caller = self._reception.caller(request)
-            except GatewayError:
-                return  # nobody who may know anything
-            headers.update(self._gateway.budgets.headers(caller.name))
+    def _told(self, request: HttpRequest) -> str:
+        """As lines of a head."""
+        budgets = self._gateway.budgets
+        if not budgets.any:
+            return _SERVER
+        try:
+            caller = self._reception.visitor(request).caller
+        except GatewayError:
+            return _SERVER  # nobody who may know anything
+        return _SERVER + spelled(budgets.headers(caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:

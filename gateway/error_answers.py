@@ -8,16 +8,15 @@ called with or an address, so both are taken out here. Writing to a connection i
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from contracts.errors import GatewayError, UpstreamFault
+from gateway.head_lines import spelled
 from gateway.http_answer import HttpAnswer
 from gateway.secrets import Redactor
 
-R = TypeVar("R", web.Response, HttpAnswer)
 SERVER = "setpoint"
 RETRY_AFTER_DEFAULT_S = 1.0
 """For who declined without an estimate of its own."""
@@ -86,7 +85,16 @@ class ErrorAnswers:
         encode: Callable[[GatewayError, str], bytes] = GatewayError.encode,
     ) -> web.Response:
         """aiohttp's response, which nobody has begun to send; `encode` makes its body."""
-        return self._made(web.Response, error, request_id, headers, encode)
+        self.presentable(error)
+        answer = web.Response(
+            status=error.status,
+            headers={**(headers or {}), **headers_of(error, request_id)},
+            body=encode(error, request_id),
+            content_type="application/json",
+        )
+        if self._draining():
+            answer.force_close()
+        return answer
 
     def direct(
         self,
@@ -94,23 +102,14 @@ class ErrorAnswers:
         request_id: str,
         headers: Mapping[str, str] | None = None,
         *,
+        told: Mapping[str, str],
         encode: Callable[[GatewayError, str], bytes],
     ) -> HttpAnswer:
-        """The same, for who was asked past aiohttp's router."""
-        return self._made(HttpAnswer, error, request_id, headers, encode)
-
-    def _made(
-        self,
-        kind: Callable[..., R],
-        error: GatewayError,
-        request_id: str,
-        headers: Mapping[str, str] | None,
-        encode: Callable[[GatewayError, str], bytes],
-    ) -> R:
+        """The same, for who was asked past aiohttp's router; `told` is what every head says."""
         self.presentable(error)
-        answer = kind(
+        answer = HttpAnswer(
+            spelled({**(headers or {}), **headers_of(error, request_id), **told}),
             status=error.status,
-            headers={**(headers or {}), **headers_of(error, request_id)},
             body=encode(error, request_id),
             content_type="application/json",
         )

@@ -4,18 +4,19 @@ Before the first byte an error is a status; after it, the last event of the stre
 """
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 
 from contracts.errors import GatewayError
 from gateway import logs
 from gateway.error_answers import ErrorAnswers
 from gateway.flight_recorder import CLIENT_GONE
+from gateway.head_lines import Headers, read
 from gateway.http_answer import HttpAnswer
 from gateway.http_request import HttpRequest
 from gateway.inference import carry_out, decided, identity
 from gateway.progress import Progress
 from gateway.reception import Arrival, Reception, not_cancelled
-from gateway.replies import FoldReply, Headers, StreamReply
+from gateway.replies import FoldReply, StreamReply
 from gateway.request_record import RequestRecord, record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.live_request import LiveRequest
@@ -33,12 +34,12 @@ class InferenceEndpoint:
         errors: ErrorAnswers,
         reception: Reception,
         registry: Registry,
-        tell: Callable[[HttpRequest, MutableMapping[str, str]], None],
+        told: Callable[[HttpRequest], str],
     ) -> None:
-        """`tell` adds to a stream's head what every head says; those that are not sent here get it later."""
+        """`told` is what every head says, as lines."""
         self._gateway = gateway
         self._tongue = tongue
-        self._tell = tell
+        self._told = told
         self._errors = errors
         self._reception = reception
         self._registry = registry
@@ -70,28 +71,36 @@ class InferenceEndpoint:
                 raise
             return self._refusal(request, error, tongue.error)
         try:
-            answered = self._stream if infer.facts.stream else self._whole
-            answer = await answered(request, record, voice)
+            if infer.facts.stream:
+                answer = await self._stream(request, record, voice)
+            else:
+                reply = self._folding(record, voice)
+                await self._carry_out(request, record, reply)
+                answer = HttpAnswer(
+                    record.whole_lines(), content_type="application/json", body=reply.body()
+                )
         except (asyncio.CancelledError, ConnectionError):
             record.close(200 if record.delivered else CLIENT_GONE, None)
             raise
         except Exception as exc:
-            error = _told(request, exc)
-            headers = record.error_headers(error) if error is exc else None
-            record.close(error.status, error)
+            error = _worded(request, exc)
+            try:
+                headers = record.error_headers(error) if error is exc else None
+            finally:
+                record.close(error.status, error)
             return self._refusal(request, error, voice.error, headers)
         record.close(200, record.progress.fault)
         if gateway.draining:
             answer.force_close()  # what its client asks next is for another gateway
         if not answer.begun:
-            self._tell(request, answer.headers)
+            answer.lines += self._told(request)
         return answer
 
     def _error(self, request: HttpRequest, exc: BaseException) -> GatewayError | None:
         """What `exc` is for the client; None: there is none any more."""
         if isinstance(exc, asyncio.CancelledError):
             return self._reception.cut(request)
-        return None if isinstance(exc, ConnectionError) else _told(request, exc)
+        return None if isinstance(exc, ConnectionError) else _worded(request, exc)
 
     def _refusal(
         self,
@@ -100,19 +109,16 @@ class InferenceEndpoint:
         encode: Callable[[GatewayError, str], bytes],
         headers: Headers | None = None,
     ) -> HttpAnswer:
-        answer = self._errors.direct(error, request.request_id, headers, encode=encode)
-        self._tell(request, answer.headers)
-        return answer
+        told = read(self._told(request))
+        return self._errors.direct(error, request.request_id, headers, told=told, encode=encode)
 
     async def _stream(
         self, request: HttpRequest, record: RequestRecord, voice: Voice
     ) -> HttpAnswer:
         named = identity(self._gateway, record)
 
-        def head(progress: Progress) -> Headers:
-            headers = record.stream_headers(progress)
-            self._tell(request, headers)
-            return headers
+        def head(progress: Progress) -> str:
+            return record.stream_lines(progress) + self._told(request)
 
         reply = StreamReply(
             request,
@@ -147,12 +153,9 @@ class InferenceEndpoint:
             reply.stop()
         return await reply.close()
 
-    async def _whole(self, request: HttpRequest, record: RequestRecord, voice: Voice) -> HttpAnswer:
+    def _folding(self, record: RequestRecord, voice: Voice) -> FoldReply:
         named = identity(self._gateway, record)
-        reply = FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
-        await self._carry_out(request, record, reply)
-        headers = record.whole_headers()
-        return HttpAnswer(headers, content_type="application/json", body=reply.body())
+        return FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
 
     async def _carry_out(
         self, request: HttpRequest, record: RequestRecord, reply: StreamReply | FoldReply
@@ -176,7 +179,7 @@ class InferenceEndpoint:
             self._registry.answered(live)
 
 
-def _told(request: HttpRequest, exc: BaseException) -> GatewayError:
+def _worded(request: HttpRequest, exc: BaseException) -> GatewayError:
     """What a client that is still there is told of `exc`."""
     if isinstance(exc, GatewayError):
         return exc

@@ -23,14 +23,13 @@ from gateway.progress import Progress
 from gateway.protocol import EdgeProtocol
 from gateway.tongues import Folding, Writer
 
-Headers = dict[str, str]
 MakeFolding = Callable[..., Folding]
 """Called as a `Fold` is made."""
 HEARTBEAT_MIN_S = 0.02
 
 
 class StreamReply(TextSink):
-    """An AnswerSink that writes SSE. `headers` makes the response's own headers once it opens;
+    """An AnswerSink that writes SSE. `headers` makes the response's own, as lines, once it opens;
     `present` makes an error fit for the client."""
 
     def __init__(
@@ -40,7 +39,7 @@ class StreamReply(TextSink):
         *,
         request_id: str,
         heartbeat_s: float,
-        headers: Callable[[Progress], Headers],
+        headers: Callable[[Progress], str],
         present: Callable[[GatewayError], GatewayError],
         clock: Callable[[], float],
     ) -> None:

@@ -11,13 +11,14 @@ from contracts.inference import InferRequest, Operation
 from gateway import logs
 from gateway.budgets import BudgetHold, Reserved
 from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
+from gateway.head_lines import Headers, fit, read
 from gateway.http_request import HttpRequest
 from gateway.progress import Progress, Took
 from gateway.request_line import RequestLine, milliseconds
 from gateway.runtime import Gateway
 from policies.price import cost_usd
 
-Headers = dict[str, str]
+_OF_A_STREAM = "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
 
 
 class RequestRecord:
@@ -54,28 +55,36 @@ class RequestRecord:
         self.kept = gateway.records.keep(infer) if gateway.records else None
         """What is recorded of the request's and the answer's own words."""
 
-    def headers(self, progress: Progress) -> Headers:
-        """What every answer tells about how it came to be."""
+    def lines(self, progress: Progress) -> str:
+        """What every answer tells about how it came to be, as lines of its head."""
         now_s = self._gateway.clock()
         elapsed_s = now_s - progress.accepted_s
         elsewhere_s = progress.queue_s + progress.engine_s + progress.backoff_s
         if progress.dispatched_s is not None and progress.ended_s is None:
             elsewhere_s += now_s - progress.dispatched_s
-        overhead_s = max(0.0, elapsed_s - elsewhere_s)
-        headers = {
-            "x-request-id": self.infer.request_id,
-            "x-setpoint-intent": self.decision.intent or "none",
-            "x-setpoint-decision": self._summary,
-            "x-setpoint-attempts": str(len(progress.attempts)),
-            "x-setpoint-queue-ms": f"{progress.queue_s * 1000:.1f}",
-            "x-setpoint-overhead-ms": f"{overhead_s * 1000:.2f}",
-            "openai-processing-ms": str(round(elapsed_s * 1000)),
-        }
-        if progress.target is not None:
-            headers["x-setpoint-model"] = progress.target.model
-        if progress.dropped:
-            headers["x-setpoint-dropped"] = ",".join(progress.dropped)
-        return headers
+        overhead_s = elapsed_s - elsewhere_s if elapsed_s > elsewhere_s else 0.0
+        request_id, intent = self.infer.request_id, self.decision.intent or "none"
+        model = progress.target.model if progress.target is not None else ""
+        dropped = ",".join(progress.dropped) if progress.dropped else ""
+        fit(f"{request_id}{intent}{self._summary}{model}{dropped}")
+        lines = (
+            f"x-request-id: {request_id}\r\n"
+            f"x-setpoint-intent: {intent}\r\n"
+            f"x-setpoint-decision: {self._summary}\r\n"
+            f"x-setpoint-attempts: {len(progress.attempts)}\r\n"
+            f"x-setpoint-queue-ms: {progress.queue_s * 1000:.1f}\r\n"
+            f"x-setpoint-overhead-ms: {overhead_s * 1000:.2f}\r\n"
+            f"openai-processing-ms: {elapsed_s * 1000:.0f}\r\n"
+        )
+        if model:
+            lines += f"x-setpoint-model: {model}\r\n"
+        if dropped:
+            lines += f"x-setpoint-dropped: {dropped}\r\n"
+        return lines
+
+    def headers(self, progress: Progress) -> Headers:
+        """The same, to be told beside or among others."""
+        return read(self.lines(progress))
 
     def cost_usd(self, usage: Usage) -> float | None:
         """What `usage` costs at the target that answers; None where nobody knows: without a price, or by
@@ -85,12 +94,12 @@ class RequestRecord:
             return None
         return cost_usd(self.catalog.models.get(target.model), usage)
 
-    def whole_headers(self) -> Headers:
+    def whole_lines(self) -> str:
         """Those of an answer that is whole, and so has a cost if that is known."""
-        headers, usage = self.headers(self.progress), self.progress.usage
+        lines, usage = self.lines(self.progress), self.progress.usage
         if usage is not None and (usd := self.cost_usd(usage)) is not None:
-            headers["x-setpoint-cost-usd"] = f"{usd:.12f}".rstrip("0").rstrip(".")
-        return headers
+            lines += f"x-setpoint-cost-usd: {f'{usd:.12f}'.rstrip('0').rstrip('.')}\r\n"
+        return lines
 
     def error_headers(self, error: GatewayError) -> Headers:
         """The same beside an error, which is settled."""
@@ -103,12 +112,8 @@ class RequestRecord:
         if isinstance(error, UpstreamFault) and len(self.progress.attempts) > 1:
             error.retriable = False
 
-    def stream_headers(self, progress: Progress) -> Headers:
-        return {
-            **self.headers(progress),
-            "Cache-Control": "no-cache, no-transform",
-            "X-Accel-Buffering": "no",
-        }
+    def stream_lines(self, progress: Progress) -> str:
+        return self.lines(progress) + _OF_A_STREAM
 
     def close(self, status: int, error: GatewayError | None) -> None:
         """Log and count the request, whatever became of it."""

@@ -21,6 +21,7 @@ from gateway.answers import StreamWriter, error_frame
 from gateway.attempt import Upstream
 from gateway.configuration import load
 from gateway.entry import Entry
+from gateway.head_lines import read
 from gateway.inference import carry_out, decided, identity
 from gateway.intake import read_request
 from gateway.progress import Progress
@@ -239,7 +240,7 @@ class Stage:
     async def _whole(self, record: RequestRecord, answer: Answer) -> None:
         reply = FoldReply(identity(self.gateway, record), max_bytes=1 << 20)
         await carry_out(self.gateway, record, reply)
-        body, headers = msgspec.json.decode(reply.body()), record.whole_headers()
+        body, headers = msgspec.json.decode(reply.body()), read(record.whole_lines())
         (choice,) = body["choices"]
         answer.text, answer.model, answer.usage = (
             choice["message"]["content"],

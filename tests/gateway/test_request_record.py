@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from contracts.decision import Decision
 from gateway import runtime
 from tests.fakes.edge import RULES, Edge, chat_body, eventually, request
 from tests.fakes.scripted import DONE, USAGE, chunk
@@ -28,6 +29,22 @@ async def test_an_answer_tells_how_it_came_to_be(make_edge: MakeEdge) -> None:
         assert float(told["x-setpoint-queue-ms"]) >= 0
         assert float(told["x-setpoint-overhead-ms"]) >= 0
         assert told["server"] == "setpoint"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_would_begin_a_header_of_its_own_is_a_bug_and_not_said(
+    make_edge: MakeEdge, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr(Decision, "summary", lambda decision: "a\r\nSet-Cookie: b")
+    edge = await make_edge()
+    answer = await edge.chat(stream=stream)
+    assert (answer.status, "set-cookie" in answer.headers) == (500, False)
+    engine.plays(refuses(400, b"{}"))
+    async with await edge.connect() as line:  # where there is an error already, nothing is said
+        line.send(request("POST", "/v1/chat/completions", chat_body(stream=stream)))
+        assert await line.ends() == b""
+    for status in ("500", "400"):
+        assert await edge.counted("setpoint_requests_total", status=status) == 1
 
 
 async def test_models_that_do_not_exist_never_become_metric_labels(make_edge: MakeEdge) -> None:

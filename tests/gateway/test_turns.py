@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.http_answer import HttpAnswer
-from gateway.inference_endpoint import InferenceEndpoint
 from gateway.protocol import EdgeProtocol
 from tests.cost.in_memory import Client, MemoryLoop, until
 from tests.fakes.edge import Edge, chat_body, request
@@ -169,11 +168,11 @@ async def test_a_head_that_trickles_in_behind_an_inference_is_cut(make_edge: Mak
 async def test_an_answer_that_cannot_be_said_ends_the_connection_unsaid(
     make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> HttpAnswer:
-        return HttpAnswer({"x-a": "b\r\nx-c: d"}, content_type="text/plain", body=b"")
+    def broken(*_: object) -> bytes:
+        raise ValueError("there is no such status")
 
     edge = await make_edge()
-    monkeypatch.setattr(InferenceEndpoint, "_whole", broken)
+    monkeypatch.setattr(HttpAnswer, "_head", broken)
     async with await edge.connect() as line:
         line.send(request("POST", CHAT, chat_body()))
         assert await line.ends() == b""
