@@ -7,12 +7,12 @@ handler; it takes longer to make than all that an inference asks of a request.
 import asyncio
 from typing import Any, Protocol
 
-from aiohttp import HttpVersion, HttpVersion11, StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, HttpVersion, HttpVersion11, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from gateway.auth import Visitor
-from gateway.ids import new_request_id
+from gateway.ids import new_id
 
 _ID_MOST = 128
 
@@ -24,6 +24,8 @@ class Connection(Protocol):
     """None: it is closed, or about to be."""
     inner: bool
     """The other end is a process of this gateway."""
+    held_up: bool
+    """A body was ahead of its reader, and some of what came may have been kept back."""
 
     remote: str | None
     """The other end's address."""
@@ -60,12 +62,29 @@ class HttpRequest:
         self.keep_alive = not message.should_close
         self.content = content
         self.protocol = protocol
-        self.request_id = request_id(message.headers)
+        given = message.headers.get("x-request-id")
+        self.request_id = given if given and _is_fit(given) else new_id("req_")
+        """Its client's own, if that is fit for a header and a log line."""
         self.visitor: Visitor | None = None
         self.answered = False
         """The head of its answer has gone out."""
         self.awaits_word = "Expect" in message.headers and message.version >= HttpVersion11
         """Its body comes when it is told to go on, and may never come else."""
+
+    def take_whole(self) -> bytes | None:
+        """Its body, where all of it has come with its head, as most have; once, and then it is not kept here.
+        None: it is to be read from `content`.
+
+        `read_nowait` is eight calls to the same end, of what has been held up as well.
+        """
+        content = self.content
+        if content is EMPTY_PAYLOAD:
+            return b""
+        if not content._eof or content._exception is not None or self.protocol.held_up:
+            return None
+        body = b"".join(content._buffer)
+        content._buffer.clear()
+        return body
 
     @property
     def path(self) -> str:
@@ -80,12 +99,6 @@ class HttpRequest:
 
 ASKED = web.RequestKey("asked", HttpRequest)
 """Where aiohttp's request has it."""
-
-
-def request_id(headers: CIMultiDictProxy[str]) -> str:
-    """The client's own, if it is fit for a header and a log line; a new one otherwise."""
-    given = headers.get("x-request-id")
-    return given if given and _is_fit(given) else new_request_id()
 
 
 def _is_fit(given: str) -> bool:

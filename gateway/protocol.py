@@ -130,16 +130,11 @@ class EdgeProtocol(Turns):
         self._source = self._wire = None
         super().connection_lost(exc)
 
-    async def start(self) -> None:
-        """As long as the connection is served. What it leaves in the buffer has its time as well:
-        a closed transport waits for its reader for ever."""
-        try:
-            await super().start()
-        finally:
-            self.task = None
-            self._connections.served.discard(self)
-            if self._wire is not None and self._wire.get_write_buffer_size() > 0:
-                self._watch_reader()
+    def left(self) -> None:
+        """What it leaves in the buffer has its time as well: a closed transport waits for its reader for ever."""
+        self._connections.served.discard(self)
+        if self._wire is not None and self._wire.get_write_buffer_size() > 0:
+            self._watch_reader()
 
     def _turn_away(self) -> None:
         error = TooManyConnections("too many connections", retry_after_s=1.0)

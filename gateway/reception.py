@@ -76,9 +76,8 @@ class Reception:
             raise Draining("this gateway is shutting down", retry_after_s=1.0)
         if request.awaits_word:
             self.invite(request)
-        content = request.content
-        if content.is_eof():
-            return self._arrival(request, visitor, content.read_nowait())
+        if (body := request.take_whole()) is not None:
+            return self._arrival(request, visitor, body)
         self._refuse_unsent(request)
         return self._when_it_has_come(request, visitor)
 

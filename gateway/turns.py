@@ -26,7 +26,7 @@ CancelledError, for a client that has left."""
 class Turns(web.RequestHandler):
     """While it is `answering`, a request's answer is not complete; `answered` waits for that."""
 
-    __slots__ = ("_direct", "_held_up", "_in_turn", "_over", "answering", "inner", "remote", "task")
+    __slots__ = ("_direct", "_in_turn", "_over", "answering", "held_up", "inner", "remote", "task")
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Turns(web.RequestHandler):
         """The other end's address."""
         self._in_turn = False
         """A request is being answered, or what nobody wanted of its body read."""
-        self._held_up = False
+        self.held_up = False
         """A body was ahead of its reader, and the parser may have kept some of what came."""
         self.task: asyncio.Task[Any] | None = None
         """In which its requests are answered; None: there will be no more."""
@@ -59,14 +59,14 @@ class Turns(web.RequestHandler):
         self.remote = _address(self.peername)
 
     def pause_reading(self) -> None:
-        self._held_up = True
+        self.held_up = True
         super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """aiohttp calls this at each body's end and whenever some of it was read; mostly nothing was held up,
         and to ask the parser and the transport for more takes longer than to read the body."""
-        if self._held_up:
-            self._held_up = not resume_parser
+        if self.held_up:
+            self.held_up = not resume_parser
             super().resume_reading(resume_parser)
 
     async def answered(self) -> None:
@@ -81,23 +81,31 @@ class Turns(web.RequestHandler):
             await self._drain_helper()
 
     async def start(self) -> None:
-        while not self._force_close:
-            if not self._messages:
-                await self._next()
-                self._waiter = None
-            message, body = self._messages.popleft()
-            assert self._parser is not None
-            self._parser.message_consumed()
-            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                self._resume_reading_if_drained()
-            self._in_turn = True
-            if not await self._turn(message, body) or self._close or self._force_close:
-                break
-            self._in_turn = False
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
+        """As long as the connection is served."""
+        try:
+            while not self._force_close:
+                if not self._messages:
+                    await self._next()
+                    self._waiter = None
+                message, body = self._messages.popleft()
+                assert self._parser is not None
+                self._parser.message_consumed()
+                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                    self._resume_reading_if_drained()
+                self._in_turn = True
+                if not await self._turn(message, body) or self._close or self._force_close:
+                    break
+                self._in_turn = False
+            if not self._force_close:
+                self._task_handler = None
+                if self.transport is not None:
+                    self.transport.close()
+        finally:
+            self.task = None
+            self.left()
+
+    def left(self) -> None:
+        """It is not served any more."""
 
     def _next(self) -> asyncio.Future[None]:
         """Await it: there is a request. aiohttp's clock of an idle connection runs meanwhile: its timer looks
