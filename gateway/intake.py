@@ -35,6 +35,8 @@ WHOLE_NUMBERS = (*TOKEN_LIMITS, "n", "seed", "dimensions", "priority", "max_outp
 _EXACT = 2**53
 """Above it a float stands for many whole numbers."""
 
+_WRONG = (msgspec.DecodeError, RecursionError)
+"""How a decoder says no."""
 _members = msgspec.json.Decoder(Members)
 _read_text, _read_int = msgspec.json.Decoder(str).decode, msgspec.json.Decoder(int).decode
 _decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
@@ -65,14 +67,15 @@ def read_request(
 
     Raises InvalidJson (with line and column) or InvalidField (with `param`).
     """
-    members = read_members(body)
+    members, decoder = read_members(body), _decoders[operation]
     try:
-        asked = checked(_decoders[operation], body)
-    except InvalidField:
-        if not (spelled := whole_numbers(members)):
-            raise
+        asked = decoder.decode(body)
+    except _WRONG as exc:
+        spelled = whole_numbers(members) if isinstance(exc, msgspec.ValidationError) else {}
+        if not spelled:
+            raise _fault(exc, decoder, body) from exc
         members |= spelled
-        asked = checked(_decoders[operation], msgspec.json.encode(members))
+        asked = checked(decoder, msgspec.json.encode(members))
     options = asked.stream_options
     return InferRequest(
         request_id=request_id,
@@ -88,22 +91,20 @@ def read_members(body: bytes) -> Members:
     for what is not an object."""
     try:
         body.decode()  # msgspec skips over what it need not read
+        return _members.decode(body)
     except UnicodeDecodeError as exc:
         place = _place(exc.start, body)
         raise InvalidJson(f"the body is not valid JSON: it is not UTF-8 at {place}") from exc
-    return checked(_members, body)
+    except _WRONG as exc:
+        raise _fault(exc, _members, body) from exc
 
 
 def checked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """`body` as the decoder's type. Raises InvalidField (with `param`), InvalidJson."""
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as exc:
-        raise _invalid_field(str(exc), decoder.type, body) from exc
-    except msgspec.DecodeError as exc:
-        raise InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}") from exc
-    except RecursionError as exc:
-        raise InvalidJson("the body is not valid JSON: it is nested too deeply") from exc
+    except _WRONG as exc:
+        raise _fault(exc, decoder, body) from exc
 
 
 def whole_numbers(members: Members) -> Members:
@@ -183,6 +184,15 @@ def _wants_usage(options: StreamOptions, stream: bool | None) -> bool:
             "stream_options is only allowed when stream is true", param="stream_options"
         )
     return bool(options.include_usage)
+
+
+def _fault(exc: Exception, decoder: msgspec.json.Decoder[Any], body: bytes) -> ClientFault:
+    """What is wrong with a body that is one of `_WRONG`."""
+    if isinstance(exc, msgspec.ValidationError):
+        return _invalid_field(str(exc), decoder.type, body)
+    if isinstance(exc, msgspec.DecodeError):
+        return InvalidJson(f"the body is not valid JSON: {_where(str(exc), body)}")
+    return InvalidJson("the body is not valid JSON: it is nested too deeply")
 
 
 def _invalid_field(text: str, kind: Any, body: bytes) -> ClientFault:
