@@ -151,10 +151,10 @@ class Edge:
         if not budgets.any:
             return _SERVER
         try:
-            caller = self._reception.visitor(request).caller
+            visitor = request.visitor or self._reception.visitor(request)
         except GatewayError:
             return _SERVER  # nobody who may know anything
-        return _SERVER + spelled(budgets.headers(caller.name))
+        return _SERVER + spelled(budgets.headers(visitor.caller.name))
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -74,7 +74,8 @@ class InferenceEndpoint:
             if infer.facts.stream:
                 answer = await self._stream(request, record, voice)
             else:
-                reply = self._folding(record, voice)
+                named = identity(gateway, record)
+                reply = FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
                 await self._carry_out(request, record, reply)
                 answer = HttpAnswer(
                     record.whole_lines(), content_type="application/json", body=reply.body()
@@ -152,10 +153,6 @@ class InferenceEndpoint:
             record.delivered = reply.delivered
             reply.stop()
         return await reply.close()
-
-    def _folding(self, record: RequestRecord, voice: Voice) -> FoldReply:
-        named = identity(self._gateway, record)
-        return FoldReply(named, max_bytes=self._answer_limit, folding=voice.folding)
 
     async def _carry_out(
         self, request: HttpRequest, record: RequestRecord, reply: StreamReply | FoldReply
