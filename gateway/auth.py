@@ -112,8 +112,11 @@ class Authenticator:
         """The same of who is known at once, wherever it comes from."""
         if self.open:  # SDKs always send some token; nobody asked for it, and it may be any word
             return _ANYONE
-        given = headers.getall("Authorization", ())
-        return self._seen.get(given[0]) if len(given) == 1 else None
+        try:
+            (given,) = headers.getall("Authorization")
+        except (KeyError, ValueError):  # there is none, or more than one
+            return None
+        return self._seen.get(given)
 
     def _looked_up(self, headers: MultiMapping[str], remote: str | None) -> Visitor:
         """The long way."""

@@ -108,10 +108,8 @@ class HttpAnswer:
         connection = ""
         if self.keep_alive != is_new:  # not what goes without saying
             connection = f"Connection: {'keep-alive' if self.keep_alive else 'close'}\r\n"
-        status = self.status
-        reason = _REASONS[status] if status in _REASONS else ""
         return (
-            f"HTTP/{version.major}.{version.minor} {status} {reason}\r\n"
+            f"HTTP/{version.major}.{version.minor} {self.status} {_REASONS.get(self.status, '')}\r\n"
             f"{self.lines}Content-Type: {self._content_type}\r\n"
             f"{body}Date: {_date(int(time.time()))}\r\n{connection}\r\n"
         ).encode()
