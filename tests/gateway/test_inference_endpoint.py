@@ -41,6 +41,23 @@ async def test_a_stream_ends_with_done_and_a_whole_answer_is_one_object(
     assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
+@pytest.mark.req("ADM-6")
+async def test_a_whole_answer_tells_its_budget_as_it_stands_once_it_was_used(
+    make_edge: MakeEdge,
+) -> None:
+    edge = await make_edge(
+        "auth: {keys: [{name: web, token: web-0123456789, budget: [{tokens: 1000, per: 1h}]}]}"
+    )
+    answer = await edge.ask(
+        "POST",
+        "/v1/chat/completions",
+        chat_body(max_tokens=500),
+        authorization="Bearer web-0123456789",
+    )
+    assert answer.json["usage"]["total_tokens"] == 5
+    assert answer.headers["x-ratelimit-remaining-tokens"] == "995"
+
+
 @pytest.mark.req("RUN-6")
 async def test_an_unknown_model_is_a_404_that_names_those_there_are(make_edge: MakeEdge) -> None:
     edge = await make_edge()

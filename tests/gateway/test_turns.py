@@ -206,6 +206,7 @@ def test_quiet_is_when_the_last_one_has_ended() -> None:
                 await until(lambda: len(kept.written) == 2)
                 assert not quiet.done()
                 kept.receive(whole_answer(2))
+                await until(quiet.done)
             assert not connections.serving
 
     loop = MemoryLoop()
