@@ -38,7 +38,8 @@ _EXACT = 2**53
 _WRONG = (msgspec.DecodeError, RecursionError)
 """How a decoder says no."""
 _members = msgspec.json.Decoder(Members)
-_read_text, _read_int = msgspec.json.Decoder(str).decode, msgspec.json.Decoder(int).decode
+_read_text = msgspec.json.Decoder(str).decode
+_read_limit = msgspec.json.Decoder(int | None).decode
 _decoders: dict[Operation, msgspec.json.Decoder[ChatRequest | CompletionRequest | EmbeddingRequest]]
 _decoders = {
     "chat": msgspec.json.Decoder(ChatRequest),
@@ -129,7 +130,7 @@ def _facts(
     key: str,
     headers: Mapping[str, str],
 ) -> RequestFacts:
-    prompt_bytes = len(bytes(members[_PROMPT_MEMBER[operation]]))
+    prompt_bytes = len(members[_PROMPT_MEMBER[operation]])
     return RequestFacts(
         operation=operation,
         model=asked.model,
@@ -165,12 +166,14 @@ def _token_limit(members: Members) -> int | None:
     another one could be stepped around. None: one of them is no limit, or there is none."""
     most: int | None = None
     for name in TOKEN_LIMITS:
-        if name not in members or bytes(raw := members[name]) == b"null":
+        if name not in members:
             continue
         try:
-            tokens = _read_int(raw)
+            tokens = _read_limit(members[name])
         except msgspec.MsgspecError:
             tokens = 0  # a spelling of some backend's own; no promise can be read from it
+        if tokens is None:
+            continue
         if tokens <= 0:
             return None
         if most is None or tokens > most:
