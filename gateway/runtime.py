@@ -126,6 +126,7 @@ class Gateway:
         self.telemetry = build_telemetry(loaded, self.metrics, clock)
         self._weights = {caller.name: caller.weight for caller in loaded.callers}
         self._requests, self._turns = itertools.count(1), itertools.count(1)
+        self.loop.on_opened = lambda pool: self.pools[pool].wake()
         for pool in self.pools.values():
             pool.on_bounds = self._adopt
             self._adopt(pool)

@@ -16,6 +16,7 @@ succeed, the prediction is wrong and is not used for a while.
 Which number a limit should be is not decided here.
 """
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Literal
 
@@ -94,6 +95,8 @@ class AdmissionQueue:
         self.order_slack_tokens: dict[int, float] = {}
         """By priority: callers whose counters are within it are ordered by deadline."""
         self.prediction = Prediction()
+        self.opens: Callable[[str, float], bool] = lambda lane, now_s: False
+        """Whoever steers the limits is asked when a newcomer finds no place in a lane: whether it has one more."""
         self._lines: dict[str, Lines] = {}
         self._counters: dict[int, TokenCounters] = {}
         self._expiry: list[tuple[float, int, Waiter]] = []
@@ -196,7 +199,9 @@ class AdmissionQueue:
     def offer(self, ticket: Ticket, now_s: float) -> list[Effect]:
         """A request arrives. Its own fate may be among the effects, or come later."""
         effects = self.wake(now_s)
-        if self._lets_by(ticket, now_s):
+        if self._lets_by(ticket, now_s) or (
+            self.opens(ticket.lane, now_s) and self._lets_by(ticket, now_s)
+        ):
             effects.append(Admit(ticket.request, 0.0))
             return effects
         lane = self.lanes[ticket.lane]
@@ -284,12 +289,16 @@ class AdmissionQueue:
         likely_s = (waiting + 1) / rate if rate else RETRY_MIN_S
         return min(max(likely_s, RETRY_MIN_S), RETRY_MAX_S)
 
-    def first_token(self, request: int, ttft_s: float, now_s: float) -> None:
-        """A running request's first content came `ttft_s` after its dispatch."""
+    def first_token(self, request: int, ttft_s: float, now_s: float) -> bool:
+        """A running request's first content came `ttft_s` after its dispatch. Whether others wait for a place
+        in its lane."""
         ticket = self._running.get(request)
-        if ticket is not None:
-            self.lanes[ticket.lane].prefill.learn(ticket.prompt_tokens, ttft_s)
-            self.prediction.came(request, in_time=not _late(ticket, now_s), now_s=now_s)
+        if ticket is None:
+            return False
+        lane = self.lanes[ticket.lane]
+        lane.prefill.learn(ticket.prompt_tokens, ttft_s)
+        self.prediction.came(request, in_time=not _late(ticket, now_s), now_s=now_s)
+        return lane.waiting > 0
 
     # -- inside -------------------------------------------------------------------------
 

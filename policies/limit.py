@@ -8,7 +8,9 @@ that is normal. `error = ln(theta * objective / measured)`, and the limit moves 
   limit allows, nothing it could still do has been seen yet: it does not shrink below what the
   error says about what runs (else it would wind up while long answers end);
 * out of it: error above 0, the limit grows only while it is what holds requests back;
-* start: it doubles, by less as the error gets small, until the error was below 0 once.
+* start: it doubles, by less as the error gets small, until the error was below 0 once. Between the
+  ticks it opens with each answer that begins (`policies.opening`); where the engine lets requests wait
+  inside, there is hardly a reason to send it more, and it grows by little.
 
 An upstream whose own queue delays the first token shrinks it too. Without a TPOT objective the limit
 grows while more at once means more tokens per second, and goes back to where that ended (failsafe-go
@@ -92,6 +94,14 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
     mean_inflight: float | None = None
     """Over the same seconds as `tokens_per_s`: a moment's concurrency held against an average throughput
     shows a gain, or its end, where there is none. None: `inflight` stands for it."""
+    answering: int = 0
+    """Of those in flight, who has had a first token."""
+    waits_inside: bool = False
+    """The engine answers some and lets others wait, as many as may be let in on hope (`policies.opening`)."""
+    least_inflight: int = 0
+    """As few as ran at any tick while the streams were seen whose pace `tpot_s` is."""
+    first_token_s: float | None = None
+    """p95 of what it took from dispatch to first token lately, where no stream's pace is known yet."""
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,8 +151,12 @@ def step(
         return _at(state, state.limit, bounds), "slow_start"
     if state.starting and error > GROW_MAX:
         state = msgspec.structs.replace(state, doubled_s=now_s)
-        factor = math.exp(min(math.log(2.0), error / SLOW_START_ELASTICITY))
-        return _at(state, state.limit * factor, bounds), "slow_start"
+        growth = min(math.log(2.0), error / SLOW_START_ELASTICITY)
+        if seen.waits_inside:
+            growth = (
+                GROW_GAIN * GROW_MAX
+            )  # what the least error would give that is worth a doubling
+        return _at(state, state.limit * math.exp(growth), bounds), "slow_start"
     return _at(state, state.limit * math.exp(min(GROW_MAX, GROW_GAIN * error)), bounds), "grow"
 
 
@@ -214,7 +228,7 @@ def _by_throughput(
         knee = _knee(state.folds)
         state = msgspec.structs.replace(state, stopped_s=now_s, folds=(), starting=False)
         return _at(state, min(state.limit, knee), bounds), "throughput_flat"
-    factor = PROBE_FACTOR if state.starting else CAREFUL_FACTOR
+    factor = PROBE_FACTOR if state.starting and not seen.waits_inside else CAREFUL_FACTOR
     return _at(state, state.limit * factor, bounds), "probe"
 
 

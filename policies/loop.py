@@ -73,6 +73,8 @@ class Loop:
         self._standings = Standings(now_s)
         self._looked: dict[str, float] = {}
         self._pool_actions = PoolActions()
+        self.on_opened: Callable[[str], None] = lambda pool: None
+        """Called when a pool's limit has grown between two ticks, with somebody waiting: wake its queue."""
         self.reach = Reach(policy, self._signals)
         self.replace(policy, catalog, now_s)
 
@@ -112,6 +114,7 @@ class Loop:
     def adopt(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
         """A pool to steer. Call it again when its bounds have changed."""
         self._pools[pool] = queue
+        queue.opens = lambda lane, now_s: self._opens((pool, lane), now_s)
         self.steering.bound(pool, queue, bounds)
 
     def forget(self, pool: str, now_s: float) -> None:
@@ -156,12 +159,12 @@ class Loop:
         flight.first_token_s = flight.mark_s = flight.last_s = now_s
         flight.tokens = flight.mark_tokens = flight.tokens or 1
         self._live[flight.request] = flight
-        upstream_s = None
+        upstream_s, somebody_waits = None, False
         if flight.dispatched_s is not None:
             upstream_s = now_s - flight.dispatched_s
             queue = self._pools.get(flight.lane[0])
             if queue is not None:
-                queue.first_token(flight.ticket, upstream_s, now_s)
+                somebody_waits = queue.first_token(flight.ticket, upstream_s, now_s)
         usd = flight.prompt_tokens * flight.input_usd
         flight.cost_usd += usd
         ttft_s, before = now_s - flight.arrived_s, flight.ttft_judged
@@ -170,6 +173,8 @@ class Loop:
             self._begin_second(now_s)
         begun = Begun(now_s, flight, ttft_s, upstream_s, usd, before)
         self._books[flight.intent, flight.lane].begun.append(begun)
+        if somebody_waits and self._opens(flight.lane, now_s):
+            self.on_opened(flight.lane[0])
 
     def attempt_failed(self, flight: Flight, refusal: CapacitySignal, now_s: float) -> None:
         """An attempt ended without content; another may follow. `refusal` is what it says of the
@@ -237,7 +242,9 @@ class Loop:
                 if look is not None:
                     look(flight)
                 self.progressed(flight, now_s)
-        for lane, reason, limit in self.steering.step(now_s, self._signals, self.reach):
+        for lane, reason, limit in self.steering.step(
+            now_s, self._signals, self.reach, self._answering
+        ):
             self._say(narrate.limit(lane, reason, limit, now_s))
         for name, ladder in self._ladders.items():
             self._climb(name, ladder, now_s)
@@ -364,6 +371,13 @@ class Loop:
         return self._policy.intent(name)
 
     # -- inside -------------------------------------------------------------------------
+
+    def _opens(self, lane: LaneKey, now_s: float) -> bool:
+        return self.steering.opens(lane, self._answering, now_s, lambda: self.signals, self.reach)
+
+    def _answering(self, lane: LaneKey) -> int:
+        """How many of a lane have had their first token."""
+        return sum(flight.lane == lane for flight in self._live.values())
 
     def _ladder_of(self, intent: str) -> Ladder:
         return self._ladders.get(intent) or _NO_LADDER

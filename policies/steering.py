@@ -4,12 +4,12 @@ Writes a lane's limit and nothing else; who is admitted under it is the queue's 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import msgspec
 
-from policies import limit
+from policies import limit, opening
 from policies.admission import AdmissionQueue
 from policies.lane import Lane
 from policies.limit import LimitBounds, LimitReading, LimitState
@@ -23,7 +23,9 @@ THROUGHPUT_SPAN_S = 5
 THROUGHPUT_TICKS = 20
 """Both are the same five seconds."""
 START_PER_ENDPOINT = 16.0
-"""What a model begins with: more than most need, and doubled within a second if it holds back."""
+"""What a model begins with, and how many may wait for a first token where it opens (`policies.opening`)."""
+PACE_TICKS = 8
+"""A fresh pace is of the last two seconds: the second that it counts for, and the tokens it is the mean of."""
 FULL = 0.9
 """Of a limit in use, from which on it may be what holds requests back."""
 QUEUE_INSIDE = 5.0
@@ -50,6 +52,8 @@ class Steering:
         self._trims: dict[LaneKey, Trim] = {}
         self._recent: dict[LaneKey, deque[int]] = {}
         """Requests in flight at the last ticks."""
+        self._rooms: dict[LaneKey, float | None] = {}
+        """How far limits that are starting may open until the next tick."""
         self.reasons: dict[LaneKey, limit.Reason] = {}
 
     def bound(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
@@ -73,7 +77,7 @@ class Steering:
         """Another engine answers from now on: the limits that the old one was steered to, the margin that
         its answers were judged by, and how much it had at once are of no use. Bounds stay, they are what
         probes say; so do caps, they are actions that somebody holds."""
-        of_lanes = (self._states, self._trims, self._recent, self.reasons)
+        of_lanes = (self._states, self._trims, self._recent, self._rooms, self.reasons)
         for key in {key for measured in of_lanes for key in measured if key[0] == pool}:
             for measured in of_lanes:
                 measured.pop(key, None)
@@ -92,9 +96,10 @@ class Steering:
                 yield (pool, name), lane
 
     def step(
-        self, now_s: float, signals: Signals, reach: Reach
+        self, now_s: float, signals: Signals, reach: Reach, answering: Callable[[LaneKey], int]
     ) -> list[tuple[LaneKey, limit.Reason, float]]:
-        """One tick for every lane. Returns the changes of regime that people should hear of."""
+        """One tick for every lane. `answering`: how many of a lane have had a first token. Returns the changes
+        of regime that people should hear of."""
         told: list[tuple[LaneKey, limit.Reason, float]] = []
         for key, lane in self.lanes():
             state = self._states.get(key) or LimitState(limit=lane.limit)
@@ -106,13 +111,53 @@ class Steering:
                 continue
             self.trim(key).step(TPOT_ALLOWED, now_s)
             reading = self._read(key, lane, now_s, signals, reach)
+            if state.starting:
+                reading = self._read_start(key, reading, answering(key), now_s, signals)
             state, reason = limit.step(state, reading, bounds, now_s)
+            if state.starting:
+                self._rooms[key] = opening.room(reading)
+                if reading.binding:
+                    state = self._opened(key, state, reading.answering)
             if reason == "unattainable":
                 told.append((key, reason, state.limit))
             self._states[key], self.reasons[key] = state, reason
             lane.limit = state.limit
             lane.turned_away = 0
         return told
+
+    def opens(
+        self,
+        key: LaneKey,
+        answering: Callable[[LaneKey], int],
+        now_s: float,
+        signals: Callable[[], Signals],
+        reach: Reach,
+    ) -> bool:
+        """Somebody finds no place in a lane between two ticks: whether its limit has grown for that. Signals
+        are asked for only where no tick has seen any."""
+        lane = self._queues[key[0]].lane(key[1])
+        state = self._states.get(key) or LimitState(limit=lane.limit)
+        if not (state.starting and lane.full) or lane.limit >= self._lane_bounds(key).ceiling:
+            return False
+        begun = answering(key)
+        if opening.opened(begun, self._unanswered(key)) <= lane.limit:
+            return False
+        if self._rooms.get(key) is None:
+            seen = signals()
+            reading = self._read(key, lane, now_s, seen, reach)
+            reading = self._read_start(key, reading, begun, now_s, seen)
+            self._rooms[key] = opening.room(reading)
+        before, state = lane.limit, self._opened(key, state, begun)
+        self._states[key], lane.limit = state, max(state.limit, lane.limit)
+        return lane.limit > before
+
+    def _opened(self, key: LaneKey, state: LimitState, answering: int) -> LimitState:
+        allowed = opening.opened(answering, self._unanswered(key))
+        most = min(allowed, self._rooms.get(key) or 0.0, self._lane_bounds(key).ceiling)
+        return msgspec.structs.replace(state, limit=most) if most > state.limit else state
+
+    def _unanswered(self, key: LaneKey) -> float:
+        return self._queues[key[0]].lane_limit
 
     def trim(self, key: LaneKey) -> Trim:
         """How close to its objective a lane is steered. Tell it what became of requests."""
@@ -163,6 +208,21 @@ class Steering:
             tokens_per_s=seen.tokens.per_second(now_s, THROUGHPUT_SPAN_S),
             mean_inflight=sum(recent) / len(recent) if recent else None,
             theta=self.trim(key).theta,
+        )
+
+    def _read_start(
+        self, key: LaneKey, seen: LimitReading, answering: int, now_s: float, signals: Signals
+    ) -> LimitReading:
+        """What is asked besides of a limit that is starting."""
+        busy = [count for count in list(self._inflight(key))[-PACE_TICKS:] if count]
+        ttft = signals.lane(key).upstream_ttft
+        return msgspec.structs.replace(
+            seen,
+            answering=answering,
+            waits_inside=answering > 0
+            and seen.inflight >= opening.opened(answering, self._unanswered(key)),
+            least_inflight=min(busy, default=0),
+            first_token_s=ttft.quantile(now_s, 5, 0.95) if seen.tpot_s is None else None,
         )
 
 

@@ -146,7 +146,7 @@ class World:
                 case Token() if event.index == 1:
                     asked = self._asked[event.job_id]
                     asked.outcome.ttft_s = event.at_s - asked.arrival.arrival_s
-                    self._body.first_token(asked, event.at_s)
+                    self._first_token(asked, event.at_s)
                 case Done():
                     self._done(event)
                 case Lost():
@@ -154,6 +154,14 @@ class World:
                     self._carry_out(asked.queue, self._failed(asked.queue, asked, now_s), now_s)
                 case _:
                     pass
+
+    def _first_token(self, asked: Asked, at_s: float) -> None:
+        queue = asked.queue
+        lane = queue.lane(asked.ticket.lane)
+        before = lane.limit
+        self._body.first_token(asked, at_s)
+        if lane.limit > before:  # the answer has made room for those who wait
+            self._carry_out(queue, queue.wake(at_s), at_s)
 
     def _done(self, done: Done) -> None:
         asked = self._asked.pop(done.job_id)

@@ -239,3 +239,19 @@ async def test_only_backends_that_know_of_intents_are_asked_whether_they_honour_
 ) -> None:
     assert (await make_edge()).gateway.honours == {}
     assert list((await make_edge(embedded=True)).gateway.honours) == ["sim"]
+
+
+@pytest.mark.req("INT-4")
+async def test_who_waits_is_let_in_when_a_limit_has_grown_between_two_ticks(
+    make_edge: MakeEdge,
+) -> None:
+    gateway = (await make_edge()).gateway
+    ((name, pool),) = gateway.pools.items()
+    lane = pool.queue.lane("m")
+    lane.limit = 1.0
+    pool.enter(lane="m")
+    second = pool.enter(lane="m")
+    assert second.waits
+    lane.limit = 2.0
+    gateway.loop.on_opened(name)
+    assert not second.waits

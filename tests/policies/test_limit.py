@@ -49,6 +49,7 @@ READINGS = st.builds(
     inflight=st.integers(0, 60),
     upstream_late=st.booleans(),
     tokens_per_s=st.integers(0, 9).map(float),
+    waits_inside=st.booleans(),
 )
 BOUNDS_DRAWN = st.builds(
     LimitBounds, floor=st.integers(1, 4).map(float), ceiling=st.integers(0, 40).map(float)
@@ -230,6 +231,15 @@ def test_near_the_objective_it_begins_by_less_than_doubling() -> None:
     state, _ = step(LimitState(limit=8.0), reading(0.02), BOUNDS, 0.0)
     assert 8 * math.exp(GROW_MAX) < state.limit < 16
     assert SLOW_START_S > TICK_S
+
+
+@pytest.mark.parametrize(("objective_s", "most"), [(1.0, math.exp(0.03)), (None, 1.03)])
+def test_where_requests_wait_inside_it_grows_by_little(
+    objective_s: float | None, most: float
+) -> None:
+    seen = msgspec.structs.replace(reading(0.001, objective_s), answering=4, waits_inside=True)
+    state, _ = step(LimitState(limit=16.0), seen, BOUNDS, 9.0)
+    assert 16 < state.limit <= 16 * most * (1 + 1e-9)
 
 
 # -- anti-windup ------------------------------------------------------------------------
