@@ -1,13 +1,13 @@
 """Ids of requests and answers: no two are alike, and nobody can guess one.
 
-The system's random bytes, asked for by the hundred: a call for each of the two ids that a request needs costs
-more than all else that makes one.
+The system's random bytes, asked for by the dozen: a call for each of the two ids that a request needs costs
+more than all else that makes one; for hundreds at once a request would wait that needs two.
 """
 
 import os
 
 _BYTES = 12
-_AT_ONCE = 256
+_AT_ONCE = 48
 _drawn: list[str] = []
 """Whose turn has not come yet."""
 
