@@ -53,7 +53,7 @@ class Steering:
         self._recent: dict[LaneKey, deque[int]] = {}
         """Requests in flight at the last ticks."""
         self._rooms: dict[LaneKey, float | None] = {}
-        """How far limits that are starting may open until the next tick."""
+        """How far limits that are starting may open until the next tick; None: nobody has looked yet."""
         self.reasons: dict[LaneKey, limit.Reason] = {}
 
     def bound(self, pool: str, queue: AdmissionQueue, bounds: PoolBounds) -> None:
@@ -111,13 +111,13 @@ class Steering:
                 continue
             self.trim(key).step(TPOT_ALLOWED, now_s)
             reading = self._read(key, lane, now_s, signals, reach)
-            if state.starting:
+            opens = state.starting and reading.binding
+            if opens:
                 reading = self._read_start(key, reading, answering(key), now_s, signals)
             state, reason = limit.step(state, reading, bounds, now_s)
-            if state.starting:
-                self._rooms[key] = opening.room(reading)
-                if reading.binding:
-                    state = self._opened(key, state, reading.answering)
+            self._rooms[key] = opening.room(reading) if opens else None
+            if opens and state.starting:
+                state = self._opened(key, state, reading.answering)
             if reason == "unattainable":
                 told.append((key, reason, state.limit))
             self._states[key], self.reasons[key] = state, reason
@@ -134,7 +134,7 @@ class Steering:
         reach: Reach,
     ) -> bool:
         """Somebody finds no place in a lane between two ticks: whether its limit has grown for that. Signals
-        are asked for only where no tick has seen any."""
+        are asked for only where the last tick has not seen to it."""
         lane = self._queues[key[0]].lane(key[1])
         state = self._states.get(key) or LimitState(limit=lane.limit)
         if not (state.starting and lane.full) or lane.limit >= self._lane_bounds(key).ceiling:

@@ -213,3 +213,38 @@ def test_a_limit_never_leaves_its_bounds(
         scene.tick(gap_s=gap_s)
         most = min(float(ceiling), cap if cap is not None else float(ceiling))
         assert endpoints <= scene.lane.limit <= max(most, endpoints)
+
+
+def test_between_two_ticks_a_limit_opens_with_answers_and_only_while_it_is_full_and_starting() -> (
+    None
+):
+    scene = Scene()
+    begun = 16
+
+    def opens() -> bool:
+        return scene.steering.opens(
+            LANE, lambda lane: begun, scene.now_s, lambda: scene.signals, scene.reach
+        )
+
+    scene.load(10)
+    assert not opens(), "it is not full"
+    scene.load(10)
+    assert not opens(), "nothing is known of its pace, which was promised"
+    scene.signals.lane(LANE).upstream_ttft.add(scene.now_s, 0.020)
+    assert opens()
+    assert scene.lane.limit == pytest.approx(16 * 0.98 * 2, rel=0.02)
+    scene.tick()
+    scene.steering.refused(LANE, "capacity", scene.now_s, scene.now_s + 0.1)
+    before = scene.lane.limit
+    begun = 100
+    assert not opens()
+    assert scene.lane.limit == before
+
+
+def test_a_limit_opens_no_further_than_its_ceiling() -> None:
+    scene = Scene(ceiling=20.0)
+    scene.reach = Reach(policy_set("intents: [{name: i, match: {default: true}}]"), scene.signals)
+    scene.load(40)
+    for _ in range(3):
+        scene.steering.opens(LANE, lambda lane: 19, scene.now_s, lambda: scene.signals, scene.reach)
+    assert scene.lane.limit == 20.0
