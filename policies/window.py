@@ -14,6 +14,7 @@ that has emptied is exactly zero again.
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from itertools import cycle
 from math import inf
 
 from policies.sketch import LOWEST, bucket_of, buckets_of, quantile
@@ -22,7 +23,9 @@ SPANS_S = (5, 30, 300)
 """What the loop steers by, what an intent is judged by, what is normal."""
 
 _CACHED_QUANTILES = 16
-_FRESH = 256
+_fresh = cycle(range(128, 256, 16))
+"""How many single observations a window gathers at most; not as many as the one before it. The windows of an intent
+fill alike, and one request would wait for all of them, 30 us each."""
 
 _Sums = tuple[int, int, float]
 """Observations with a value, those missing, and the sum of the values in seconds."""
@@ -34,11 +37,14 @@ made for each second of each signal, and a named one takes five times as long.""
 class _Span:
     def __init__(self, span_s: int) -> None:
         self.span_s = span_s
-        self.counts: dict[int, int] = {}  # the open slot's among them
+        self.counts: dict[int, int] = {}  # without the open slot's
         self.slots: deque[_Slot] = deque()
         self.top = LOWEST  # not below any bucket of a slot
 
     def take(self, slot: _Slot, top: int) -> None:
+        counts = self.counts
+        for bucket, count in slot[1].items():
+            counts[bucket] = counts.get(bucket, 0) + count
         self.slots.append(slot)
         if top > self.top:
             self.top = top
@@ -56,7 +62,8 @@ class _Span:
 
 
 class Window:
-    """One signal in seconds, over several spans at once. Adding costs one dict update a span."""
+    """One signal in seconds, over several spans at once. What they have in common, the open slot, is added to each
+    when its second is over, or when somebody looks."""
 
     def __init__(self, spans_s: tuple[int, ...] = SPANS_S) -> None:
         self._spans = {span_s: _Span(span_s) for span_s in _checked(spans_s)}
@@ -65,8 +72,8 @@ class Window:
         self._second = 0
         self._opened: _Sums = (0, 0, 0.0)  # the same three when the open slot began
         self._open: dict[int, int] = {}
-        self._every = (self._open, *(span.counts for span in self._spans.values()))
         self._fresh: list[float] = []  # single observations that are in no dict yet
+        self._most_fresh = next(_fresh)
         self._top = LOWEST  # of the open slot
 
     def add(self, now_s: float, value: float, count: int = 1) -> None:
@@ -79,7 +86,7 @@ class Window:
         self._total += value * count
         if count == 1:
             self._fresh.append(value)
-            if len(self._fresh) >= _FRESH:
+            if len(self._fresh) >= self._most_fresh:
                 self._gather()
         else:
             self._take(bucket_of(value), count)
@@ -98,7 +105,7 @@ class Window:
         self._n += len(values)
         self._total = total
         self._fresh.extend(values)
-        if len(self._fresh) >= _FRESH:
+        if len(self._fresh) >= self._most_fresh:
             self._gather()
         if self._cache:
             self._cache.clear()
@@ -106,15 +113,16 @@ class Window:
     def _take(self, bucket: int, count: int) -> None:
         if bucket > self._top:
             self._top = bucket
-        for counts in self._every:
-            counts[bucket] = counts.get(bucket, 0) + count
+        self._open[bucket] = self._open.get(bucket, 0) + count
 
     def _gather(self) -> None:
         """Before anybody looks at the buckets: a signal is read four times a second, and moves at each
-        request, so that most need not be found a bucket and spread over the spans one by one."""
+        request, so that most need not be found a bucket one by one."""
         if self._fresh:
-            for bucket, count in Counter(buckets_of(self._fresh)).items():
-                self._take(bucket, count)
+            counted = Counter(buckets_of(self._fresh))
+            for bucket, count in counted.items():
+                self._open[bucket] = self._open.get(bucket, 0) + count
+            self._top = max(self._top, *counted)
             self._fresh.clear()
 
     def add_missing(self, now_s: float, count: int = 1) -> None:
@@ -130,7 +138,7 @@ class Window:
         """
         n, missing, _ = self._sums(now_s, span_s)
         self._gather()
-        return dict(self._spans[span_s].counts), n, missing
+        return self._together(self._spans[span_s]), n, missing
 
     def quantile(self, now_s: float, span_s: int, q: float) -> float | None:
         """Seconds; `inf` when it falls among the missing; None when the span is empty."""
@@ -142,12 +150,20 @@ class Window:
             self._cache.clear()
         self._gather()
         span = self._spans[span_s]
+        counts = self._together(span)
         top = max(span.top, self._top)
-        while top not in span.counts and top > LOWEST:
+        while top not in counts and top > LOWEST:
             top -= 1
         span.top = top
-        value = self._cache[key] = quantile(span.counts, n, q, missing, top=top)
+        value = self._cache[key] = quantile(counts, n, q, missing, top=top)
         return value
+
+    def _together(self, span: _Span) -> dict[int, int]:
+        """A span with the open slot, in a dict of its own."""
+        counts = dict(span.counts)
+        for bucket, count in self._open.items():
+            counts[bucket] = counts.get(bucket, 0) + count
+        return counts
 
     def count(self, now_s: float, span_s: int) -> int:
         """All observations, the missing among them."""

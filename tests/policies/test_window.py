@@ -159,6 +159,20 @@ def test_a_quantile_is_worked_out_again_only_after_something_came_or_left(
     assert worked_out == [0.95, 0.95, 0.95, 0.95, 0.5, 0.95]
 
 
+@pytest.mark.req("OPS-4")
+def test_windows_that_fill_alike_are_not_put_in_order_in_the_same_moment() -> None:
+    windows = [Window(SPANS_S) for _ in range(8)]
+    at_once = []
+    for _ in range(200):
+        for window in windows:
+            window.add_all(1.0, [0.25] * 16)
+        at_once.append(sum(not window._fresh for window in windows))
+    assert sum(at_once) > 8 * 10, "they were put in order"
+    assert sorted(at_once)[-20] <= 2
+    assert max(at_once) < 8
+    assert all(window.counts(1.0, 5)[1] == 200 * 16 for window in windows)
+
+
 def test_asking_for_ever_new_quantiles_fills_no_memory() -> None:
     window = Window((5,))
     window.add(0.0, 1.0)
