@@ -369,7 +369,7 @@ def test_nobody_is_remembered_after_his_fate() -> None:
 
 
 def test_a_promise_that_nothing_speaks_against_costs_a_look_a_second() -> None:
-    scene = Scene(POLICY.replace("cost_per_minute: 100 USD, ", ""))
+    scene = Scene()
     looked = []
     standings = scene.loop._standings
     original = standings.note

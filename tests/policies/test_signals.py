@@ -192,7 +192,15 @@ def test_a_steady_rate_of_money_is_measured_as_it_is() -> None:
     (measured,) = seen.measured(90.0)
     assert measured.value == pytest.approx(2.4, rel=0.02)
     assert measured.severity == SEVERITY_MAX
-    assert seen.any_bad(90.0), "a rate of money is always looked at"
+    assert seen.any_bad(90.0)
+
+
+def test_money_speaks_against_a_promise_when_nearly_as_much_is_spent_as_may_be() -> None:
+    for cents, spoken in ((0.8, False), (0.9, True)):
+        seen = signals(cost_per_minute=1.0)
+        for second in range(60):
+            seen.pay(float(second), cents / 60)
+        assert seen.any_bad(60.0) is spoken
 
 
 def test_what_was_spent_before_an_action_is_no_evidence_for_the_next_one() -> None:
