@@ -97,7 +97,7 @@ class LimitReading(msgspec.Struct, frozen=True, kw_only=True):
     answering: int = 0
     """Of those in flight, who has had a first token."""
     waits_inside: bool = False
-    """The engine answers some and lets others wait, as many as may be let in on hope (`policies.opening`)."""
+    """The engine answers some, and most of the others wait for a first token far longer than those did."""
     least_inflight: int = 0
     """As few as ran at any tick while the streams were seen whose pace `tpot_s` is."""
     first_token_s: float | None = None

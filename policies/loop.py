@@ -243,7 +243,7 @@ class Loop:
                     look(flight)
                 self.progressed(flight, now_s)
         for lane, reason, limit in self.steering.step(
-            now_s, self._signals, self.reach, self._answering
+            now_s, self._signals, self.reach, self._answering, self._unanswered
         ):
             self._say(narrate.limit(lane, reason, limit, now_s))
         for name, ladder in self._ladders.items():
@@ -378,6 +378,14 @@ class Loop:
     def _answering(self, lane: LaneKey) -> int:
         """How many of a lane have had their first token."""
         return sum(flight.lane == lane for flight in self._live.values())
+
+    def _unanswered(self, lane: LaneKey) -> list[float]:
+        """When those of a lane were sent that have had none."""
+        return [
+            flight.dispatched_s
+            for request, flight in self._flights.items()
+            if flight.dispatched_s is not None and flight.lane == lane and request not in self._live
+        ]
 
     def _ladder_of(self, intent: str) -> Ladder:
         return self._ladders.get(intent) or _NO_LADDER

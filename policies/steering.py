@@ -32,6 +32,8 @@ QUEUE_INSIDE = 5.0
 """A first token this many times slower than at its best waits in a queue that is not ours."""
 INSIDE_SHARE = 0.5
 """... and takes this much of the objective for itself."""
+BEST_QUANTILE = 0.05
+"""Of the first tokens of the last half minute: what one takes at its best."""
 
 
 class PoolBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,10 +98,15 @@ class Steering:
                 yield (pool, name), lane
 
     def step(
-        self, now_s: float, signals: Signals, reach: Reach, answering: Callable[[LaneKey], int]
+        self,
+        now_s: float,
+        signals: Signals,
+        reach: Reach,
+        answering: Callable[[LaneKey], int],
+        unanswered: Callable[[LaneKey], list[float]],
     ) -> list[tuple[LaneKey, limit.Reason, float]]:
-        """One tick for every lane. `answering`: how many of a lane have had a first token. Returns the changes
-        of regime that people should hear of."""
+        """One tick for every lane. `answering`: how many of a lane have had a first token; `unanswered`: when the
+        others were sent. Returns the changes of regime that people should hear of."""
         told: list[tuple[LaneKey, limit.Reason, float]] = []
         for key, lane in self.lanes():
             state = self._states.get(key) or LimitState(limit=lane.limit)
@@ -114,6 +121,9 @@ class Steering:
             opens = state.starting and reading.binding
             if opens:
                 reading = self._read_start(key, reading, answering(key), now_s, signals)
+                usual_s = signals.lane(key).upstream_ttft.quantile(now_s, 30, BEST_QUANTILE)
+                late = _wait_inside(unanswered(key), usual_s, now_s)
+                reading = msgspec.structs.replace(reading, waits_inside=late)
             state, reason = limit.step(state, reading, bounds, now_s)
             self._rooms[key] = opening.room(reading) if opens else None
             if opens and state.starting:
@@ -219,8 +229,6 @@ class Steering:
         return msgspec.structs.replace(
             seen,
             answering=answering,
-            waits_inside=answering > 0
-            and seen.inflight >= opening.opened(answering, self._unanswered(key)),
             least_inflight=min(busy, default=0),
             first_token_s=ttft.quantile(now_s, 5, 0.95) if seen.tpot_s is None else None,
         )
@@ -230,3 +238,12 @@ def _is_binding(lane: Lane) -> bool:
     """Whether it is the limit that holds requests back, and not the share of their class."""
     held_back = lane.waiting > 0 or lane.turned_away > 0
     return held_back and lane.inflight >= FULL * lane.limit - 1.0
+
+
+def _wait_inside(sent_s: list[float], best_s: float | None, now_s: float) -> bool:
+    """Whether most of those who have no first token wait for it far longer than one takes at its best. (Many that
+    are on their way are none: a provider far away begins hundreds of answers a second, each after a second.)"""
+    if best_s is None:
+        return False
+    overdue = sum(now_s - sent > QUEUE_INSIDE * best_s for sent in sent_s)
+    return overdue > 0 and 2 * overdue >= len(sent_s)

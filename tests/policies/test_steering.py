@@ -46,7 +46,9 @@ class Scene:
         for _ in range(10 if gap_s is not None else 0):
             self.signals.lane(LANE).pace(self.now_s, gap_s or 0.0)
         self.reach.went("i", LANE, "big", 0, self.now_s)
-        told = self.steering.step(self.now_s, self.signals, self.reach, lambda lane: 0)
+        told = self.steering.step(
+            self.now_s, self.signals, self.reach, lambda lane: 0, lambda lane: []
+        )
         return [reason for _, reason, _ in told]
 
 

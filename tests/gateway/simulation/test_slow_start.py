@@ -106,3 +106,12 @@ def test_a_tight_objective_is_not_overshot_by_opening(simulate: Simulate) -> Non
     )
     assert 45 <= most(result) <= 55
     assert sum((outcome.tpot_s or 0.0) > 0.025 for outcome in result.outcomes) <= 15
+
+
+def test_an_engine_far_away_that_begins_all_answers_after_a_second_is_not_held_for_a_small_one(
+    simulate: Simulate,
+) -> None:
+    """Many are on their way to it at any time. The limit doubles with time there, as it always did."""
+    arrivals = [Arrival(nth / 200, 100, 200) for nth in range(1000)]
+    result = simulate(arrivals, places=4096, first="1s", gap="20ms", objectives="{tpot_p95: 1m}")
+    assert max(waits(result)) < 4.5
