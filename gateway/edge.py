@@ -23,7 +23,7 @@ from gateway.control import Control
 from gateway.control_endpoints import ControlEndpoints
 from gateway.endpoint import Endpoint
 from gateway.error_answers import SERVER, ErrorAnswers
-from gateway.head_lines import read, spelled
+from gateway.head_lines import read
 from gateway.http_request import ASKED, HttpRequest
 from gateway.inbound.messages_errors import error_body as anthropic_error
 from gateway.inbound.messages_tongue import MessagesTongue
@@ -154,7 +154,7 @@ class Edge:
             visitor = request.visitor or self._reception.visitor(request)
         except GatewayError:
             return _SERVER  # nobody who may know anything
-        return _SERVER + spelled(budgets.headers(visitor.caller.name))
+        return _SERVER + budgets.lines(visitor.caller.name)
 
     @web.middleware
     async def boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
