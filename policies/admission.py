@@ -17,6 +17,7 @@ Which number a limit should be is not decided here.
 """
 
 from collections.abc import Callable
+from collections import defaultdict
 from heapq import heapify, heappop, heappush
 from typing import Literal
 
@@ -98,7 +99,7 @@ class AdmissionQueue:
         self.opens: Callable[[str, float], bool] = lambda lane, now_s: False
         """Whoever steers the limits is asked when a newcomer finds no place in a lane: whether it has one more."""
         self._lines: dict[str, Lines] = {}
-        self._counters: dict[int, TokenCounters] = {}
+        self._counters = defaultdict[int, TokenCounters](TokenCounters)
         self._expiry: list[tuple[float, int, Waiter]] = []
         self._waiting: dict[int, Waiter] = {}
         self._running: dict[int, Ticket] = {}
@@ -141,8 +142,6 @@ class AdmissionQueue:
 
     def counters(self, priority: int) -> TokenCounters:
         """The token counters of the callers of one priority. Charge them as tokens are served."""
-        if priority not in self._counters:
-            self._counters[priority] = TokenCounters()
         return self._counters[priority]
 
     def demand(self) -> dict[str, dict[int, int]]:
@@ -304,10 +303,10 @@ class AdmissionQueue:
 
     def _lets_by(self, ticket: Ticket, now_s: float) -> bool:
         """Whether a newcomer finds a free place: it need not stand in a line, and takes it."""
-        lane = self.lane(ticket.lane)
+        lane = self.lanes.get(ticket.lane) or self.lane(ticket.lane)
         if len(self._running) >= self._settings.limit or not lane.has_room(ticket.priority):
             return False
-        counters = self.counters(ticket.priority)
+        counters = self._counters[ticket.priority]
         counters.pass_by(ticket.caller, PROMPT_WEIGHT * ticket.prompt_tokens, ticket.weight)
         self._runs(ticket, lane, now_s)
         return True

@@ -27,7 +27,8 @@ class Drain:
 
     def mark(self, now_s: float) -> None:
         """One request was dispatched."""
-        self._fold(now_s)
+        if now_s - self._fold_s >= FOLD_S:
+            self._fold(now_s)
         self._count += 1
 
     def busy(self, now_s: float, somebody_waits: bool) -> None:

@@ -40,15 +40,24 @@ class Lane:
         self._shares = dict(shares)
 
     @property
+    def limit(self) -> float:
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: float) -> None:
+        self._limit = limit
+        self._most = _places(limit)
+
+    @property
     def held_back(self) -> Mapping[int, float]:
         return self._shares
 
     def places(self, priority: int) -> int:
         """How many may run for one of this priority to be let in."""
-        share = 1.0
-        if self._shares:
-            share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
-        return max(int(self.limit * share + 1e-9), 1)
+        if not self._shares:
+            return self._most
+        share = min((s for above, s in self._shares.items() if priority < above), default=1.0)
+        return _places(self.limit * share)
 
     def free(self, priority: int) -> int:
         """How many of this priority may be let in now; below zero where a limit has dropped."""
@@ -60,8 +69,8 @@ class Lane:
         return min(self.share, left) - self.inflight
 
     def has_room(self, priority: int) -> bool:
-        if self.share is None:
-            return self.inflight < self.places(priority)
+        if self.share is None and not self._shares:
+            return self.inflight < self._most
         return self.free(priority) > 0
 
     @property
@@ -81,3 +90,8 @@ class Lane:
             return 0.0
         rate = self.drain.per_s(now_s)
         return behind / rate if rate else None
+
+
+def _places(limit: float) -> int:
+    """Fractions are rounded down, but for what adding up floats takes off a whole number."""
+    return max(int(limit + 1e-9), 1)
