@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
+import msgspec
+
 from contracts.errors import GatewayError
 from gateway.endpoint import Endpoint
 from gateway.slot import Slot
@@ -27,22 +29,19 @@ class Door(Protocol):
         ...
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """Take the place that is `given`; or await `slot` (raises QueueFull, QueueTimeout, TaskExpired,
     DeadlineUnreachable, NoReadyBackend); or `leave`. Its pool answers it once: it will `give`, or `refuse`."""
 
-    def __init__(
-        self, pool: Door, request: int, avoid: Collection[Endpoint], session: Session | None
-    ) -> None:
-        self.pool = pool
-        self.request = request
-        """Its number in the pool's queue."""
-        self.avoid = avoid
-        self.session = session
-        self.given: Slot | None = None
-        self.refused: GatewayError | None = None
-        self._slot: asyncio.Future[Slot] | None = None
-        """Made when somebody waits: where a place is free nobody does."""
+    pool: Door
+    request: int
+    """Its number in the pool's queue."""
+    given: Slot | None = None
+    avoid: Collection[Endpoint] = ()
+    session: Session | None = None
+    refused: GatewayError | None = None
+    _slot: "asyncio.Future[Slot] | None" = None
+    """Made when somebody waits: where a place is free nobody does."""
 
     @property
     def waits(self) -> bool:

@@ -5,7 +5,6 @@ clock. Everything runs on one event loop, so nothing here needs a lock.
 """
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Collection
 
@@ -32,7 +31,7 @@ from gateway.entry import Entry
 from gateway.settings import PoolOptions
 from gateway.slot import Slot
 from policies.admission import AdmissionQueue, AdmissionSettings, Admit, Effect, Place, Refuse
-from policies.affinity import Sessions, prefer
+from policies.affinity import Session, Sessions, prefer
 from policies.lines import Ticket
 from policies.retry_budget import RetryBudget
 
@@ -70,7 +69,8 @@ class Pool:
         )
         self.retry_budget = RetryBudget(options.retry_budget)
         self._clock = clock
-        self._numbers = itertools.count(1)
+        self._entered = 0
+        """The number of the request that came last."""
         self._entries: dict[int, Entry] = {}
         """Those whose fate is open, by request."""
         self._sessions = Sessions() if sessions is None else sessions
@@ -80,6 +80,8 @@ class Pool:
         """Out of service; set once nothing runs any more."""
         self.ready: list[Endpoint] = []
         """Those that may be given work: none of them, while the pool is out of service."""
+        self._only: Endpoint | None = None
+        """The one that is ready, where no other is."""
         self.queue = AdmissionQueue(self._settings())
         """For the control loop to steer; `wake` it after that."""
         self.on_bounds: Callable[[Pool], None] = lambda pool: None
@@ -227,6 +229,7 @@ class Pool:
     def _follow_ready(self) -> None:
         serves = self._emptied is None
         self.ready = [endpoint for endpoint in self.endpoints if serves and endpoint.state.ready]
+        self._only = self.ready[0] if len(self.ready) == 1 else None
         self.on_bounds(self)
         self._carry_out(self.queue.configure(self._settings(), self._clock()))
 
@@ -258,9 +261,9 @@ class Pool:
         """
         if not self.ready:
             raise self.not_ready()
-        request, now_s = next(self._numbers), self._clock()
+        now_s, request = self._clock(), self._entered + 1
+        self._entered = request
         home = None if session is None else (self.id, *session)
-        entry = Entry(self, request, tuple(avoid), home)
         ticket = Ticket(
             request,
             lane,
@@ -274,10 +277,10 @@ class Pool:
             accepted,
         )
         if self.queue.admits(ticket, now_s):
-            self._admit(entry, 0.0)
-        else:
-            self._entries[request] = entry
-            self._carry_out(self.queue.offer(ticket, now_s))
+            return Entry(self, request, self._admit(request, avoid, home, 0.0))
+        entry = Entry(self, request, avoid=tuple(avoid), session=home)
+        self._entries[request] = entry
+        self._carry_out(self.queue.offer(ticket, now_s))
         return entry
 
     def place(self, request: int) -> Place | None:
@@ -326,10 +329,10 @@ class Pool:
             timeout_s=self.options.queue_timeout_s,
         )
 
-    def _choose(self, entry: Entry) -> Endpoint:
+    def _choose(self, avoid: Collection[Endpoint], session: Session | None) -> Endpoint:
         """The session's endpoint if it is ready and has room, else the ready one with the smallest used
         share; the first of equals."""
-        avoid, session, liked = entry.avoid, entry.session, self.ready
+        liked = self.ready
         if avoid or self.breakers.unwell:
             well = [e for e in liked if not self.breakers.shuns(e.index)] or liked
             liked = [e for e in well if e not in avoid] or well
@@ -348,7 +351,8 @@ class Pool:
                 continue
             match effect:
                 case Admit() if self.ready:
-                    self._admit(entry, effect.waited_s)
+                    asked = entry.request, entry.avoid, entry.session
+                    entry.give(self._admit(*asked, effect.waited_s))
                 case Admit():  # the last ready one has just gone, and the queue does not know yet
                     entry.refuse(self.not_ready())
                     effects += self.queue.cancel(effect.request, self._clock())
@@ -358,15 +362,19 @@ class Pool:
         if deadline_s is not None:
             self._arm(deadline_s)
 
-    def _admit(self, entry: Entry, waited_s: float) -> None:
-        """The queue has let it in: give it a place at one of those that are ready."""
-        endpoint = self._choose(entry)
+    def _admit(
+        self, request: int, avoid: Collection[Endpoint], session: Session | None, waited_s: float
+    ) -> Slot:
+        """The queue has let it in: a place at one of those that are ready."""
+        endpoint = self._only
+        if endpoint is None or session is not None:
+            endpoint = self._choose(avoid, session)
         endpoint.inflight += 1
-        slot = Slot(self, entry.request, waited_s, endpoint)
+        slot = Slot(self, request, waited_s, endpoint)
         if self.breakers.unwell:
             slot.shunned = self.breakers.shuns(endpoint.index)
             slot.probe = self.breakers.given(endpoint.index)
-        entry.give(slot)
+        return slot
 
     def _refusal(self, effect: Refuse) -> Shed:
         if effect.reason in ("deadline", "deadline_passed"):

@@ -9,6 +9,8 @@ for the pool. When and where to test is not decided here.
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from adapters.dialect import AttemptContext
 from contracts.catalog import ModelCard
 from contracts.config import Engine
@@ -55,12 +57,14 @@ class GeneratesNot(Exception):
         self.why = why
 
 
-class _Turn(Slot):
+class _Turn(Slot, kw_only=True):
     """A slot that lasts for several attempts: one of them releasing it ends that attempt only."""
 
-    def __init__(self, whole: Slot) -> None:
-        self.__dict__.update(whole.__dict__)
-        self.over = asyncio.Event()
+    over: asyncio.Event
+
+    @classmethod
+    def at(cls, whole: Slot) -> "_Turn":
+        return cls(*msgspec.structs.astuple(whole), over=asyncio.Event())
 
     def ended(self, error: GatewayError | None) -> None:
         """What a test finds is in its report: no request is steered by it."""
@@ -123,7 +127,7 @@ class Trial:
 
     async def _decode(self, tokens: int) -> Usage | None:
         """A short answer to its end, and its usage. Raises GatewayError."""
-        turn = _Turn(self._slot)
+        turn = _Turn.at(self._slot)
         attempt = self._attempt(tokens, turn)
         try:
             attempt.start()
@@ -138,7 +142,7 @@ class Trial:
         return attempt.usage
 
     async def _cancel_at_first_token(self) -> None:
-        attempt = self._attempt(LONG_TOKENS, _Turn(self._slot))
+        attempt = self._attempt(LONG_TOKENS, _Turn.at(self._slot))
         try:
             attempt.start()
             await self._until(attempt.committed)

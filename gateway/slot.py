@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import msgspec
+
 from contracts.errors import ConnectFailed, GatewayError
 from gateway.breakers import Breakers
 from gateway.endpoint import Endpoint
@@ -21,42 +23,40 @@ class Lender(Protocol):
         ...
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     """Say what came of the work, if that tells something of its endpoint (`ended`, `overtaken`; the first
     word counts), and then `release`; more than once does no harm."""
 
-    shunned = False
+    pool: Lender
+    ticket: int
+    """Its number in the pool's queue."""
+    waited_s: float
+    endpoint: Endpoint
+    shunned: bool = False
     """All that was ready is to be left alone, and so is this."""
-    probe = False
+    probe: bool = False
     """What comes of the work tells whether its endpoint is well again."""
-    _told = False
-    _released = False
-
-    def __init__(self, pool: Lender, ticket: int, waited_s: float, endpoint: Endpoint) -> None:
-        self._pool = pool
-        self.ticket = ticket
-        """Its number in the pool's queue."""
-        self.waited_s = waited_s
-        self.endpoint = endpoint
+    _told: bool = False
+    _released: bool = False
 
     def ended(self, error: GatewayError | None) -> None:
         """The work came to its end, well or with an error."""
         if not self._told:
             self._told = True
-            self._pool.breakers.ended(self.endpoint.index, error, probe=self.probe)
+            self.pool.breakers.ended(self.endpoint.index, error, probe=self.probe)
             if isinstance(error, ConnectFailed):
-                self._pool.lost(self.endpoint)
+                self.pool.lost(self.endpoint)
 
     def overtaken(self) -> None:
         """The work is given up for what began later elsewhere, and was quicker."""
         if not self._told:
             self._told = True
-            self._pool.breakers.overtaken(self.endpoint.index, probe=self.probe)
+            self.pool.breakers.overtaken(self.endpoint.index, probe=self.probe)
 
     def release(self) -> None:
         if not self._released:
             self._released = True
             if not self._told:
-                self._pool.breakers.abandoned(self.endpoint.index, probe=self.probe)
+                self.pool.breakers.abandoned(self.endpoint.index, probe=self.probe)
             self.endpoint.inflight -= 1
-            self._pool.free(self.ticket)
+            self.pool.free(self.ticket)

@@ -142,14 +142,12 @@ class HubPool(Pool):
             raise self.not_ready()
         if not self.take(lane, priority):
             raise NoReadyBackend("no place is free")
-        request = next(self._numbers)
-        entry = Entry(self, request, tuple(avoid), None)
-        endpoint = self._choose(entry)
+        self._entered += 1
+        request, endpoint = self._entered, self._choose(avoid, None)
         self._tests[request] = (lane, endpoint)
         self.merged.own += 1
         endpoint.inflight += 1
-        entry.give(Slot(self, request, 0.0, endpoint))
-        return entry
+        return Entry(self, request, Slot(self, request, 0.0, endpoint))
 
     def free(self, request: int) -> None:
         lane, _ = self._tests.pop(request)

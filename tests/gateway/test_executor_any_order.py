@@ -3,6 +3,7 @@ Virtual time.
 """
 
 import asyncio
+from typing import Any
 
 import looptime
 import pytest
@@ -13,7 +14,6 @@ from contracts.catalog import Catalog
 from contracts.errors import GatewayError
 from contracts.events import End, Fault
 from contracts.inference import RoutingPlan, Target, Timeouts
-from gateway.entry import Entry
 from gateway.executor import Executor
 from gateway.going_on import MAX_RESUMES
 from gateway.pools import Pool
@@ -39,11 +39,10 @@ class Door:
         self.wrong: list[str] = []
         pool._admit = self.admit  # type: ignore[method-assign]  # a spy in its place
 
-    def admit(self, entry: Entry, waited_s: float) -> None:
+    def admit(self, *asked: Any) -> Slot:
         pool, now_s = self._pool, self._pool.now_s()
         before = {e.index: pool.breakers._breakers[e.index].state(now_s) for e in pool.ready}
-        self._admit(entry, waited_s)
-        slot = entry.slot.result()
+        slot = self._admit(*asked)
         state = before[slot.endpoint.index]
         others = [s for index, s in before.items() if index != slot.endpoint.index]
         if slot.probe:
@@ -56,6 +55,7 @@ class Door:
             self.wrong.append(f"work for one that is {state}, beside one that is well")
         if state == "open" and "half_open" in others and not self._probes:
             self.wrong.append("work for one that is open, beside one that waits for its probe")
+        return slot
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

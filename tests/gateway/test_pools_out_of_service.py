@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -213,10 +214,11 @@ async def _play(steps: list[Step]) -> None:
 
     real = Pool._admit
 
-    def watched(self: Pool, entry: Entry, waited_s: float) -> None:
-        real(self, entry, waited_s)
-        admitted(entry.slot.result())
-        slots.append(entry.slot.result())
+    def watched(self: Pool, *asked: Any) -> Slot:
+        slot = real(self, *asked)
+        admitted(slot)
+        slots.append(slot)
+        return slot
 
     pool._admit = watched.__get__(pool)  # type: ignore[method-assign]
     for what, index in steps:
