@@ -4,8 +4,7 @@ Who is asked, in which order and how often, is not decided here.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -66,16 +65,15 @@ class Dispatch:
             self._hedges[plan.route] = HedgeBudget(plan.hedge_budget)
         return self._hedges[plan.route]
 
-    def slot(
-        self, run: Run, target: Target, tried: list[Endpoint]
-    ) -> Slot | Coroutine[Any, Any, Slot]:
-        """A place for an attempt: `attempt` it, or release it. It is to be awaited only where none is free, and
-        raises Shed then if none comes."""
+    def enter(self, run: Run, target: Target, tried: Sequence[Endpoint]) -> Entry:
+        """Ask for a place for an attempt: `attempt` what is given, or release it; where none is, wait for its
+        `slot`. Raises Shed."""
         entry = run.recorder.enter(self._pools[target.pool], target, tried)
         run.sink.entered(entry)
-        return entry.given or self._waited_for(entry, run)
+        return entry
 
-    async def _waited_for(self, entry: Entry, run: Run) -> Slot:
+    async def slot(self, run: Run, entry: Entry) -> Slot:
+        """The place that is not given yet. Raises Shed if none comes."""
         asked_s = self._clock()
         try:
             slot = await patiently(entry.slot, run.sink, run.progress)

@@ -22,7 +22,6 @@ from gateway.pools import Pool
 from gateway.progress import Progress
 from gateway.resumable import Resumable, may_resume
 from gateway.sinks import AnswerSink, Recorder
-from gateway.slot import Slot
 from policies.retry import STALLED_S, backoff_s, is_final
 
 
@@ -53,7 +52,7 @@ class Executor:
         recorder: Recorder,
     ) -> Coroutine[Any, Any, object]:
         """Await it: it runs to the end. Raises GatewayError if no content could be had from any target."""
-        self._dispatch.hedge_budget(plan).request()
+        self._dispatch.hedge_budget(plan).requests += 1
         if not may_resume(infer, plan, sink):
             return self._to_an_answer(Run(infer, plan, catalog, sink, progress, recorder))
         resumable = Resumable(sink, recorder.flight, self._clock)
@@ -73,38 +72,39 @@ class Executor:
         those would do.
         """
         targets = run.plan.targets
-        several = len(targets) > 1
+        count = len(targets)
+        several = count > 1
         error: GatewayError | None = None
         refused: UnsupportedParameter | None = None
         too_long_for = 0
         """The prompt did not fit into so many tokens."""
-        order = list(range(len(targets)))
+        order = list(range(count))
         for turn, position in enumerate(order):  # it grows by those that are gone round
             target = targets[position]
             pool = self._pools[target.pool]
             if too_long_for and not self._holds(target, too_long_for):
                 continue
-            if several and pool.failing and self._another(run.plan, turn, too_long_for):
+            failing = several and pool.breakers.unwell and pool.failing
+            if failing and self._another(run.plan, turn, too_long_for):
                 order.append(position)
                 continue
-            tried: list[Endpoint] = []
-            again = turn >= len(targets) and error is not None
+            tried: tuple[Endpoint, ...] = ()
+            again = turn >= count and error is not None
             retries = 0 if again else pool.options.retries
             for done in range(1 + retries):
                 may_repeat = done < retries
                 try:
-                    slot = self._dispatch.slot(run, target, tried)
-                    if not isinstance(slot, Slot):
-                        slot = await slot
+                    entry = self._dispatch.enter(run, target, tried)
+                    slot = entry.given or await self._dispatch.slot(run, entry)
                     another = several and self._another(run.plan, turn, too_long_for)
                     if slot.shunned and another:  # it failed while this one waited
                         slot.release()
                         if not done:
                             order.append(position)
                         break
-                    tried.append(slot.endpoint)
+                    tried = (*tried, slot.endpoint)
                     if not done:
-                        pool.retry_budget.request()
+                        pool.retry_budget.requests += 1
                     elsewhere = another or (
                         may_repeat
                         and pool.untried(tried)
@@ -112,7 +112,7 @@ class Executor:
                     )
                     return await self._dispatch.attempt(run, position, slot, is_last=not elsewhere)
                 except UnsupportedParameter as exc:
-                    if error is None and len(order) == len(targets):
+                    if error is None and len(order) == count:
                         raise
                     refused = refused or exc
                     break  # what the client hears of is the failure of what it asked for
@@ -144,14 +144,16 @@ class Executor:
         """Whether a later target is there that could take over. Those that were gone round are no better."""
         for target in plan.targets[turn + 1 :]:
             pool = self._pools[target.pool]
-            if pool.ready and not pool.failing and self._holds(target, too_long_for):
+            if not pool.ready or (pool.breakers.unwell and pool.failing):
+                continue
+            if not too_long_for or self._holds(target, too_long_for):
                 return True
         return False
 
     def _holds(self, target: Target, too_long_for: int) -> bool:
         """Whether a prompt that did not fit into so many tokens may fit there. Where nobody knows how much
         fits, it is not tried: the same request would fail in the same way."""
-        return not too_long_for or (self._context_of(target) or 0) > too_long_for
+        return (self._context_of(target) or 0) > too_long_for
 
     def _context_of(self, target: Target) -> int | None:
         """Tokens that fit there: as configured, else as its endpoints say."""

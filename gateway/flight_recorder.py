@@ -4,7 +4,7 @@ Between the executor and `policies.loop`; it holds a clock, and decides nothing.
 once, whatever else happens to it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from contracts.catalog import ModelCard
 from contracts.decision import Decision
@@ -103,7 +103,7 @@ class FlightRecorder:
 
     # -- on its way ---------------------------------------------------------------------
 
-    def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
+    def enter(self, pool: Pool, target: Target, avoid: Sequence[Endpoint]) -> Entry:
         """Ask for a place, with all that the queue orders by. Raises TaskExpired where a task's time to
         start has passed already."""
         flight = self.flight

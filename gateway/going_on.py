@@ -16,7 +16,6 @@ from gateway.endpoint import Endpoint
 from gateway.hedge import Entrant
 from gateway.pools import Pool
 from gateway.resumable import Resumable
-from gateway.slot import Slot
 from policies.resume import Way, ways, worth_resuming
 from policies.retry import STALLED_S, pause_s, timed_out, worth_repeating
 
@@ -69,9 +68,8 @@ class GoingOn:
                 progress.backoff_s += wait_s
                 await asyncio.sleep(wait_s)
             try:
-                slot = self._dispatch.slot(run, self._target(run, way), seen)
-                if not isinstance(slot, Slot):
-                    slot = await slot
+                entry = self._dispatch.enter(run, self._target(run, way), seen)
+                slot = entry.given or await self._dispatch.slot(run, entry)
                 seen.append(slot.endpoint)
                 follow = [way, *pending] if pool.untried(seen) else pending
                 is_last = attempts == MAX_RESUMES or not self._may_repeat(run, follow)

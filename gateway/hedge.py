@@ -26,11 +26,12 @@ class HedgeBudget:
         """`share` of the requests may be hedged, from 0 to 1; 0: none at all."""
         self._share = share
         self._left = BURST if share else 0.0
-
-    def request(self) -> None:
-        self._left = min(self._left + self._share, BURST)
+        self.requests = 0
+        """Those of the route that came since somebody asked: to be counted as they come."""
 
     def allowed(self) -> bool:
+        self._left = min(self._left + self._share * self.requests, BURST)
+        self.requests = 0
         return self._left >= 1.0
 
     def spend(self) -> None:

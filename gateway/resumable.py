@@ -24,8 +24,9 @@ from policies.resume import Diverged, Replay, Sent, continued
 def may_resume(infer: InferRequest, plan: RoutingPlan, sink: AnswerSink) -> bool:
     """Whether a broken stream of this request may be gone on with. A client that sees nothing before the end
     needs no such thing: its answer begins anew."""
-    whole = sink.keeps_back or infer.operation == "embedding"
-    return plan.resume != "off" and not whole and infer.facts.n == 1
+    if plan.resume == "off" or sink.keeps_back:
+        return False
+    return infer.operation != "embedding" and infer.facts.n == 1
 
 
 class Resumable:

@@ -1,5 +1,6 @@
 """What the executor expects of those who receive an answer, and of those who keep the books on it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from contracts.errors import GatewayError
@@ -47,7 +48,7 @@ class AnswerSink(EventSink, Protocol):
 class Recorder(Watch, Protocol):
     """Who is told what becomes of a request, and knows what the queue orders it by."""
 
-    def enter(self, pool: Pool, target: Target, avoid: list[Endpoint]) -> Entry:
+    def enter(self, pool: Pool, target: Target, avoid: Sequence[Endpoint]) -> Entry:
         """Ask for a place. Raises NoReadyBackend."""
         ...
 

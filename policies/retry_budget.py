@@ -20,14 +20,12 @@ class RetryBudget:
         self._share = share
         self._saved = RESERVE if share else 0.0
         self._filled_s: float | None = None
-
-    def request(self) -> None:
-        """A request comes, for the first time."""
-        self._saved = min(self._saved + self._share, MAX_SAVED)
+        self.requests = 0
+        """Those that came since somebody asked: to be counted when they come for the first time."""
 
     def allows(self, now_s: float) -> bool:
-        """Whether one could be repeated now. Nothing is counted."""
-        self._trickle(now_s)
+        """Whether one could be repeated now. Nothing is taken."""
+        self._fill(now_s)
         return self._saved >= 1.0
 
     def take(self, now_s: float) -> bool:
@@ -37,8 +35,10 @@ class RetryBudget:
         self._saved -= 1.0
         return True
 
-    def _trickle(self, now_s: float) -> None:
-        """Up to the reserve only: time alone saves nothing for a storm."""
+    def _fill(self, now_s: float) -> None:
+        """From what came and, up to the reserve only, from time: alone it saves nothing for a storm."""
+        self._saved = min(self._saved + self._share * self.requests, MAX_SAVED)
+        self.requests = 0
         if self._filled_s is not None and self._share and self._saved < RESERVE:
             self._saved = min(self._saved + PER_S * (now_s - self._filled_s), RESERVE)
         self._filled_s = now_s

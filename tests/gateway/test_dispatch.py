@@ -12,7 +12,6 @@ from contracts.inference import RoutingPlan, Timeouts
 from gateway.dispatch import Dispatch, Run
 from gateway.pools import Pool
 from gateway.progress import Progress
-from gateway.slot import Slot
 from tests.fakes.recorder import Remembering
 from tests.fakes.scripted import (
     DONE,
@@ -48,9 +47,8 @@ class Scene:
         )
 
     async def attempt(self) -> None:
-        slot = self.dispatch.slot(self.run, self.run.plan.targets[0], [])
-        if not isinstance(slot, Slot):
-            slot = await slot
+        entry = self.dispatch.enter(self.run, self.run.plan.targets[0], [])
+        slot = entry.given or await self.dispatch.slot(self.run, entry)
         await self.dispatch.attempt(self.run, 0, slot, is_last=True)
 
 

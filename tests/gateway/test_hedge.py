@@ -211,14 +211,18 @@ def test_a_budget_is_earned_and_spent() -> None:
         budget.spend()
         spent += 1
     assert spent == BURST
-    for _ in range(4):
-        budget.request()
+    budget.requests += 4
     assert budget.allowed()
+    budget.requests += 1000
+    assert budget.allowed()
+    for _ in range(int(BURST)):
+        budget.spend()
+    assert not budget.allowed(), "no more than that are saved up"
 
 
 def test_no_share_is_no_hedge() -> None:
     budget = HedgeBudget(0.0)
-    budget.request()
+    budget.requests += 1
     assert not budget.allowed()
 
 

@@ -20,11 +20,30 @@ def test_retries_are_a_share_of_requests_beyond_the_reserve(
     for wait_s, is_request in steps:
         now_s += wait_s
         if is_request:
-            budget.request()
+            budget.requests += 1
             requests += 1
         else:
             retries += budget.take(now_s)
     assert retries <= RESERVE + share * requests + PER_S * now_s + 1e-6
+
+
+@pytest.mark.req("OPS-4")
+@given(
+    share=st.sampled_from([0.125, 0.5, 1.0]),  # of which floats have the multiples
+    steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["comes", "fails"])), max_size=300),
+)
+def test_to_count_requests_when_somebody_asks_is_to_count_them_as_they_come(
+    share: float, steps: list[tuple[int, str]]
+) -> None:
+    late, at_once, now_s = RetryBudget(share), RetryBudget(share), 0
+    for wait_s, what in steps:
+        if what == "comes":
+            late.requests += 1
+            at_once.requests += 1
+            at_once.allows(now_s)
+        else:
+            now_s += wait_s
+            assert late.take(now_s) == at_once.take(now_s)
 
 
 def test_a_quiet_pool_may_retry_again_after_a_while() -> None:
@@ -38,14 +57,13 @@ def test_what_is_saved_is_bounded_and_time_alone_saves_only_the_reserve() -> Non
     budget = RetryBudget(1.0)
     budget.take(0)
     assert sum(budget.take(1_000_000) for _ in range(500)) == RESERVE
-    for _ in range(1000):
-        budget.request()
+    budget.requests += 1000
     assert sum(budget.take(1_000_000) for _ in range(500)) == MAX_SAVED
 
 
 def test_a_share_of_nothing_is_no_retries() -> None:
     budget = RetryBudget(0.0)
-    budget.request()
+    budget.requests += 1
     assert not any(budget.take(at_s) for at_s in range(0, 1000, 100))
 
 
