@@ -59,8 +59,9 @@ class OpenAIDialect:
         body: dict[str, openai_body.Value] = {**members, **self.own_members(attempt)}
         body["model"] = attempt.upstream_model
         if infer.operation != "embedding":
+            told = "stream_options" in members
             body["stream"] = True
-            body["stream_options"] = _with_usage(members.get("stream_options"))
+            body["stream_options"] = _with_usage(members["stream_options"]) if told else _ONLY_USAGE
             cap = self.token_cap(infer, attempt)
             if cap is not None:
                 default = self.limit_name(infer.operation)
@@ -151,10 +152,8 @@ _ONLY_USAGE = {"include_usage": True}
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
-def _with_usage(options: msgspec.Raw | None) -> dict[str, Any]:
+def _with_usage(options: msgspec.Raw) -> dict[str, Any]:
     """The client's stream options, with usage asked for."""
-    if options is None:
-        return _ONLY_USAGE
     # Where it is no object, the client asked for a whole answer, where nobody looks at it.
     return {**(read_piece(_decode_options, options) or {}), **_ONLY_USAGE}
 

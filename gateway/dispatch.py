@@ -196,7 +196,7 @@ class Dispatch:
         )
         if progress.trace is not None:
             record.trace = progress.trace.child()
-        going_on = run.going_on
+        going_on = run.resumable is not None and run.going_on
         gate = None if race is None else race.gate()
         if gate is None:
             watch = None if going_on else run.recorder
@@ -266,7 +266,9 @@ class Dispatch:
         attempt.let_go()  # it may run still: the client is gone, by whichever exception that came
         fault = attempt.fault
         record.dispatched_s, record.first_token_s = attempt.dispatched_s, attempt.first_token_s
-        record.ended_s, record.usage = attempt.ended_s or self._clock(), attempt.counted()
+        record.ended_s, record.usage = attempt.ended_s or self._clock(), attempt.usage
+        if record.usage is None:
+            record.usage = attempt.counted()
         record.quiet_s = attempt.quiet_s
         if fault is not None:
             record.fault = fault.code

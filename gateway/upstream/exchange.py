@@ -6,6 +6,8 @@ connections the request travels over. It is the only thing here that calls a sin
 
 from typing import Protocol
 
+import msgspec
+
 from adapters.transport import ResponseSink
 from contracts.errors import UpstreamFault
 
@@ -18,22 +20,19 @@ class Carrier(Protocol):
     def resume_reading(self) -> None: ...
 
 
-class HttpExchange:
+class HttpExchange(msgspec.Struct, eq=False):
     """See `adapters.transport.Exchange`.
 
     After `pause`, what the socket has already given us (one read, at most 256 KiB) may still
     arrive, the end included; nothing more is read until `resume`.
     """
 
-    __slots__ = ("carrier", "paused", "sink", "wire")
-
-    def __init__(self, sink: ResponseSink, wire: bytes) -> None:
-        self.sink: ResponseSink | None = sink
-        """None once the exchange is over."""
-        self.wire = wire
-        """The request; emptied as soon as it can no longer be needed again."""
-        self.carrier: Carrier | None = None
-        self.paused = False
+    sink: ResponseSink | None
+    """None once the exchange is over."""
+    wire: bytes
+    """The request; emptied as soon as it can no longer be needed again."""
+    carrier: Carrier | None = None
+    paused: bool = False
 
     def cancel(self) -> None:
         carrier = self.carrier
