@@ -66,10 +66,11 @@ class Attempt(Receiving):
         watch: Watch | None = None,
         may_be_slow: bool = True,
         headers: tuple[tuple[str, str], ...] = (),
+        at_s: float | None = None,
     ) -> None:
         """`is_last`: no other attempt will follow, so its first content is waited for. `may_be_slow`: and
         none can go on with its stream, so a slow one is better than a broken one. `headers` go beside the
-        dialect's own."""
+        dialect's own. `at_s` is now, where the clock was read already."""
         self._infer = infer
         self._context = context
         self._dialect = dialect
@@ -97,7 +98,7 @@ class Attempt(Receiving):
         self._concluding = False
         self._loop = slot.endpoint.alarms.loop
         self.finished: asyncio.Future[None] = self._loop.create_future()
-        self.dispatched_s = self._progress_s = clock()
+        self.dispatched_s = self._progress_s = clock() if at_s is None else at_s
         self.first_token_s: float | None = None
         self.ended_s: float | None = None
         self.usage: Usage | None = None

@@ -228,14 +228,14 @@ class Dispatch:
         is_last: bool,
     ) -> Attempt:
         target = record.target
-        pool = self._pools[target.pool]
+        pool, now_s = self._pools[target.pool], self._clock()
         context = attempt_context(
             run.plan,
             target,
             pool,
             slot.endpoint,
             run.catalog,
-            self._clock() - run.progress.accepted_s,
+            now_s - run.progress.accepted_s,
             # Only the time that a backend may let a request wait is reckoned with it.
             run.recorder.prefill_s(pool, target) if pool.options.inference_ttl else None,
             # A pace is measured piece by piece.
@@ -258,6 +258,7 @@ class Dispatch:
             watch,
             is_last or not (run.resumable is not None or run.sink.keeps_back),
             record.trace.headers() if record.trace else (),
+            now_s,
         )
 
     def _close(self, entrant: Entrant) -> None:
