@@ -16,8 +16,8 @@ succeed, the prediction is wrong and is not used for a while.
 Which number a limit should be is not decided here.
 """
 
-from collections.abc import Callable
 from collections import defaultdict
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Literal
 
