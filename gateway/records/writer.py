@@ -149,7 +149,8 @@ class RecordWriter:
             await asyncio.sleep(GATHER_S)
 
     async def step(self) -> bool:
-        """One batch forward. Whether there is more to do at once."""
+        """One batch forward. Whether there is more to do at once: a few records that came meanwhile gather first, or
+        there would be a transaction for every few."""
         self._wake.clear()
         if self._clock() >= self._look_at_s:
             await self._look_for_left_ones()
@@ -165,7 +166,9 @@ class RecordWriter:
                 break
         self._log_drops()
         if self.up:
-            return bool(self._hand or self._waiting or self._spill.waiting_bytes)
+            if self._waiting:
+                self._wake.set()
+            return bool(self._hand or len(self._waiting) >= BATCH or self._spill.waiting_bytes)
         return bool(self._waiting and not self._hand)
 
     async def finish(self) -> None:

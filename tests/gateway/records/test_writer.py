@@ -147,6 +147,45 @@ async def test_records_are_written_in_batches(tmp_path: Path) -> None:
     assert (scene.counts.rows, scene.counts.drops) == (1200, {})
 
 
+@pytest.mark.req("OPS-4")
+async def test_a_few_that_come_while_a_batch_is_written_gather_before_the_next(
+    tmp_path: Path,
+) -> None:
+    class Busy(Memory):
+        async def insert(self, rows: Sequence[Recorded]) -> None:
+            await super().insert(rows)
+            scene.add(coming.pop())
+
+    coming = [0, module.BATCH, 3]
+    scene = Scene(tmp_path, Busy())
+    scene.add(1)
+    assert not await scene.step(), "three wait, and may have company"
+    assert await scene.step(), "there is a whole batch"
+    await scene.until_written()
+    assert [number(row) for row in scene.store.rows.values()] == list(range(scene.added))
+
+
+@pytest.mark.req("RUN-8")
+async def test_those_that_wait_behind_what_the_database_did_not_take_are_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER_S", 0.001)
+    monkeypatch.setattr(module, "RETRY_FIRST_S", 0.01)
+    scene = Scene(tmp_path, Memory())
+    scene.spill.broken = True
+    scene.store.moods.append("down")
+    scene.add(1)
+    await scene.writer.step()
+    scene.add(1)
+    scene.now_s += HOUR_S
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        running = group.create_task(scene.writer.run())
+        while scene.writer.waiting:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.001)
+        running.cancel()
+    assert [number(row) for row in scene.store.rows.values()] == [0, 1]
+
+
 async def test_while_the_database_is_down_records_go_to_the_file_and_come_back_first(
     tmp_path: Path,
 ) -> None:
