@@ -1,6 +1,7 @@
 """SQLite's way for many rows at once: one connection, and one visit to its thread for a whole transaction.
 
-SQLAlchemy takes 2 us a row where this takes 1 us, and would not let requests by in between. Must stay true: of a batch all is on disk, or nothing is in the file.
+SQLAlchemy takes 2 us a row where this takes 1 us, and would not let requests by in between. Must stay true: of a batch
+all is on disk, or nothing is in the file.
 """
 
 import asyncio
