@@ -47,6 +47,11 @@ class Engine(Protocol):
         ...
 
 
+def has_free(pool: sa.Pool) -> bool:
+    """A connection that is open, and that nobody uses."""
+    return isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
+
+
 def _as_it_is(text: str) -> str:
     return text
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.records.database_url import DatabaseUrl
-from gateway.records.engine import OPTIONS, Statement, Work
+from gateway.records.engine import OPTIONS, Statement, Work, has_free
 
 T = TypeVar("T")
 
@@ -42,8 +42,7 @@ class PostgresqlEngine:
 
     @property
     def connected(self) -> bool:
-        pool = self._engine.pool
-        return isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
+        return has_free(self._engine.pool)
 
     async def run(self, work: Work[T], *, writes: bool) -> T:
         async with self._engine.begin() if writes else self._engine.connect() as connection:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from gateway.records.engine import CONNECTIONS, OPTIONS, Statement, Work
+from gateway.records.engine import CONNECTIONS, OPTIONS, Statement, Work, has_free
 from gateway.records.sqlite_batches import SqliteBatches, connect
 
 T = TypeVar("T")
@@ -43,8 +43,7 @@ class SqliteEngine:
 
     @property
     def connected(self) -> bool:
-        pool = self._engine.pool
-        return isinstance(pool, sa.QueuePool) and pool.checkedin() > 0
+        return has_free(self._engine.pool)
 
     async def run(self, work: Work[T], *, writes: bool) -> T:
         loop, unwanted = asyncio.get_running_loop(), threading.Event()

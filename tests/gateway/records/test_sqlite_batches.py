@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.records.sqlite_batches import PIECE, SqliteBatches
+from tests.gateway.records.visits import counting_visits
 
 INSERT = "INSERT INTO numbers VALUES (?)"
 
@@ -38,21 +39,10 @@ async def batches(file: Path) -> AsyncIterator[SqliteBatches]:
 
 
 @pytest.mark.req("OPS-4")
-async def test_a_batch_is_one_visit_to_its_thread(
-    batches: SqliteBatches, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loop = asyncio.get_running_loop()
-    back = loop.call_soon_threadsafe
-    visits = 0
-
-    def counted(callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.Handle:
-        nonlocal visits
-        visits += 1
-        return back(callback, *args, **more)
-
-    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
-    await batches.write([(INSERT, [(n,) for n in range(100)]), (INSERT, iter([(100,)]))])
-    assert visits == 1
+async def test_a_batch_is_one_visit_to_its_thread(batches: SqliteBatches, file: Path) -> None:
+    with counting_visits() as visits:
+        await batches.write([(INSERT, [(n,) for n in range(100)]), (INSERT, iter([(100,)]))])
+        assert visits() == 1
     assert numbers(file) == list(range(101))
 
 

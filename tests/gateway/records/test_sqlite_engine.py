@@ -6,12 +6,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.records.sqlite_engine import SqliteEngine
+from tests.gateway.records.visits import counting_visits
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
@@ -43,26 +43,15 @@ def numbers(connection: sa.Connection) -> list[int]:
 
 
 @pytest.mark.req("OPS-4")
-async def test_a_transaction_is_one_visit_to_a_thread(
-    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loop = asyncio.get_running_loop()
-    back = loop.call_soon_threadsafe
-    visits = 0
-
-    def counted(callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.Handle:
-        nonlocal visits
-        visits += 1
-        return back(callback, *args, **more)
-
+async def test_a_transaction_is_one_visit_to_a_thread(engine: SqliteEngine) -> None:
     def work(connection: sa.Connection) -> list[int]:
         for number in range(5):
             add(number)(connection)
         return numbers(connection)
 
-    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
-    assert await engine.run(work, writes=True) == [0, 1, 2, 3, 4]
-    assert visits == 1
+    with counting_visits() as visits:
+        assert await engine.run(work, writes=True) == [0, 1, 2, 3, 4]
+        assert visits() == 1
 
 
 @pytest.mark.req("RUN-8")
