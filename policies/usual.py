@@ -15,7 +15,7 @@ from policies.effects import Shape
 from policies.intents import OBJECTIVE_HEADERS, pick
 from policies.policy_set import PolicySet
 
-KEPT = 1024
+KEPT = 10_240
 """Decisions; of more kinds of requests than that, the memory begins again."""
 
 Kind = tuple[str, str, str, int | None, int | None, bool]

@@ -16,7 +16,7 @@ from contracts.errors import NoReadyBackend
 from contracts.inference import RoutingPlan
 from gateway.records.storable import Redact, storable_json
 
-KEPT = 1024
+KEPT = 10_240
 SAME_KEPT = 64
 """Decisions that are held on to, to be known again when they come again themselves."""
 KEPT_BYTES = 4096

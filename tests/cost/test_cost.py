@@ -36,6 +36,8 @@ REQUEST_CALLS = 492
 A_TENTH_MORE = 1.1
 IDLE_STREAM_BYTES = 30_000
 CALLERS = 10_000
+TURNS = 1_500
+"""More callers than the memories of what is usual used to hold, each of whom asks once before the first does again."""
 
 
 async def calls_of_a_request(loop: MemoryLoop, tokens: Iterable[str] = ("nobody",)) -> float:
@@ -203,6 +205,26 @@ def test_ten_thousand_callers_cost_no_more_than_one() -> None:
         return run(scene)
 
     assert with_callers(CALLERS) <= with_callers(1) + 2
+
+
+def test_callers_who_take_turns_are_remembered() -> None:
+    async def scene(loop: MemoryLoop) -> tuple[float, float]:
+        served = loop.gateway
+        assert served is not None
+        tokens = [f"token-{n}" for n in range(TURNS)]
+        rules = AuthRules(callers=tuple((token, Caller(name=token[6:])) for token in tokens))
+        served.auth = Authenticator(rules)
+        alone = await calls_of_a_request(loop, tokens[:1] * 5)
+        loop.on_request = lambda backend: loop.call_soon(backend.receive, whole_answer(16))
+        client = Client(loop)
+        for token in tokens:
+            client.send(request(stream=False, token=token))
+            await client.answer()
+            loop.backends[-1].written.clear()
+        return alone, await calls_of_a_request(loop, tokens)
+
+    alone, in_turn = run(scene)
+    assert in_turn <= alone + 2
 
 
 def test_an_idle_stream_takes_little_memory() -> None:
