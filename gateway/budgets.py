@@ -246,10 +246,6 @@ class Budgets:
             lines += f"x-setpoint-budget-estimated-requests: {account.estimated}\r\n"
         return lines
 
-    def headers(self, caller: str) -> dict[str, str]:
-        """The same, by name."""
-        return dict(line.split(": ") for line in self.lines(caller).splitlines())
-
     def _adopt(self, catalog: Catalog) -> None:
         """Another catalogue: now and then, when models come or go."""
         self._catalog, self._terms = catalog, terms_of(catalog)

@@ -8,6 +8,7 @@ called with or an address, so both are taken out here. Writing to a connection i
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from gateway.head_lines import spelled
 from gateway.http_answer import HttpAnswer
 from gateway.secrets import Redactor
 
+R = TypeVar("R", web.Response, HttpAnswer)
 SERVER = "setpoint"
 RETRY_AFTER_DEFAULT_S = 1.0
 """For who declined without an estimate of its own."""
@@ -85,16 +87,14 @@ class ErrorAnswers:
         encode: Callable[[GatewayError, str], bytes] = GatewayError.encode,
     ) -> web.Response:
         """aiohttp's response, which nobody has begun to send; `encode` makes its body."""
-        self.presentable(error)
-        answer = web.Response(
-            status=error.status,
-            headers={**(headers or {}), **headers_of(error, request_id)},
-            body=encode(error, request_id),
-            content_type="application/json",
+        return self._last(
+            web.Response(
+                headers=self._headers(error, request_id, headers),
+                status=error.status,
+                body=encode(error, request_id),
+                content_type="application/json",
+            )
         )
-        if self._draining():
-            answer.force_close()
-        return answer
 
     def direct(
         self,
@@ -106,13 +106,24 @@ class ErrorAnswers:
         encode: Callable[[GatewayError, str], bytes],
     ) -> HttpAnswer:
         """The same, for who was asked past aiohttp's router; `told` is what every head says."""
-        self.presentable(error)
-        answer = HttpAnswer(
-            spelled({**(headers or {}), **headers_of(error, request_id), **told}),
-            status=error.status,
-            body=encode(error, request_id),
-            content_type="application/json",
+        return self._last(
+            HttpAnswer(
+                spelled({**self._headers(error, request_id, headers), **told}),
+                status=error.status,
+                body=encode(error, request_id),
+                content_type="application/json",
+            )
         )
+
+    def _headers(
+        self, error: GatewayError, request_id: str, headers: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """Of an error that is made presentable before anything is said of it."""
+        self.presentable(error)
+        return {**(headers or {}), **headers_of(error, request_id)}
+
+    def _last(self, answer: R) -> R:
+        """Of its connection, while the gateway drains."""
         if self._draining():
             answer.force_close()
         return answer

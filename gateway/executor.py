@@ -84,7 +84,7 @@ class Executor:
             pool = self._pools[target.pool]
             if too_long_for and not self._holds(target, too_long_for):
                 continue
-            failing = several and pool.breakers.unwell and pool.failing
+            failing = several and pool.failing
             if failing and self._another(run.plan, turn, too_long_for):
                 order.append(position)
                 continue
@@ -144,7 +144,7 @@ class Executor:
         """Whether a later target is there that could take over. Those that were gone round are no better."""
         for target in plan.targets[turn + 1 :]:
             pool = self._pools[target.pool]
-            if not pool.ready or (pool.breakers.unwell and pool.failing):
+            if not pool.ready or pool.failing:
                 continue
             if not too_long_for or self._holds(target, too_long_for):
                 return True

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 def importing() -> Iterator[None]:
     """Around imports, and nothing else."""
     gc.disable()
-    ssl.SSLContext.set_default_verify_paths = _left_unread  # type: ignore[assignment, method-assign]
+    ssl.SSLContext.set_default_verify_paths = _left_unread  # type: ignore[assignment, method-assign]  # for the time being
     try:
         yield
     finally:

@@ -81,6 +81,11 @@ class Reception:
         self._refuse_unsent(request)
         return self._when_it_has_come(request, visitor)
 
+    async def received(self, request: HttpRequest) -> Arrival:
+        """The same, for who awaits it in any case."""
+        found = self.receive(request)
+        return found if isinstance(found, Arrival) else await found
+
     def _arrival(self, request: HttpRequest, visitor: Visitor, body: bytes) -> Arrival:
         if len(body) > self._body_limit:
             raise self._too_large()

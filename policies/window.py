@@ -13,7 +13,7 @@ that has emptied is exactly zero again.
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from math import inf
 
@@ -42,9 +42,7 @@ class _Span:
         self.top = LOWEST  # not below any bucket of a slot
 
     def take(self, slot: _Slot, top: int) -> None:
-        counts = self.counts
-        for bucket, count in slot[1].items():
-            counts[bucket] = counts.get(bucket, 0) + count
+        _add(slot[1], self.counts)
         self.slots.append(slot)
         if top > self.top:
             self.top = top
@@ -120,8 +118,7 @@ class Window:
         request, so that most need not be found a bucket one by one."""
         if self._fresh:
             counted = Counter(buckets_of(self._fresh))
-            for bucket, count in counted.items():
-                self._open[bucket] = self._open.get(bucket, 0) + count
+            _add(counted, self._open)
             self._top = max(self._top, *counted)
             self._fresh.clear()
 
@@ -161,8 +158,7 @@ class Window:
     def _together(self, span: _Span) -> dict[int, int]:
         """A span with the open slot, in a dict of its own."""
         counts = dict(span.counts)
-        for bucket, count in self._open.items():
-            counts[bucket] = counts.get(bucket, 0) + count
+        _add(self._open, counts)
         return counts
 
     def count(self, now_s: float, span_s: int) -> int:
@@ -293,6 +289,11 @@ class Rate:
             for span_s, marks in self._marks.items():
                 while marks and marks[0][0] <= second - span_s:
                     marks.popleft()
+
+
+def _add(more: Mapping[int, int], counts: dict[int, int]) -> None:
+    for bucket, count in more.items():
+        counts[bucket] = counts.get(bucket, 0) + count
 
 
 def _checked(spans_s: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from contracts.anthropic_api import TokenCountAnswer
 from gateway import logs
 from gateway.http_request import ASKED
 from gateway.inbound.messages_request import read_count
-from gateway.reception import Arrival, Reception
+from gateway.reception import Reception
 from gateway.routing_plan import plan
 from gateway.runtime import Gateway
 from gateway.token_count import count_prompt
@@ -31,8 +31,7 @@ class TokenCounter:
     async def answer(self, request: web.Request) -> web.Response:
         """Raises GatewayError for a caller, a body or a model that is wrong."""
         gateway, catalog = self._gateway, self._gateway.catalog
-        found = self._reception.receive(request[ASKED])
-        arrival = found if isinstance(found, Arrival) else await found
+        arrival = await self._reception.received(request[ASKED])
         infer = read_count(
             arrival.body,
             request_id=arrival.request_id,

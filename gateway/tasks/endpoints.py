@@ -11,7 +11,7 @@ from contracts.tasks import TaskCancelled, TaskList
 from gateway.auth import Caller
 from gateway.error_answers import ErrorAnswers
 from gateway.http_request import ASKED
-from gateway.reception import Arrival, Reception
+from gateway.reception import Reception
 from gateway.request_record import record_undecided
 from gateway.runtime import Gateway
 from gateway.tasks.desk import Submitted, TaskDesk, TaskRefused
@@ -115,8 +115,7 @@ class TaskEndpoints:
         return _json(request, TaskCancelled(task_id=work_id, state=state))
 
     async def _order(self, request: web.Request) -> TaskOrder:
-        found = self._reception.receive(request[ASKED])
-        arrival = found if isinstance(found, Arrival) else await found
+        arrival = await self._reception.received(request[ASKED])
         return read_order(
             arrival.body,
             request_id=arrival.request_id,

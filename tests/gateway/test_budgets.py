@@ -17,6 +17,7 @@ from contracts.inference import Constraints, InferRequest, RequestFacts, Target
 from contracts.quantities import Money, Period
 from gateway import budgets as module
 from gateway.budgets import BudgetHold, Budgets
+from gateway.head_lines import read
 from gateway.metrics import Metrics
 from gateway.progress import Progress
 from gateway.secrets import SecretValue
@@ -124,7 +125,7 @@ def test_the_operator_and_who_has_no_name_have_no_budget() -> None:
     for name in ("", "operator"):
         assert scene.ask(name) is None
         assert scene.budgets.left(name) is None
-        assert scene.budgets.headers(name) == {}
+        assert read(scene.budgets.lines(name)) == {}
 
 
 def test_a_caller_has_its_own_budget_or_the_default_or_none_at_all() -> None:
@@ -172,7 +173,7 @@ def test_who_comes_again_and_again_keeps_nobody_else_from_being_forgotten(
 def test_looking_at_a_budget_remembers_nobody() -> None:
     scene = Scene(entry("requests", 5))
     for number in range(50):
-        scene.budgets.headers(f"user-{number}")
+        read(scene.budgets.lines(f"user-{number}"))
         scene.budgets.left(f"user-{number}")
     assert not scene.budgets._others
 
@@ -287,7 +288,7 @@ def test_an_unknown_price_is_not_nothing(caplog: pytest.LogCaptureFixture) -> No
     assert left is not None
     assert left["unpriced_requests"] == 3
     assert left["1 USD per day"]["remaining"] == pytest.approx(1 - 500e-6)
-    assert scene.budgets.headers("web")["x-setpoint-budget-unpriced-requests"] == "3"
+    assert read(scene.budgets.lines("web"))["x-setpoint-budget-unpriced-requests"] == "3"
     told = [r for r in caplog.records if r.getMessage() == "budget_without_price"]
     assert [r.fields["model"] for r in told] == ["unpriced"]  # type: ignore[attr-defined]
     assert told[0].levelno == logging.WARNING
@@ -311,9 +312,9 @@ def test_what_is_counted_by_an_estimate_is_told_apart() -> None:
     assert left["estimated_requests"] == 2
     assert left["1000 tokens per 1m"]["remaining"] == 400
     assert left["1 USD per 1m"]["remaining"] == pytest.approx(1 - 3 * 500e-6)
-    assert scene.budgets.headers("web")["x-setpoint-budget-estimated-requests"] == "2"
+    assert read(scene.budgets.lines("web"))["x-setpoint-budget-estimated-requests"] == "2"
     scene.held("few").close(200, None, guessed, 0, scene.now_s)
-    assert "x-setpoint-budget-estimated-requests" not in scene.budgets.headers("few")
+    assert "x-setpoint-budget-estimated-requests" not in read(scene.budgets.lines("few"))
 
 
 def test_what_went_into_the_cache_has_its_own_price() -> None:
@@ -449,7 +450,7 @@ async def test_every_answer_says_how_the_budget_stands(make_edge: MakeEdge, stre
     assert told["x-ratelimit-remaining-requests"] == "99"
     assert told["x-ratelimit-limit-tokens"] == "1000"
     assert told["x-ratelimit-reset-requests"].startswith("1h0m")
-    await eventually(lambda: "995" in edge.gateway.budgets.headers("web").values())
+    await eventually(lambda: "995" in read(edge.gateway.budgets.lines("web")).values())
     second = await ask(edge, stream=stream, max_tokens=50)
     assert shown(second)["x-ratelimit-remaining-requests"] == "98"
 
@@ -490,7 +491,7 @@ async def test_an_error_uses_nothing_and_says_how_the_budget_stands(
     answer = await ask(edge, **body)
     assert answer.status == status
     assert "x-ratelimit-remaining-requests" in shown(answer)
-    headers = edge.gateway.budgets.headers("web")
+    headers = read(edge.gateway.budgets.lines("web"))
     assert headers["x-ratelimit-remaining-requests"] == "100"
     assert headers["x-ratelimit-remaining-tokens"] == "1000"
 
@@ -574,7 +575,7 @@ async def test_embeddings_and_text_completions_are_counted_alike(
     engine.plays(says(msgspec.json.encode(listed)))
     answer = await ask(edge, path="embeddings", messages=..., input="Hello")
     assert answer.status == 200
-    headers = edge.gateway.budgets.headers("web")
+    headers = read(edge.gateway.budgets.lines("web"))
     assert headers["x-ratelimit-remaining-requests"] == "99"
     assert headers["x-ratelimit-remaining-tokens"] == "970"
 
@@ -589,7 +590,7 @@ async def test_embeddings_and_text_completions_are_counted_alike(
     engine.plays(completes)
     answer = await ask(edge, path="completions", messages=..., prompt="Hello", max_tokens=5)
     assert answer.status == 200
-    assert edge.gateway.budgets.headers("web")["x-ratelimit-remaining-tokens"] == "960"
+    assert read(edge.gateway.budgets.lines("web"))["x-ratelimit-remaining-tokens"] == "960"
 
 
 async def test_a_client_that_leaves_a_stream_has_used_what_it_got(
@@ -603,18 +604,18 @@ async def test_a_client_that_leaves_a_stream_has_used_what_it_got(
 
     engine.plays(talks)
     edge = await guarded(make_edge, BUDGET)
-    before = edge.gateway.budgets.headers("web")
+    before = read(edge.gateway.budgets.lines("web"))
     async with await edge.connect() as line:
         body = chat_body(stream=True, max_tokens=500)
         line.send(request("POST", "/v1/chat/completions", body, authorization=f"Bearer {WEB}"))
         await line.until(b'"a"')
-        held = int(edge.gateway.budgets.headers("web")["x-ratelimit-remaining-tokens"])
+        held = int(read(edge.gateway.budgets.lines("web"))["x-ratelimit-remaining-tokens"])
         assert held < 500
-    left = lambda: int(edge.gateway.budgets.headers("web")["x-ratelimit-remaining-tokens"])  # noqa: E731
+    left = lambda: int(read(edge.gateway.budgets.lines("web"))["x-ratelimit-remaining-tokens"])  # noqa: E731
     await eventually(lambda: left() > 900)
     assert left() < 1000 - 5
     assert before["x-ratelimit-remaining-tokens"] == "1000"
-    assert edge.gateway.budgets.headers("web")["x-ratelimit-remaining-requests"] == "99"
+    assert read(edge.gateway.budgets.lines("web"))["x-ratelimit-remaining-requests"] == "99"
 
 
 async def test_a_request_is_held_while_it_waits_and_given_back_when_it_is_refused(
@@ -629,7 +630,7 @@ async def test_a_request_is_held_while_it_waits_and_given_back_when_it_is_refuse
         await eventually(lambda: bool(engine.asked))
         waited = await ask(edge)
         assert (waited.status, waited.error["code"]) == (503, "queue_timeout")
-        headers = edge.gateway.budgets.headers("web")
+        headers = read(edge.gateway.budgets.lines("web"))
         assert headers["x-ratelimit-remaining-requests"] == "1"
 
 
@@ -651,8 +652,8 @@ async def test_a_task_is_refused_when_it_is_handed_in_and_settled_when_it_has_ru
     accepted = await ask(edge, path="tasks", max_tokens=50)
     assert accepted.status == 202
     assert shown(accepted)["x-ratelimit-remaining-requests"] == "0"
-    headers = edge.gateway.budgets.headers
-    await eventually(lambda: headers("web")["x-ratelimit-remaining-tokens"] == "995")
+    lines = edge.gateway.budgets.lines
+    await eventually(lambda: read(lines("web"))["x-ratelimit-remaining-tokens"] == "995")
     refused = await ask(edge, path="tasks", max_tokens=50)
     assert (refused.status, refused.error["code"]) == (429, "budget_exceeded")
-    assert headers("web")["x-ratelimit-remaining-tokens"] == "995"
+    assert read(lines("web"))["x-ratelimit-remaining-tokens"] == "995"

@@ -14,6 +14,7 @@ from contracts.events import Usage
 from contracts.inference import Constraints, InferRequest, RequestFacts, Target
 from gateway.budgets import BudgetHold, Budgets, Reserved
 from gateway.flight_recorder import CLIENT_GONE
+from gateway.head_lines import read
 from gateway.progress import Progress
 from policies.answer_length import START_TOKENS
 from tests.fakes.edge import eventually
@@ -107,7 +108,7 @@ async def test_what_was_used_beyond_its_claim_is_missing_for_all(tmp_path: Path)
 
 
 def tells(budgets: Budgets, remaining: str) -> bool:
-    return budgets.headers("web")["x-ratelimit-remaining-requests"] == remaining
+    return read(budgets.lines("web"))["x-ratelimit-remaining-requests"] == remaining
 
 
 async def test_everybody_is_told_what_all_have_used(tmp_path: Path) -> None:
