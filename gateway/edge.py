@@ -109,6 +109,7 @@ class Edge:
     def __init__(self, gateway: Gateway, control: Control, desk: TaskDesk) -> None:
         self._gateway = gateway
         self.body_limit = int(gateway.config.limits.body)
+        self.afterwards = gateway.afterwards
         self._control = ControlEndpoints(gateway, control)
         self._pools = PoolEndpoints(gateway)
         self._errors = ErrorAnswers(discretion(gateway.loaded), lambda: gateway.draining)

@@ -25,8 +25,8 @@ def _date(second: int) -> str:
 
 
 class HttpAnswer:
-    """With a `body` it is whole, and `begin` sends it; without one it is a stream: `begin` opens it, whoever
-    streams writes to the transport, one chunk at a time where `framed` says so, and `write_eof` ends it.
+    """With a `body` it is whole, and what it is on the wire is to be sent; without one it is a stream: `begin` opens it,
+    whoever streams writes to the transport, one chunk at a time where `framed` says so, and `write_eof` ends it.
 
     `lines` are of its head, beside those that HTTP itself asks for: whoever has more to say adds it there.
     """
@@ -67,8 +67,14 @@ class HttpAnswer:
         self.keep_alive = False
 
     def begin(self, request: HttpRequest, first: bytes = b"") -> None:
-        """Send the head, and the body or `first` behind it. Raises ConnectionResetError where the client has
-        left or has an answer already."""
+        """Send what `wire` makes of it, now. Raises as that does."""
+        data = self.wire(request, first)
+        assert request.protocol.transport is not None
+        request.protocol.transport.write(data)
+
+    def wire(self, request: HttpRequest, first: bytes = b"") -> bytes:
+        """The head, and the body or `first` behind it: to be sent, once. Raises ConnectionResetError where the client
+        has left or has an answer already."""
         transport = request.protocol.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
@@ -78,7 +84,7 @@ class HttpAnswer:
         self.lines = ""  # they are out, and would take 1 KB for as long as a stream lasts
         self._request, self.begun = request, True
         request.answered = True
-        transport.write(data)
+        return data
 
     async def write_eof(self) -> None:
         request = self._request

@@ -59,6 +59,7 @@ def protocol_of(
             manager,
             connections=connections,
             direct=edge.inference,
+            afterwards=edge.afterwards,
             inner=inner,
             limits=ConnectionLimits(
                 header_timeout_s=float(limits.header_timeout),

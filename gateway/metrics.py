@@ -207,13 +207,13 @@ class Metrics:
         self._families[name].clear()
 
     def before_scrape(self, action: Callable[[], None]) -> None:
-        """Set gauges only when somebody looks."""
+        """Set gauges, or count what is still to be counted, when somebody looks."""
         self._before_scrape.append(action)
 
     def exposition(self) -> bytes:
-        self._move()
         for action in self._before_scrape:
             action()
+        self._move()
         return generate_latest(self.registry)
 
     # -- what moves them ----------------------------------------------------------------

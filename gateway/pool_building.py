@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from adapters.fakellmd.settings import LlmdSettings
 from adapters.registry import dialect_for
 from adapters.transport import Transport
+from gateway.afterwards import Afterwards
 from gateway.honour_watch import SCRAPE_TIMEOUT_S
 from gateway.pools import Pool
 from gateway.settings import PoolSpec
@@ -23,20 +24,21 @@ def build_pool(
     spec: PoolSpec,
     clock: Callable[[], float],
     sessions: Sessions,
+    afterwards: Afterwards,
     make: Callable[..., Pool] = Pool,
 ) -> Pool:
     return make(
         spec.id,
         engine=spec.engine,
         dialect=dialect_for(spec.engine),
-        transports=_transports(spec),
+        transports=_transports(spec, afterwards),
         options=spec,
         clock=clock,
         sessions=sessions,
     )
 
 
-def _transports(spec: PoolSpec) -> list[Transport]:
+def _transports(spec: PoolSpec, afterwards: Afterwards) -> list[Transport]:
     if not spec.endpoints:
         return [_in_process(spec.simulated)]
     return [
@@ -46,6 +48,7 @@ def _transports(spec: PoolSpec) -> list[Transport]:
             max_connections=MAX_CONNECTIONS_PER_ENDPOINT,
             ssl=_tls(spec.verify_tls, spec.ca_file) if url.startswith("https") else None,
             where=f"pool {spec.id}, endpoint {number}",
+            afterwards=afterwards,
         )
         for number, url in enumerate(spec.endpoints, 1)
     ]

@@ -23,6 +23,7 @@ from contracts.errors import (
     TooManyConnections,
 )
 from gateway import logs
+from gateway.afterwards import Afterwards
 from gateway.error_answers import headers_of
 from gateway.http_request import HttpRequest
 from gateway.ids import new_request_id
@@ -91,10 +92,11 @@ class EdgeProtocol(Turns):
         connections: Connections,
         limits: ConnectionLimits,
         direct: Mapping[str, Direct],
+        afterwards: Afterwards,
         inner: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(manager, direct=direct, inner=inner, **options)
+        super().__init__(manager, direct=direct, afterwards=afterwards, inner=inner, **options)
         self._connections = connections
         self._limits = limits
         self._header_timer: asyncio.TimerHandle | None = None

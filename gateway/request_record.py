@@ -1,6 +1,7 @@
 """What is said of one inference request: in its answer's headers, in the log, in the metrics."""
 
 import logging
+from functools import partial
 from typing import Literal
 
 from contracts.catalog import Catalog
@@ -116,17 +117,21 @@ class RequestRecord:
         return self.lines(progress) + _OF_A_STREAM
 
     def close(self, status: int, error: GatewayError | None) -> None:
-        """Log and count the request, whatever became of it."""
-        progress, decision = self.progress, self.decision
-        ended_s = self._gateway.clock()
+        """Settle what it used, which its own answer tells; log and count it, whatever became of it, when that is out."""
+        progress, gateway = self.progress, self._gateway
+        ended_s = gateway.clock()
         if progress.ended_s is None:
             progress.ended_s = ended_s
-        took = progress.took(ended_s)
-        target = progress.target
         if isinstance(self.budget, BudgetHold):
             tokens = self.recorder.flight.tokens
             self.budget.close(status, error, progress, tokens, ended_s)
+        gateway.afterwards.book(partial(self._book, status, error, ended_s))
+
+    def _book(self, status: int, error: GatewayError | None, ended_s: float) -> None:
+        progress, decision = self.progress, self.decision
+        took = progress.took(ended_s)
         self.recorder.close(status, error, progress, ended_s)
+        target = progress.target
         model = target.model if target else decision.shaping.model
         self._gateway.metrics.request(
             self.infer,

@@ -24,6 +24,7 @@ from contracts.inference import InferRequest, RequestFacts
 from contracts.problems import ProblemsFound
 from contracts.snapshot import Snapshot
 from gateway import logs
+from gateway.afterwards import Afterwards
 from gateway.auth import Authenticator, AuthRules, Caller
 from gateway.discovered_models import discovered_models
 from gateway.error_answers import Discretion
@@ -74,9 +75,12 @@ class Gateway:
         self.metrics = Metrics(VERSION)
         self.auth = Authenticator(_auth_rules(loaded))
         self.clock = clock
+        self.afterwards = Afterwards()
+        self.metrics.before_scrape(self.afterwards.flush)
         sessions = Sessions(_session_settings(loaded))
         self.pools = {
-            spec.id: build_pool(spec, self.clock, sessions, parts.pool) for spec in loaded.pools
+            spec.id: build_pool(spec, self.clock, sessions, self.afterwards, parts.pool)
+            for spec in loaded.pools
         }
         self.snapshot = Snapshot(pools=PoolsNow(self.pools))
         """The pools at each moment that a decision asks."""
@@ -244,6 +248,7 @@ class Gateway:
             logs.event(logging.INFO, "models", names=sorted(catalog.models))
 
     async def aclose(self) -> None:
+        self.afterwards.flush()
         await self.honour_watch.aclose()
         for pool in self.pools.values():
             await pool.aclose()

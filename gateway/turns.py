@@ -15,9 +15,12 @@ from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError, RawRequestMessage, StreamWriter
 from aiohttp.web_protocol import ERROR
 
+from gateway.afterwards import Afterwards
 from gateway.http_answer import HttpAnswer
 from gateway.http_request import ASKED, HttpRequest
 
+HELD_BYTES = 64 * 1024
+"""A longer answer goes out at once: only then can its slow reader be seen."""
 Direct = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 """A handler: its answer, which it may have begun or sent already. Raises nothing but ConnectionError and
 CancelledError, for a client that has left."""
@@ -26,13 +29,17 @@ CancelledError, for a client that has left."""
 class Turns(web.RequestHandler):
     """While it is `answering`, a request's answer is not complete; `answered` waits for that."""
 
-    __slots__ = ("_direct", "_in_turn", "_over", "answering", "held_up", "inner", "remote", "task")
+    __slots__ = (
+        *("_afterwards", "_direct", "_in_turn", "_over", "_unsent"),
+        *("answering", "held_up", "inner", "remote", "task"),
+    )
 
     def __init__(
         self,
         manager: web.Server,
         *,
         direct: Mapping[str, Direct],
+        afterwards: Afterwards,
         inner: bool = False,
         **options: Any,
     ) -> None:
@@ -40,6 +47,9 @@ class Turns(web.RequestHandler):
         gateway."""
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
         self._direct = direct
+        self._afterwards = afterwards
+        self._unsent = b""
+        """An answer that is sent with others, soon."""
         self.inner = inner
         self.remote: str | None = None
         """The other end's address."""
@@ -80,6 +90,10 @@ class Turns(web.RequestHandler):
         if self.writing_paused:
             await self._drain_helper()
 
+    def force_close(self) -> None:
+        self._send()
+        super().force_close()
+
     async def start(self) -> None:
         """As long as the connection is served."""
         try:
@@ -98,6 +112,7 @@ class Turns(web.RequestHandler):
                 self._in_turn = False
             if not self._force_close:
                 self._task_handler = None
+                self._send()
                 if self.transport is not None:
                     self.transport.close()
         finally:
@@ -124,15 +139,7 @@ class Turns(web.RequestHandler):
             if handler is None:
                 self._keepalive = await self._routed(message, body)
             else:
-                request = HttpRequest(message, body, self)
-                answer = await handler(request)
-                if self._upgraded and not self._messages:
-                    answer.force_close()  # what comes behind it is in a language that is not spoken here
-                if not answer.begun:
-                    answer.begin(request)
-                    if self._paused:
-                        await self.drained()
-                self._keepalive = bool(answer.keep_alive)
+                self._keepalive = await self._answered_by(handler, HttpRequest(message, body, self))
         except ConnectionError:
             return False
         except asyncio.CancelledError:
@@ -149,6 +156,33 @@ class Turns(web.RequestHandler):
         if not body.is_eof() and not self._force_close:
             await self._linger(body)
         return self._keepalive
+
+    async def _answered_by(self, handler: Direct, request: HttpRequest) -> bool:
+        """Whether there may be another request."""
+        afterwards = self._afterwards
+        afterwards.under_way += 1
+        try:
+            answer = await handler(request)
+            if self._upgraded and not self._messages:
+                answer.force_close()  # what comes behind it is in a language that is not spoken here
+            if not answer.begun:
+                self._unsent = answer.wire(request)
+                if answer.keep_alive and not self._messages and len(self._unsent) <= HELD_BYTES:
+                    afterwards.write(self._send)
+                else:
+                    self._send()
+                    if self._paused:
+                        await self.drained()
+        finally:
+            afterwards.under_way -= 1
+        return bool(answer.keep_alive)
+
+    def _send(self) -> None:
+        """What is not sent yet; nothing may go out or be closed before it."""
+        if self._unsent:
+            data, self._unsent = self._unsent, b""
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.write(data)
 
     def _handler(self, message: Any) -> Direct | None:
         """None: aiohttp's router finds it, or it is an error of HTTP's."""

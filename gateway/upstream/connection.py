@@ -15,6 +15,7 @@ import ssl
 from typing import Protocol, cast
 
 from contracts.errors import ConnectFailed, StreamBroken, UpstreamFault
+from gateway.afterwards import Afterwards
 from gateway.upstream.dial import dial
 from gateway.upstream.exchange import HttpExchange
 from gateway.upstream.response import ResponseReader
@@ -46,6 +47,8 @@ class Connection(asyncio.Protocol):
         self._exchange: HttpExchange | None = None
         self._reader = ResponseReader()
         self._reused = False
+        self._unsent = False
+        """It carries an exchange whose request will be written soon."""
         self._poll: select.poll | None = None
         self._closed = False
         self._lost = asyncio.Event()
@@ -67,12 +70,14 @@ class Connection(asyncio.Protocol):
             self._dial_and_send(target, timeout_s, tls)
         )
 
-    def carry(self, exchange: HttpExchange) -> None:
-        """Carry one more exchange on this idle connection. Returns at once."""
+    def carry(self, exchange: HttpExchange, afterwards: Afterwards) -> None:
+        """Carry one more exchange on this idle connection. Returns at once; its request may be written a little later,
+        with others'."""
         self._exchange = exchange
         exchange.carrier = self
-        self._reused = True
-        self._send()
+        self._reused = self._unsent = True
+        self._reader.expect(exchange)
+        afterwards.write(self._send)
 
     def is_quiet(self) -> bool:
         """Nothing waits to be read: neither stray bytes nor the end of an idle connection.
@@ -145,6 +150,10 @@ class Connection(asyncio.Protocol):
             why = f"{self._where} spoke before it was asked"
             self.fail(UpstreamFault(why, fault="upstream_bug", where=self._where))
             return
+        if self._unsent:  # what it says is no answer, and whom it carries has asked nothing yet
+            self.abort()
+            self._owner.redial(exchange)
+            return
         try:
             reader.feed(data)
         except ResponseRefused as refused:
@@ -178,13 +187,16 @@ class Connection(asyncio.Protocol):
         else:
             self._dialling = None
             if not self._closed:  # the peer may have left in the meantime
+                assert self._exchange is not None, "nothing to send"
+                self._reader.expect(self._exchange)
                 self._send()
 
     def _send(self) -> None:
+        """What it carries, unless that was cancelled or the peer has left."""
         exchange, transport = self._exchange, self._transport
-        assert exchange is not None, "nothing to send"
-        assert transport is not None, "sent before it was connected"
-        self._reader.expect(exchange)
+        self._unsent = False
+        if exchange is None or transport is None or transport.is_closing():
+            return
         if exchange.paused:
             transport.pause_reading()
         # One write, so that head and body leave in one segment. It is not bounded here: the

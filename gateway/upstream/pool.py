@@ -12,6 +12,7 @@ from functools import cached_property
 from adapters.dialect import WireRequest
 from adapters.transport import Exchange, ResponseSink
 from contracts.errors import UpstreamFault
+from gateway.afterwards import Afterwards
 from gateway.upstream.connection import Connection
 from gateway.upstream.exchange import HttpExchange
 from gateway.upstream.head import RequestEncoder
@@ -23,7 +24,8 @@ class HttpTransport:
 
     `url` is the endpoint's, its path in front of every request's; `where` is how errors name it
     ("pool local, endpoint 1"). `ssl` replaces the default context of an https URL.
-    `idle_timeout_s` must stay below the backend's own (llama-server: 5 s).
+    `idle_timeout_s` must stay below the backend's own (llama-server: 5 s). `afterwards` says when requests are
+    written; without it that is at once.
     Raises ValueError for a URL that names no endpoint.
     """
 
@@ -36,6 +38,7 @@ class HttpTransport:
         idle_timeout_s: float = 4.0,
         ssl: tls.SSLContext | None = None,
         where: str,
+        afterwards: Afterwards | None = None,
     ) -> None:
         self._target = Target.parse(url)
         self._encoder = RequestEncoder(self._target)
@@ -44,6 +47,7 @@ class HttpTransport:
         self._max_connections = max_connections
         self._idle_timeout_s = idle_timeout_s
         self._where = where
+        self._afterwards = afterwards or Afterwards()
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, float] = {}  # since when; longest idle first
         self._sweep: asyncio.TimerHandle | None = None
@@ -67,7 +71,7 @@ class HttpTransport:
         exchange = HttpExchange(sink, self._encoder.encode(request))
         connection = self._take_idle()
         if connection is not None:
-            connection.carry(exchange)
+            connection.carry(exchange, self._afterwards)
         else:
             self._dial(exchange)
         return exchange

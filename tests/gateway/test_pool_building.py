@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.afterwards import Afterwards
 from gateway.configuration import load
 from gateway.pool_building import build_pool
 from policies.affinity import Sessions
@@ -61,7 +62,7 @@ def test_certificates_are_read_once_for_all_endpoints_that_trust_the_same(tmp_pa
         "  - {id: c, engine: openai, endpoint: https://e.test, verify_tls: false}\n"
     )
     loaded = load(tmp_path / "setpoint.yaml", env={})
-    pools = [build_pool(spec, lambda: 0.0, Sessions()) for spec in loaded.pools]
+    pools = [build_pool(spec, lambda: 0.0, Sessions(), Afterwards()) for spec in loaded.pools]
     of = [endpoint.transport._tls for pool in pools for endpoint in pool.endpoints]  # type: ignore[attr-defined]
     assert of[0] is of[1] is of[3]
     assert of[0].verify_mode is ssl.CERT_REQUIRED

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from gateway.afterwards import Afterwards
+
 HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
@@ -201,6 +203,83 @@ async def test_this_connection_is_closed_and_never_used_again(
         transport.start(request_of(), sink)
         assert await sink.ending() == "end"
         assert sink.data == b"hi"
+    assert server.accepted == 2
+
+
+@pytest.fixture
+def busy():
+    """Requests are written with others', at the end of the event loop's round."""
+    afterwards = Afterwards()
+    afterwards.under_way = 2
+    return afterwards
+
+
+async def used_once(transport, new_sink, request_of):
+    """It has an idle connection."""
+    sink = new_sink()
+    transport.start(request_of(), sink)
+    assert await sink.ending() == "end"
+    assert transport.idle_connections == 1
+
+
+async def test_a_request_that_waits_to_be_written_is_written_once(
+    server, connect, new_sink, request_of, playing, busy
+):
+    transport = connect(await server.listen(playing([HI], [HI])), afterwards=busy)
+    await used_once(transport, new_sink, request_of)
+    sink = new_sink()
+    transport.start(request_of(), sink)
+    assert busy._writes
+    assert await sink.ending() == "end"
+    assert server.accepted == 1
+
+
+async def test_a_request_that_is_cancelled_before_it_is_written_never_is(
+    server, connect, new_sink, sink, request_of, busy
+):
+    seen = []
+
+    async def play(peer):
+        await peer.request()
+        await peer.send(HI)
+        seen.append(await peer.gone())
+
+    transport = connect(await server.listen(play), afterwards=busy)
+    await used_once(transport, new_sink, request_of)
+    transport.start(request_of(), sink).cancel()
+    busy.flush()
+    await server.finished()
+    assert seen == [b""]
+    assert sink.endings == []
+
+
+@pytest.mark.req("SEC-5")
+@pytest.mark.parametrize("ends", ["speaks", "closes"])
+async def test_a_peer_that_does_not_wait_for_the_request_is_not_believed(
+    server, connect, new_sink, sink, request_of, playing, busy, ends
+):
+    """What it sends is no answer to what it has not been asked; and as nothing was asked, all can be."""
+    peers = []
+
+    async def play(peer):
+        peers.append(peer)
+        await peer.request()
+        await peer.send(HI)
+        assert await peer.gone() == b""
+
+    transport = connect(await server.listen(play, playing([HI])), afterwards=busy)
+    await used_once(transport, new_sink, request_of)
+    transport.start(request_of(), sink)
+    held, busy._writes[:] = busy._writes[:], []  # the event loop goes round and they wait still
+    if ends == "speaks":
+        peers[0].send_unnoticed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+    else:
+        await peers[0].close()
+    await sink.until(lambda sink: server.accepted == 2 or sink.endings)
+    for write in held:
+        write()
+    assert await sink.ending() == "end"
+    assert sink.data == b"hi"
     assert server.accepted == 2
 
 
