@@ -35,6 +35,7 @@ from tests.bench.measures import (
     workers,
 )
 from tests.bench.peers.aiohttp_minimal import AIOHTTP
+from tests.bench.peers.bare_relay import BARE_RELAY
 from tests.bench.peers.litellm import LITELLM
 from tests.bench.peers.nginx import NGINX
 from tests.bench.peers.peer import Peer
@@ -60,7 +61,7 @@ MEASURES: dict[str, Callable[[Arena, Sizes, Sequence[Peer]], Result]] = {
     "imports": imports.measure,
     "workers": workers.measure,
 }
-USUAL: tuple[Peer, ...] = (SETPOINT, VLLM_ROUTER, NGINX, AIOHTTP)
+USUAL: tuple[Peer, ...] = (SETPOINT, VLLM_ROUTER, NGINX, AIOHTTP, BARE_RELAY)
 FURTHER: tuple[Peer, ...] = (PORTKEY, LITELLM)
 
 

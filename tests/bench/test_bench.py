@@ -23,7 +23,9 @@ def test_a_small_round_measures_every_contender_that_is_installed(tmp_path: Path
     assert done.returncode == 0, done.stderr
     run = json.loads(figures.read_text())
     outcomes = run["results"]["requests"]["outcomes"]
-    assert {*outcomes, *run["missing"]} == {"Setpoint", "vLLM Router", "nginx", "aiohttp proxy"}
+    assert {*outcomes, *run["missing"]} == {
+        *("Setpoint", "vLLM Router", "nginx", "aiohttp proxy", "bare relay"),
+    }
     assert {"Setpoint", "aiohttp proxy"} <= {*outcomes}
     for outcome in outcomes.values():
         assert not outcome["fault"]
