@@ -40,6 +40,6 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     client_retry: str | None = None
 
 
-def milliseconds(*seconds: float | None) -> list[float | None]:
+def milliseconds(seconds: float | None) -> float | None:
     """(`round` writes a number out and reads it again: twice as long.)"""
-    return [None if each is None else int(each * 1e6 + 0.5) / 1000 for each in seconds]
+    return None if seconds is None else int(seconds * 1e6 + 0.5) / 1000

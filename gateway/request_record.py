@@ -1,7 +1,7 @@
 """What is said of one inference request: in its answer's headers, in the log, in the metrics."""
 
 import logging
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 from contracts.catalog import Catalog
@@ -12,14 +12,27 @@ from contracts.inference import InferRequest, Operation
 from gateway import logs
 from gateway.budgets import BudgetHold, Reserved
 from gateway.flight_recorder import CLIENT_GONE, FlightRecorder
-from gateway.head_lines import Headers, fit, read
+from gateway.head_lines import Headers, fit, read, spelled
 from gateway.http_request import HttpRequest
 from gateway.progress import Progress, Took
 from gateway.request_line import RequestLine, milliseconds
 from gateway.runtime import Gateway
 from policies.price import cost_usd
 
+WORDED = 256
+"""Decisions and models whose lines are kept, worded and found fit."""
 _OF_A_STREAM = "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
+
+
+@lru_cache(maxsize=WORDED)
+def _of_a_decision(intent: str, summary: str) -> str:
+    """Lines of a head."""
+    return spelled({"x-setpoint-intent": intent or "none", "x-setpoint-decision": summary})
+
+
+@lru_cache(maxsize=WORDED)
+def _of_a_model(name: str) -> str:
+    return spelled({"x-setpoint-model": name})
 
 
 class RequestRecord:
@@ -64,23 +77,20 @@ class RequestRecord:
         if progress.dispatched_s is not None and progress.ended_s is None:
             elsewhere_s += now_s - progress.dispatched_s
         overhead_s = elapsed_s - elsewhere_s if elapsed_s > elsewhere_s else 0.0
-        request_id, intent = self.infer.request_id, self.decision.intent or "none"
-        model = progress.target.model if progress.target is not None else ""
-        dropped = ",".join(progress.dropped) if progress.dropped else ""
-        fit(f"{request_id}{intent}{self._summary}{model}{dropped}")
+        request_id = self.infer.request_id
+        fit(request_id)
         lines = (
             f"x-request-id: {request_id}\r\n"
-            f"x-setpoint-intent: {intent}\r\n"
-            f"x-setpoint-decision: {self._summary}\r\n"
+            f"{_of_a_decision(self.decision.intent, self._summary)}"
             f"x-setpoint-attempts: {len(progress.attempts)}\r\n"
             f"x-setpoint-queue-ms: {progress.queue_s * 1000:.1f}\r\n"
             f"x-setpoint-overhead-ms: {overhead_s * 1000:.2f}\r\n"
             f"openai-processing-ms: {elapsed_s * 1000:.0f}\r\n"
         )
-        if model:
-            lines += f"x-setpoint-model: {model}\r\n"
-        if dropped:
-            lines += f"x-setpoint-dropped: {dropped}\r\n"
+        if progress.target is not None:
+            lines += _of_a_model(progress.target.model)
+        if progress.dropped:
+            lines += spelled({"x-setpoint-dropped": ",".join(progress.dropped)})
         return lines
 
     def headers(self, progress: Progress) -> Headers:
@@ -158,10 +168,8 @@ class RequestRecord:
     def _line(self, status: int, error: GatewayError | None, took: Took) -> RequestLine:
         infer, decision, progress = self.infer, self.decision, self.progress
         facts, target, usage = infer.facts, progress.target, progress.usage
-        last = progress.attempts[-1] if progress.attempts else None
-        queue_ms, ttft_ms, upstream_ttft_ms, tpot_ms, e2e_ms = milliseconds(
-            took.queue_s, took.ttft_s, took.upstream_ttft_s, took.tpot_s, took.e2e_s
-        )
+        attempts = progress.attempts
+        last = attempts[-1] if attempts else None
         # In the order of the line: by their names they would take six times as long, 2 us a request.
         return RequestLine(
             infer.request_id,
@@ -180,16 +188,16 @@ class RequestRecord:
             last.model_digest if last else None,
             status,
             facts.stream,
-            [a.fault or "ok" for a in progress.attempts] or None,
+            [a.fault or "ok" for a in attempts] if attempts else None,
             usage.prompt_tokens if usage else None,
             usage.completion_tokens if usage else None,
             ",".join(progress.finish_reasons) or None,
             progress.dropped or None,
-            queue_ms,
-            ttft_ms,
-            upstream_ttft_ms,
-            tpot_ms,
-            e2e_ms,
+            milliseconds(took.queue_s),
+            milliseconds(took.ttft_s),
+            milliseconds(took.upstream_ttft_s),
+            milliseconds(took.tpot_s),
+            milliseconds(took.e2e_s),
             error.code if error else None,
             error.message if error else None,
             error.where if isinstance(error, UpstreamFault) else None,
@@ -212,12 +220,11 @@ def record_undecided(
     gateway.metrics.refusal(operation, status, elapsed_s)
     if error is None:
         gateway.metrics.counter("setpoint_client_disconnects_total", operation).inc()
-    (elapsed_ms,) = milliseconds(elapsed_s)
     line = RequestLine(
         request_id=request.request_id,
         operation=operation,
         status=status,
-        e2e_ms=elapsed_ms,
+        e2e_ms=milliseconds(elapsed_s),
         error=error.code if error else None,
         error_message=error.message if error else None,
         client_retry=request.headers.get("x-stainless-retry-count"),

@@ -134,12 +134,25 @@ class Turns(web.RequestHandler):
     async def _turn(self, message: Any, body: StreamReader) -> bool:
         """One request, from its head to the end of its body; whether there may be another one."""
         self.answering = True
+        self._afterwards.under_way += 1
         try:
             handler = self._handler(message)
             if handler is None:
                 self._keepalive = await self._routed(message, body)
             else:
-                self._keepalive = await self._answered_by(handler, HttpRequest(message, body, self))
+                request = HttpRequest(message, body, self)
+                answer = await handler(request)
+                if self._upgraded and not self._messages:
+                    answer.force_close()  # what comes behind it is in a language that is not spoken here
+                if not answer.begun:
+                    self._unsent = answer.wire(request)
+                    if answer.keep_alive and not self._messages and len(self._unsent) <= HELD_BYTES:
+                        self._afterwards.write(self._send)
+                    else:
+                        self._send()
+                        if self._paused:
+                            await self.drained()
+                self._keepalive = bool(answer.keep_alive)
         except ConnectionError:
             return False
         except asyncio.CancelledError:
@@ -151,31 +164,12 @@ class Turns(web.RequestHandler):
             return False
         finally:
             self.answering = False
+            self._afterwards.under_way -= 1
             if self._over is not None:
                 self._over.set()
         if not body.is_eof() and not self._force_close:
             await self._linger(body)
         return self._keepalive
-
-    async def _answered_by(self, handler: Direct, request: HttpRequest) -> bool:
-        """Whether there may be another request."""
-        afterwards = self._afterwards
-        afterwards.under_way += 1
-        try:
-            answer = await handler(request)
-            if self._upgraded and not self._messages:
-                answer.force_close()  # what comes behind it is in a language that is not spoken here
-            if not answer.begun:
-                self._unsent = answer.wire(request)
-                if answer.keep_alive and not self._messages and len(self._unsent) <= HELD_BYTES:
-                    afterwards.write(self._send)
-                else:
-                    self._send()
-                    if self._paused:
-                        await self.drained()
-        finally:
-            afterwards.under_way -= 1
-        return bool(answer.keep_alive)
 
     def _send(self) -> None:
         """What is not sent yet; nothing may go out or be closed before it."""
