@@ -61,7 +61,7 @@ class InferenceEndpoint:
                 headers=arrival.headers,
             )
             infer, voice = asked.infer, asked.voice
-            retry = request.headers.get("x-stainless-retry-count")
+            retry = arrival.headers.get("x-stainless-retry-count")
             found = decided(gateway, infer, accepted_s, client_retry=retry)
             record = found if isinstance(found, RequestRecord) else await found
         except (Exception, asyncio.CancelledError) as exc:
