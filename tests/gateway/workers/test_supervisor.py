@@ -197,10 +197,21 @@ def test_a_limit_is_never_passed_and_is_used_to_the_last_place(scene: Scene) -> 
 
 @pytest.mark.req("ADM-6", "OPS-9")
 def test_a_budget_admits_what_it_says_whichever_worker_is_asked(scene: Scene) -> None:
-    answers = list(scene.clients.map(lambda _: scene.chat("thrifty-18f0a1"), range(3 * BUDGET)))
-    statuses = [answer.status for answer in answers]
+    def ask(_: object = None) -> int:
+        return scene.chat("thrifty-18f0a1").status
+
+    statuses = list(scene.clients.map(ask, range(3 * BUDGET)))
+
+    def is_used_up() -> bool:
+        if statuses.count(200) < BUDGET:
+            statuses.append(ask())
+        return statuses.count(200) >= BUDGET
+
+    # What is on its way from one worker to another is missing at both: for a moment, and not for good.
+    eventually(is_used_up, "the budget is used up")
+    statuses += [ask() for _ in range(4)]
     assert statuses.count(200) == BUDGET
-    assert statuses.count(429) == 2 * BUDGET
+    assert statuses.count(429) == len(statuses) - BUDGET
 
 
 @pytest.mark.req("RUN-4")
