@@ -54,7 +54,8 @@ class ReportedLoop(Loop):
     # -- what the hub says --------------------------------------------------------------
 
     def hold(self, holding: Holding, now_s: float) -> None:
-        self._told, self._heard_s = holding, now_s
+        """Nothing held is the same object as anywhere: by that the usual decisions are known."""
+        self._told, self._heard_s = CALM if holding == CALM else holding, now_s
 
     def held_now(self, now_s: float) -> Holding:
         """What is in force for a request that comes now."""

@@ -6,6 +6,7 @@ import pytest
 from contracts.catalog import Catalog
 from gateway.workers import reported_loop as module
 from gateway.workers.loop_events import ENDED, FIRST_TOKEN, HONOUR, OFFERED, TOKENS
+from gateway.workers.messages import View
 from gateway.workers.reported_loop import ReportedHonour, ReportedLoop
 from policies.admission import AdmissionQueue, AdmissionSettings
 from policies.flight import Flight
@@ -40,6 +41,14 @@ def test_what_the_hub_holds_lapses_with_its_lease() -> None:
     made.hold(held, 100.0)
     assert made.held_now(100.0 + LEASE_S - 1) is held
     assert made.held_now(100.0 + LEASE_S) is CALM
+
+
+def test_nothing_held_is_known_as_that_when_it_came_over_the_wire() -> None:
+    """Else no decision of a worker is a usual one."""
+    made = loop()
+    view = msgspec.msgpack.decode(msgspec.msgpack.encode(View(pools={}, holding=CALM)), type=View)
+    made.hold(view.holding, 100.0)
+    assert made.held_now(100.0) is CALM
 
 
 def test_a_stream_is_told_of_while_it_lives() -> None:
