@@ -3,6 +3,7 @@
 import os
 import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,9 +20,22 @@ def test_an_id_is_its_prefix_and_24_digits_unlike_any_other() -> None:
 
 
 def test_one_says_nothing_about_the_next() -> None:
-    """Of 96 bits about half differ; that 15 or fewer do is one chance in 10^9."""
-    numbers = [int(new_id(""), 16) for _ in range(100)]
-    assert min((a ^ b).bit_count() for a, b in pairwise(numbers)) > 15
+    """Of 72 random bits about half differ; that 8 or fewer do is one chance in 10^11 a pair."""
+    numbers = [int(new_id("")[6:], 16) for _ in range(100)]
+    assert min((a ^ b).bit_count() for a, b in pairwise(numbers)) > 8
+
+
+def test_ids_of_one_time_are_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of later ones come behind them, wherever in their second they were drawn."""
+    monkeypatch.setattr(ids, "_drawn", [])
+    drawn = []
+    for now_s in (1_800_000_000.0, 1_800_000_000.9, 1_800_000_001.0, 1_800_000_700.5):
+        monkeypatch.setattr(ids, "time", SimpleNamespace(time=lambda now_s=now_s: now_s))
+        ids._drawn.clear()
+        drawn.append([new_id("") for _ in range(30)])
+    seconds = [{each[:6] for each in some} for some in drawn]
+    assert seconds[0] == seconds[1] == {"49d200"}
+    assert max(drawn[1]) < min(drawn[2]) <= max(drawn[2]) < min(drawn[3])
 
 
 def test_a_child_process_has_ids_of_its_own() -> None:
