@@ -60,6 +60,19 @@ async def test_a_batch_lets_requests_by_between_its_pieces(
     assert len(breaths) == pieces
 
 
+@pytest.mark.req("OPS-4")
+async def test_a_none_is_null_and_sqlite3_need_not_look_for_what_adapts_it(
+    batches: SqliteBatches, file: Path
+) -> None:
+    assert (type(None), sqlite3.PrepareProtocol) in sqlite3.adapters
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE texts (value BLOB)")
+    await batches.write([("INSERT INTO texts VALUES (?)", [(None,), (0,), ("",), (b"",)])])
+    with closing(sqlite3.connect(file)) as connection:
+        kinds = connection.execute("SELECT typeof(value) FROM texts").fetchall()
+    assert kinds == [("null",), ("integer",), ("text",), ("blob",)]
+
+
 @pytest.mark.req("RUN-8")
 async def test_of_a_batch_that_fails_nothing_is_written_and_the_next_one_is(
     batches: SqliteBatches, file: Path
