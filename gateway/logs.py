@@ -20,9 +20,9 @@ from gateway.log_lines import utc as utc  # as every date is written, in answers
 
 QUEUE_LINES = 10_000
 BATCH_LINES = 256
-GATHER_S = 0.005
-"""How long lines gather after a batch's first one. Waking the thread costs the event loop more than a
-line does: under load it wakes 100 to 200 times a second, and not once a request."""
+GATHER_S = 0.02
+"""How long lines gather after a batch's first one. Waking the thread and writing costs more than a line does, the event
+loop too: under load it wakes 50 times a second, and not once a request. What kills the process takes as much with it."""
 CLOSE_S = 5.0
 """How long `LogOutput.close` waits for a target that does not take its lines."""
 DECISION = "decision"
@@ -136,7 +136,8 @@ class _Writer(logging.Handler):
         if record is not None:
             self._in_hand = 1
             batch.append(record)
-            time.sleep(GATHER_S)
+            if self._lines.qsize() < BATCH_LINES:
+                time.sleep(GATHER_S)
         while record is not None and len(batch) < BATCH_LINES:
             try:
                 record = self._lines.get_nowait()

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,6 +157,32 @@ def test_lines_are_written_in_order_and_many_at_once(monkeypatch: pytest.MonkeyP
     written = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]
     assert written == list(range(1050))
     assert 11 <= stream.writes < 200
+
+
+@pytest.mark.req("OPS-4")
+def test_a_batch_that_waits_already_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or there would be a bound to how many lines a second can be written."""
+    monkeypatch.setattr(logs, "BATCH_LINES", 10)
+    begun, all_there = threading.Event(), threading.Event()
+    sleeps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        begun.set()
+        all_there.wait()
+
+    monkeypatch.setattr(logs, "time", SimpleNamespace(sleep=sleep, time=lambda: 0.0))
+    stream = Counting()
+    made = output(stream)
+    logs.event(logging.INFO, "line", number=0)
+    begun.wait()
+    for number in range(1, 101):
+        logs.event(logging.INFO, "line", number=number)
+    all_there.set()
+    made.close()
+    assert stream.writes == 11
+    # the first line, and where fewer than a batch are left
+    assert len(sleeps) <= 3
 
 
 def test_a_value_that_cannot_be_shown_ends_neither_the_log_nor_its_line() -> None:
