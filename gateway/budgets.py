@@ -87,7 +87,7 @@ class Account:
         if self.counts_cost:
             assumed = terms.cost(0, guess) if guess else 0
             money = (terms.cost(prompt, answer) or 0, assumed or 0)
-        return {"requests": ONE, "tokens": (prompt + answer, guess), "cost": money}
+        return (ONE, (prompt + answer, guess), money)
 
 
 class BudgetHold(msgspec.Struct):
@@ -238,8 +238,8 @@ class Budgets:
         account = known[caller] if caller in known else self._seen(caller)
         if account is None:
             return ""
-        standings = account.budget.standings(Moment(self._clock(), self._wall_clock()))
-        lines = account.headers.lines(standings)
+        uses = account.budget.uses(Moment(self._clock(), self._wall_clock()))
+        lines = account.headers.lines(uses)
         if account.unpriced:
             lines += f"x-setpoint-budget-unpriced-requests: {account.unpriced}\r\n"
         if account.estimated:

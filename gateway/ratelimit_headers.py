@@ -6,8 +6,8 @@ several limits of one kind the one with the smallest share left is shown: it is 
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import trunc
 
-from policies.budget import Standing
 from policies.budget_limit import PICODOLLARS, BudgetLimit, Kind
 
 _NAMES: dict[Kind, tuple[str, str, str]] = {
@@ -28,40 +28,38 @@ _NAMES: dict[Kind, tuple[str, str, str]] = {
     ),
 }
 _THREE_DIGITS = [f"{number:03}" for number in range(1000)]
-_THOUSANDTHS = ["", *(f".{digits}".rstrip("0") for digits in _THREE_DIGITS[1:])]
-"""What a number of thousandths looks like behind a whole number: to write floats takes three times as long."""
+_THOUSANDTHS = ["s", *(f".{digits}".rstrip("0") + "s" for digits in _THREE_DIGITS[1:])]
+"""How a number of seconds ends that has so many thousandths: to write floats takes three times as long."""
 _MICRODOLLAR = PICODOLLARS // 10**6
+_Worded = tuple[int, int, str]
+"""Which limit of a budget it is, its amount, and what is the same each time of what is told of it."""
 
 
 class RatelimitHeaders:
     """Those of one budget with `limits`: what stays the same of them is worded once. Only of the kinds that
     there are."""
 
-    __slots__ = ("_begins", "_kinds")
+    __slots__ = ("_kinds",)
 
     def __init__(self, limits: Sequence[BudgetLimit]) -> None:
-        self._begins = [_begin(one) for one in limits]
-        by_kind: dict[Kind, list[int]] = {}
+        by_kind: dict[Kind, list[_Worded]] = {}
         for index, limit in enumerate(limits):
-            by_kind.setdefault(limit.kind, []).append(index)
+            by_kind.setdefault(limit.kind, []).append((index, limit.amount, _begin(limit)))
         self._kinds = [
-            (_SPELLED[kind], f"\r\n{_NAMES[kind][2]}: ", index, others)
-            for kind, (index, *others) in by_kind.items()
+            (_only(worded), worded, _SPELLED[kind], f"\r\n{_NAMES[kind][2]}: ")
+            for kind, worded in by_kind.items()
         ]
 
-    def lines(self, standings: Sequence[Standing]) -> str:
-        """As lines of a head, each with its end. `standings` in the order of the limits."""
-        lines, reset_s, reset = "", 0.0, "0s"
-        for spelled, goes_on, index, others in self._kinds:
-            for other in others:
-                if _share(standings[other]) < _share(standings[index]):
-                    index = other
-            standing = standings[index]
-            if standing.reset_s != reset_s:  # windows that are equally long mostly end together
-                reset_s = standing.reset_s
-                reset = go_duration(reset_s)
-            remaining = spelled(standing.remaining)
-            lines += f"{self._begins[index]}{remaining}{goes_on}{reset}\r\n"
+    def lines(self, uses: Sequence[tuple[int, float]]) -> str:
+        """As lines of a head, each with its end. `uses` as `Budget.uses` tells them."""
+        lines, last_s, reset = "", 0.0, "0s"
+        for only, worded, spelled, goes_on in self._kinds:
+            index, amount, begin = only or _scarcest(worded, uses)
+            used, reset_s = uses[index]
+            if reset_s != last_s:  # windows that are equally long mostly end together
+                last_s, reset = reset_s, go_duration(reset_s)
+            left = amount - used
+            lines += f"{begin}{spelled(left if left > 0 else 0)}{goes_on}{reset}\r\n"
         return lines
 
 
@@ -71,13 +69,22 @@ def _begin(one: BudgetLimit) -> str:
     return f"{limit}: {_SPELLED[one.kind](one.amount)}\r\n{remaining}: "
 
 
+def _only(worded: Sequence[_Worded]) -> _Worded | None:
+    return worded[0] if len(worded) == 1 else None
+
+
+def _scarcest(worded: Sequence[_Worded], uses: Sequence[tuple[int, float]]) -> _Worded:
+    """The first of those with the smallest share left; nothing is left of what there are debts of."""
+    return min(worded, key=lambda one: max(0, one[1] - uses[one[0]][0]) / one[1])
+
+
 def go_duration(seconds: float) -> str:
     """As Go writes durations, in whole milliseconds, never less than it is: `6m0s`, `1.5s`, `20ms`."""
-    millis = int(seconds * 1000 + (1 - 1e-6))  # rounded up
+    millis = trunc(seconds * 1000 + (1 - 1e-6))  # rounded up; `int` takes three times as long
     if millis < 1000:
         return f"{millis}ms" if millis > 0 else "0s"
     whole = millis // 1000
-    return f"{_whole(whole)}{_THOUSANDTHS[millis - whole * 1000]}s"
+    return _whole(whole) + _THOUSANDTHS[millis - whole * 1000]
 
 
 @lru_cache(maxsize=256)
@@ -88,10 +95,6 @@ def _whole(seconds: int) -> str:
         return f"{seconds}"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}"
-
-
-def _share(standing: Standing) -> float:
-    return standing.remaining / standing.limit.amount
 
 
 def _dollars(amount: int) -> str:

@@ -11,13 +11,13 @@ the moment it is known.
 No clock is read here: a `Moment` is an argument. Who has which budget is the shell's business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from policies.budget_limit import BudgetLimit, Kind
-from policies.usage_window import NEVER, SLOTS, Moment, UsageWindow, common
+from policies.usage_window import NEVER, SLOTS, Moment, Span, UsageWindow, common
 
 Why = Literal[
     "used",  # it comes free with time
@@ -26,13 +26,14 @@ Why = Literal[
 ]
 Amount = tuple[int, int]
 """What is sure, and what is a guess on top of it."""
-Claim = Mapping[Kind, Amount]
-"""What a request may use of a limit of each kind; of requests it is `ONE`. What costs nothing, or nobody knows what,
-claims no money, and limits of money have no say.
+Claim = tuple[Amount, Amount, Amount]
+"""What a request may use of a limit of each kind, in the order of `NTH`; of requests it is `ONE`. What costs nothing,
+or nobody knows what, claims no money, and limits of money have no say.
 
 A guess is at an answer that has no limit of its own. It takes of what is free, and refuses nobody as long as something
 is; the rest would be a debt.
 """
+NTH: dict[Kind, int] = {"requests": 0, "tokens": 1, "cost": 2}
 ONE: Amount = (1, 0)
 NOTHING: Amount = (0, 0)
 
@@ -60,7 +61,7 @@ class Standing(msgspec.Struct, frozen=True):
 class Reservation(msgspec.Struct):
     """To be settled or released, once: whatever comes second counts no more."""
 
-    parts: tuple[int, ...]
+    parts: list[int]
     """Of each limit, how much is held for it; of a limit of requests, where it is booked: in which slot or day."""
     over: bool = False
 
@@ -80,11 +81,13 @@ class Allowance:
 class _Meter(UsageWindow):
     """One limit, and how far it is used."""
 
-    __slots__ = ("allowance", "books", "held", "kind", "limit", "lingers_s")
+    __slots__ = ("allowance", "books", "held", "index", "limit", "lingers_s", "nth")
 
     def __init__(self, limit: BudgetLimit, allowance: Allowance | None = None) -> None:
         super().__init__(None if limit.calendar_day else limit.per_s)
-        self.limit, self.kind = limit, limit.kind
+        self.limit, self.nth = limit, NTH[limit.kind]
+        self.index = 0
+        """Of its budget's; to count them on the way takes twice as long."""
         self.allowance = Allowance(limit.amount) if allowance is None else allowance
         self.books = limit.kind == "requests"
         """At once; the other kinds hold what is claimed, and book what was used."""
@@ -118,7 +121,7 @@ _GRAVITY: dict[Why, int] = {"under_way": 0, "used": 1, "too_large": 2}
 class Budget:
     """The limits of one caller. Each call takes the moment of it; moments never go back."""
 
-    __slots__ = ("_meters", "_span")
+    __slots__ = ("_from_unix_s", "_meters", "_until_s", "_until_unix_s")
 
     def __init__(
         self, limits: tuple[BudgetLimit, ...], allowances: Sequence[Allowance] = ()
@@ -126,26 +129,31 @@ class Budget:
         """`allowances`, one a limit, where several processes share the budget."""
         shared = allowances or (None,) * len(limits)
         self._meters = tuple(map(_Meter, limits, shared))
-        self._span = NEVER
+        for index, meter in enumerate(self._meters):
+            meter.index = index
+        self._stays_in(NEVER)
+
+    def _stays_in(self, span: Span) -> None:
         """In which nothing leaves any limit."""
+        self._until_s = span.until_s
+        self._from_unix_s, self._until_unix_s = span.from_unix_s, span.until_unix_s
 
     def _advance(self, now: Moment) -> None:
         """What counts from here on is what counts now."""
-        span = self._span
         if (
-            now.monotonic_s >= span.until_s
-            or not span.from_unix_s <= now.unix_s < span.until_unix_s
+            now.monotonic_s >= self._until_s
+            or not self._from_unix_s <= now.unix_s < self._until_unix_s
         ):
             for meter in self._meters:
                 meter.advance(now)
-            self._span = common(meter.span for meter in self._meters)
+            self._stays_in(common(meter.span for meter in self._meters))
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""
         self._advance(now)
-        parts: tuple[int, ...] = ()
+        parts: list[int] = []
         for meter in self._meters:
-            sure, guess = claim[meter.kind]
+            sure, guess = claim[meter.nth]
             taken = sure + guess
             free = meter.allowance.units - meter.used - meter.held  # below 0: there are debts
             if taken > free and taken:
@@ -155,15 +163,15 @@ class Budget:
                 taken = free
             if meter.books:
                 meter.used += taken
-                parts = (*parts, meter.place)
+                parts.append(meter.place)
             else:
                 meter.held += taken
-                parts = (*parts, taken)
+                parts.append(taken)
         return Reservation(parts)
 
     def _refusal(self, claim: Claim, now: Moment) -> Refused:
         """By the limit that is longest in the way, of those that have no room."""
-        found = [meter.refuses(claim[meter.kind], now) for meter in self._meters]
+        found = [meter.refuses(claim[meter.nth], now) for meter in self._meters]
         return max(filter(None, found), key=_gravity)
 
     def settle(
@@ -175,10 +183,11 @@ class Budget:
             return
         reservation.over = True
         self._advance(now)
-        for meter, part in zip(self._meters, reservation.parts, strict=True):
+        used, parts = (0, tokens, cost or 0), reservation.parts
+        for meter in self._meters:
             if not meter.books:
-                meter.held -= part
-                meter.used += tokens if meter.kind == "tokens" else cost or 0
+                meter.held -= parts[meter.index]
+                meter.used += used[meter.nth]
 
     def release(self, reservation: Reservation) -> None:
         """As if it had never been asked for."""
@@ -186,7 +195,7 @@ class Budget:
             reservation.over = True
             self._let_go(reservation.parts)
 
-    def _let_go(self, parts: tuple[int, ...]) -> None:
+    def _let_go(self, parts: list[int]) -> None:
         """Those of all limits, or of the first ones."""
         for meter, part in zip(self._meters, parts, strict=False):
             if meter.books:
@@ -194,12 +203,13 @@ class Budget:
             else:
                 meter.held -= part
 
-    def standings(self, now: Moment) -> list[Standing]:
-        """How each limit stands, in the order of the limits."""
+    def uses(self, now: Moment) -> list[tuple[int, float]]:
+        """Of each limit, in their order: what is used of it, requests under way included, and in how many seconds
+        all of it is free again, if nothing more is used."""
         self._advance(now)
         told = []
         for meter in self._meters:
-            limit, held, shared = meter.limit, meter.held, meter.allowance
+            held, shared = meter.held, meter.allowance
             used = meter.used + held
             if held and meter.lingers_s is not None:
                 reset_s = meter.lingers_s  # if it were settled this moment
@@ -208,9 +218,16 @@ class Budget:
             if shared.elsewhere:
                 used += shared.elsewhere
                 reset_s = max(reset_s, shared.empty_at_s - now.monotonic_s)
-            left = limit.amount - used
-            told.append(Standing(limit, used, left if left > 0 else 0, reset_s))
+            told.append((used, reset_s))
         return told
+
+    def standings(self, now: Moment) -> list[Standing]:
+        """The same with its limit, for who is in no hurry."""
+        limits = (meter.limit for meter in self._meters)
+        return [
+            Standing(limit, used, max(0, limit.amount - used), reset_s)
+            for limit, (used, reset_s) in zip(limits, self.uses(now), strict=True)
+        ]
 
     def occupied(self, now: Moment) -> list[int]:
         """Of each limit, in their order: what this process uses or holds of it."""
@@ -226,7 +243,7 @@ class Budget:
         """Of each limit, what a claim would take if there were enough, its guess included."""
         wanted = []
         for meter in self._meters:
-            sure, guess = claim[meter.kind]
+            sure, guess = claim[meter.nth]
             wanted.append(max(sure, min(sure + guess, meter.limit.amount)))
         return wanted
 

@@ -59,17 +59,29 @@ class UsageWindow:
     clock that is set back a little begins no day again; one that is set back by more than a day was wrong before.
     """
 
-    __slots__ = ("_by_wall", "_earlier", "_earlier_used", "_kept", "_slot_s", "place", "used")
+    __slots__ = (
+        "_by_wall",
+        "_earlier",
+        "_earlier_used",
+        "_kept",
+        "_leaves_s",
+        "_slot_s",
+        "place",
+        "used",
+    )
 
     def __init__(self, per_s: float | None = None) -> None:
         # One class for both: whoever goes over several of them finds all alike, which Python is quickest with.
         self._by_wall = per_s is None
-        self._slot_s = DAY_S if per_s is None else per_s / SLOTS
+        # A float in any case: what compares whole numbers with floats takes three times as long.
+        self._slot_s = float(DAY_S) if per_s is None else per_s / SLOTS
         self._kept = 0 if per_s is None else SLOTS
         """Slots before the one that runs."""
         self.used = 0
         self.place = -1
         """The slot that runs: what of `used` is in no other is in this one."""
+        self._leaves_s = 0.0
+        """When what is in that slot leaves, on the window's clock."""
         self._earlier: deque[list[int]] = deque()
         """(slot, amount) of those before it, oldest first; one in which nothing was used is not there."""
         self._earlier_used = 0
@@ -80,14 +92,21 @@ class UsageWindow:
         if slot < self.place - 1:
             earlier.clear()
             self.used = self._earlier_used = 0
-            self.place = slot
+            self._begin(slot)
         elif slot > self.place:
             if (used := self.used - self._earlier_used) > 0:
                 earlier.append([self.place, used])
                 self._earlier_used += used
-            self.place = slot
+            self._begin(slot)
             while earlier and earlier[0][0] < slot - self._kept:
                 self._take(earlier.popleft()[1])
+
+    def _begin(self, slot: int) -> None:
+        self.place, self._leaves_s = slot, self._leaving_s(slot)
+
+    def _leaving_s(self, slot: int) -> float:
+        """When the last moment of a slot has left the window."""
+        return (slot + self._kept + 1) * self._slot_s
 
     @property
     def span(self) -> Span:
@@ -121,13 +140,15 @@ class UsageWindow:
                 last = slot
                 break
         now_s = now.unix_s if self._by_wall else now.monotonic_s
-        return max(0.0, (last + self._kept + 1) * self._slot_s - now_s)
+        return max(0.0, self._leaving_s(last) - now_s)
 
     def empties_s(self, now: Moment, more: int = 0) -> float:
         """Until all of it has left, and `more` that were used this moment."""
-        last = self.place
+        leaves_s = self._leaves_s
         if self.used + more == self._earlier_used:  # nothing is in that slot
-            last = next((slot for slot, used in reversed(self._earlier) if used), -self._kept - 1)
-        now_s = now.unix_s if self._by_wall else now.monotonic_s
-        left_s = (last + self._kept + 1) * self._slot_s - now_s
+            last = next((slot for slot, used in reversed(self._earlier) if used), None)
+            if last is None:
+                return 0.0
+            leaves_s = self._leaving_s(last)
+        left_s = leaves_s - (now.unix_s if self._by_wall else now.monotonic_s)
         return left_s if left_s > 0.0 else 0.0

@@ -20,7 +20,8 @@ def standing(kind: Kind, amount: int, used: int, reset_s: float = 1.0) -> Standi
 
 
 def ratelimit_headers(standings: list[Standing]) -> dict[str, str]:
-    lines = RatelimitHeaders([one.limit for one in standings]).lines(standings)
+    uses = [(one.used, one.reset_s) for one in standings]
+    lines = RatelimitHeaders([one.limit for one in standings]).lines(uses)
     assert lines.count("\r\n") == lines.count("\n") == lines.count("\r")
     assert not lines or lines.endswith("\r\n")
     return dict(line.split(": ") for line in lines.splitlines())

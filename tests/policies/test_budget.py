@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.budget import NOTHING, ONE, Allowance, Budget, Claim, Refused, Reservation
+from policies.budget import NOTHING, NTH, ONE, Allowance, Budget, Claim, Refused, Reservation
 from policies.budget_limit import BudgetLimit, Kind
 from policies.usage_window import DAY_S, SLOTS, Moment
 
@@ -29,7 +29,7 @@ def claiming(
     tokens: int, cost: int | None = None, assumed_tokens: int = 0, assumed_cost: int = 0
 ) -> Claim:
     money = NOTHING if cost is None else (cost, assumed_cost)
-    return {"requests": ONE, "tokens": (tokens, assumed_tokens), "cost": money}
+    return (ONE, (tokens, assumed_tokens), money)
 
 
 def taken(budget: Budget, claim: Claim, now_s: float) -> Reservation:
@@ -106,7 +106,7 @@ def test_a_budget_agrees_with_an_exact_account(
                     assert budget.standings(at(now_s)) == shown, "a refusal has used something"
                     index = limits.index(found.limit)
                     longer = used(uses, found.limit, now_s, slots=SLOTS + 1)
-                    sure, guess = claim[found.limit.kind]
+                    sure, guess = claim[NTH[found.limit.kind]]
                     needed = max(sure, min(guess, 1))
                     assert needed > 0
                     assert longer + held(index) + needed > found.limit.amount, "for nothing"
@@ -114,7 +114,7 @@ def test_a_budget_agrees_with_an_exact_account(
                     running.append((found, claim, ("requests", now_s, 1)))
                     uses.append(running[-1][2])
                     for index, one in enumerate(limits):
-                        sure, guess = claim[one.kind]
+                        sure, guess = claim[NTH[one.kind]]
                         if one.kind != "requests":
                             assert sure <= found.parts[index] <= sure + guess
                         if sure or guess:
@@ -159,7 +159,8 @@ def test_no_true_window_holds_more_than_its_limit(
                     uses.append(("requests", now_s, 1))
             case ("settle", index, tokens, cost) if index < len(running):
                 reservation, claim = running.pop(index)
-                tokens, cost = min(tokens, claim["tokens"][0]), min(cost, claim["cost"][0])
+                _, (sure_tokens, _), (sure_cost, _) = claim
+                tokens, cost = min(tokens, sure_tokens), min(cost, sure_cost)
                 budget.settle(reservation, tokens=tokens, cost=cost, now=at(now_s))
                 uses += [("tokens", now_s, tokens), ("cost", now_s, cost)]
         for one in limits:
@@ -202,9 +203,8 @@ def test_whoever_comes_back_when_told_is_let_in(
             case ("reserve", other):
                 found = budget.reserve(other, at(now_s))
                 if isinstance(found, Reservation):
-                    budget.settle(
-                        found, tokens=other["tokens"][0], cost=other["cost"][0], now=at(now_s)
-                    )
+                    _, (tokens, _), (cost, _) = other
+                    budget.settle(found, tokens=tokens, cost=cost, now=at(now_s))
     found = budget.reserve(claim, at(now_s))
     if not isinstance(found, Refused) or found.why == "too_large":
         return
@@ -269,10 +269,10 @@ def test_the_limit_that_is_in_the_way_for_longest_is_named() -> None:
 def test_a_guess_takes_what_is_free_and_refuses_nobody() -> None:
     budget = Budget((limit("tokens", 100, 60),))
     first = taken(budget, claiming(tokens=10, assumed_tokens=500), 0)
-    assert first.parts == (100,)
+    assert first.parts == [100]
     assert refused(budget, claiming(tokens=1), 0).why == "under_way"
     budget.settle(first, tokens=40, cost=None, now=at(0))
-    assert taken(budget, claiming(tokens=10, assumed_tokens=500), 0).parts == (60,)
+    assert taken(budget, claiming(tokens=10, assumed_tokens=500), 0).parts == [60]
 
 
 def test_a_free_prompt_does_not_get_around_a_budget_of_money() -> None:

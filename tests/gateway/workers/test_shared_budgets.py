@@ -173,7 +173,7 @@ async def test_a_guess_takes_what_is_free_of_the_whole(tmp_path: Path) -> None:
         )
         found = await reserved(a, infer, decision)
         assert isinstance(found, BudgetHold)
-        assert found.reservation.parts == (10 + START_TOKENS,)
+        assert found.reservation.parts == [10 + START_TOKENS]
 
 
 async def test_a_window_gives_back_what_has_left_it(tmp_path: Path) -> None:
