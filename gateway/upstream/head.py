@@ -36,18 +36,31 @@ NEVER_SENT = frozenset(
 )
 
 
+KEPT = 256
+"""First lines and lines of headers that are remembered; of more than that, the memory begins again."""
+
+
 class RequestEncoder:
     """Writes requests for one endpoint.
 
-    Methods, paths and the names of headers are the dialects' own and few: what they come to is remembered.
-    Values are each request's, and looked at each time.
+    Most lines are said again with the next request: a line that was looked at once is remembered whole. Those that are
+    one request's own, as its id, pass through that memory too: a few of the others are looked at again when it begins
+    again, once in some two hundred requests.
     """
 
     def __init__(self, target: Target) -> None:
         self._base_path = target.base_path
         # A compressed answer would have to be unpacked before an event could be seen.
         self._own_headers = f"host: {target.authority}\r\naccept-encoding: identity\r\n"
-        self._form = functools.lru_cache(256)(self._write_form)
+        self._begun: dict[tuple[str, str], str] = {}
+        """By method and path, how a head begins."""
+        self._lines: dict[tuple[str, str], str] = {}
+        """By a header's name and value."""
+
+    @property
+    def remembered(self) -> int:
+        """Beginnings and lines."""
+        return len(self._begun) + len(self._lines)
 
     def encode(self, request: WireRequest) -> bytes:
         """The whole request, to be written at once.
@@ -55,27 +68,41 @@ class RequestEncoder:
         Raises ValueError for a method, path or header that HTTP cannot carry: a bug of the caller.
         The message names the header, never its value.
         """
-        headers, body = request.headers, request.body
-        names, values = zip(*headers, strict=True) if headers else ((), ())
-        form = self._form(request.method, request.path, names)
-        if not _is_field_value("".join(values)):
-            name = next(name for name, value in headers if not _is_field_value(value))
-            raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")
-        return (form % (*values, len(body))).encode("latin-1") + body
+        lines, body, asked = self._lines, request.body, (request.method, request.path)
+        head = self._begun.get(asked) or self._begin(*asked)
+        for header in request.headers:
+            line = lines.get(header)
+            head += self._line(header) if line is None else line
+        return f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
 
-    def _write_form(self, method: str, path: str, names: tuple[str, ...]) -> str:
-        """A head, to be filled with the values of its headers and the length of its body."""
+    def _begin(self, method: str, path: str) -> str:
         if not _is_token(method) or not _is_path(path):
             raise ValueError("a request needs a method and a path of visible ASCII characters")
-        first = f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._own_headers}"
-        lines = "".join(map(_line, names))
-        return f"{first.replace('%', '%%')}{lines}content-length: %d\r\n\r\n"
+        if len(self._begun) >= KEPT:
+            self._begun.clear()
+        head = f"{method} {self._base_path}{path} HTTP/1.1\r\n{self._own_headers}"
+        self._begun[method, path] = head
+        return head
+
+    def _line(self, header: tuple[str, str]) -> str:
+        """A header's; if it is never sent, nothing comes of it."""
+        name, value = header
+        named = _named(name)
+        # Nearly all are plain ASCII, which is told sooner than what else a value may hold.
+        plain = value.isascii() and value.isprintable()
+        if named and not plain and not _is_field_value(value):
+            raise ValueError(f"the value of header {name!r} holds a character HTTP forbids")
+        if len(self._lines) >= KEPT:
+            self._lines.clear()
+        line = self._lines[header] = f"{named}{value}\r\n" if named else ""
+        return line
 
 
-def _line(name: str) -> str:
-    """A header's, to be filled with its value; if it is never sent, nothing comes of that."""
+@functools.lru_cache(KEPT)
+def _named(name: str) -> str:
+    """How the line of a header begins; "" if it is never sent."""
     if name.lower() in NEVER_SENT:
-        return "%.0s"
+        return ""
     if not _is_token(name):
         raise ValueError(f"{name!r} is no header name")
-    return f"{name.replace('%', '%%')}: %s\r\n"
+    return f"{name}: "

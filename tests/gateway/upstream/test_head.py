@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.dialect import WireRequest
-from gateway.upstream.head import NEVER_SENT, RequestEncoder
+from gateway.upstream.head import KEPT, NEVER_SENT, RequestEncoder
 from gateway.upstream.target import Target
 
 
@@ -95,3 +95,44 @@ def test_no_header_value_adds_a_line(value):
     except ValueError:
         return
     assert sent.count(b"\r\n") == sent.count(b"\n") == sent.count(b"\r") == 6
+
+
+few = st.sampled_from(["a", "b", "te", "A", "%s", "x y", "a\r\nb: c", "GET", "/p"])
+
+
+def sent_or_said(encoder, request):
+    try:
+        return encoder.encode(request)
+    except ValueError as exc:
+        return str(exc)
+
+
+@pytest.mark.req("OPS-4", "SEC-5")
+@given(
+    asked=st.lists(
+        st.builds(
+            WireRequest,
+            method=st.sampled_from(["GET", "POST", "a b"]),
+            path=st.sampled_from(["/p", "/q", "p"]),
+            headers=st.lists(st.tuples(few, few), max_size=4).map(tuple),
+            body=st.sampled_from([b"", b"{}"]),
+        ),
+        max_size=6,
+    )
+)
+def test_a_request_is_the_same_whatever_was_sent_before(asked):
+    encoder = RequestEncoder(Target.parse("http://h:1/base/"))
+    for request in asked:
+        fresh = RequestEncoder(Target.parse("http://h:1/base/"))
+        assert sent_or_said(encoder, request) == sent_or_said(fresh, request)
+
+
+@pytest.mark.req("OPS-4")
+def test_what_is_remembered_is_bounded_and_begins_again():
+    encoder = RequestEncoder(Target.parse("http://h"))
+    for number in range(2 * KEPT + 1):
+        told = (("accept", "a"), ("x-request-id", f"req-{number}"))
+        sent = encoder.encode(WireRequest(method="GET", path=f"/{number}", headers=told))
+        assert f"GET /{number} HTTP/1.1\r\n".encode() in sent
+        assert f"accept: a\r\nx-request-id: req-{number}\r\n".encode() in sent
+        assert encoder.remembered <= 2 * KEPT
