@@ -3,20 +3,17 @@
 What comes of it is received in `gateway.receiving`.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
-from adapters.dialect import AttemptContext, Decoder, Dialect, WireRequest
+from adapters.dialect import AttemptContext, Dialect, WireRequest
 from adapters.normalise import Normaliser
-from adapters.splice import Splice
-from adapters.transport import Exchange
 from contracts.errors import GatewayError, UpstreamTimeout
-from contracts.events import Event, Usage
+from contracts.events import Usage
 from contracts.inference import InferRequest, Timeouts
-from gateway.alarms import EARLY_S, AlarmLine
+from gateway.alarms import EARLY_S
 from gateway.receiving import LINGER_S, EventSink, Receiving, Watch
 from gateway.slot import Slot
 from policies import pace
@@ -52,6 +49,8 @@ class Attempt(Receiving):
     Times are seconds on the gateway's clock, which is finer than the event loop's (uvloop: whole ms).
     """
 
+    __slots__ = ("_headers", "_is_last", "_timeouts", "_wire", "dispatched_s", "dropped")
+
     def __init__(
         self,
         infer: InferRequest,
@@ -86,24 +85,19 @@ class Attempt(Receiving):
         self._normaliser = Normaliser(
             expected_choices(infer), infer.facts.prompt_tokens, new_id, slot.endpoint.where
         )
-        self._decoder: Decoder | None = None
-        self._splice: Splice | None = None
-        self._held: list[Event] = []
+        self._decoder = self._splice = self._exchange = self._alarms = None
+        self._flight = self._committed = self._error_head = None
         self._wire: WireRequest | None = None
-        self._exchange: Exchange | None = None
-        self._alarms: AlarmLine | None = None
-        """Set while all goes well; timers of its own it has only after that has rung."""
-        self._timers: list[asyncio.TimerHandle] = []
-        self._closed = False
-        self._concluding = False
+        self._error_body = b""
+        self._held, self._timers = [], []
+        self._paused = self._closed = self._concluding = False
         self._loop = slot.endpoint.alarms.loop
-        self.finished: asyncio.Future[None] = self._loop.create_future()
+        self.finished = self._loop.create_future()
         self.dispatched_s = self._progress_s = clock() if at_s is None else at_s
-        self.first_token_s: float | None = None
-        self.ended_s: float | None = None
-        self.usage: Usage | None = None
+        self.first_token_s = self.ended_s = self.usage = self.fault = None
+        self.quiet_s = 0.0
         self.dropped: tuple[str, ...] = ()
-        self.finish_reasons: list[str] = []
+        self.finish_reasons = []
 
     def prepare(self) -> None:
         """Word the request for its engine; nothing is sent yet.

@@ -64,6 +64,41 @@ class Receiving(ABC):
     """The half of an attempt that its transport calls (a `ResponseSink`). What is only named here is set by the
     other half, `gateway.attempt`, which sends it and watches its clocks."""
 
+    # More than Python keeps cheaply in an instance's dictionary (29).
+    __slots__ = (
+        "_alarms",
+        "_clock",
+        "_closed",
+        "_committed",
+        "_concluding",
+        "_context",
+        "_decoder",
+        "_dialect",
+        "_error_body",
+        "_error_head",
+        "_exchange",
+        "_flight",
+        "_held",
+        "_infer",
+        "_loop",
+        "_normaliser",
+        "_pace",
+        "_paused",
+        "_progress_s",
+        "_sink",
+        "_slot",
+        "_splice",
+        "_timers",
+        "_watch",
+        "ended_s",
+        "fault",
+        "finish_reasons",
+        "finished",
+        "first_token_s",
+        "quiet_s",
+        "usage",
+    )
+
     _dialect: Dialect
     _infer: InferRequest
     _context: AttemptContext
@@ -84,23 +119,21 @@ class Receiving(ABC):
     _closed: bool
     _concluding: bool
     _progress_s: float
+    _error_head: WireHead | None
+    _error_body: bytes
+    _paused: bool
+    _flight: Flight | None
+    """What its watch counts on, once an answer has begun."""
+    _committed: "asyncio.Future[None] | None"
+    """Made when somebody asks for it."""
     finished: "asyncio.Future[None]"
     first_token_s: float | None
     ended_s: float | None
     usage: Usage | None
     finish_reasons: list[str]
-
-    # What nothing but trouble sets: with it in every instance there would be more than Python keeps cheaply.
-    fault: GatewayError | None = None
-    quiet_s = 0.0
+    fault: GatewayError | None
+    quiet_s: float
     """How long nothing had come when its connection ended, or a clock ended it, before the last event."""
-    _error_head: WireHead | None = None
-    _error_body = b""
-    _paused = False
-    _flight: Flight | None = None
-    """What its watch counts on, once an answer has begun."""
-    _committed: "asyncio.Future[None] | None" = None
-    """Made when somebody asks for it."""
 
     @property
     def committed(self) -> "asyncio.Future[None]":

@@ -51,6 +51,15 @@ def test_a_chat_and_an_embedding_have_one_prompt() -> None:
     assert expected_choices(request("embedding", input=["one", "two"])) == 1
 
 
+@pytest.mark.req("OPS-4")
+async def test_it_has_no_dictionary(make_pool: MakePool) -> None:
+    """It has more members than Python keeps cheaply in one, and there is one a request."""
+    attempt = Scene(make_pool, answer()).attempt
+    assert not hasattr(attempt, "__dict__")
+    names = {name for kind in type(attempt).__mro__ for name in getattr(kind, "__slots__", ())}
+    assert all(hasattr(attempt, name) for name in names), "each is filled"
+
+
 # -- cancel ---------------------------------------------------------------------------------
 
 
