@@ -77,6 +77,11 @@ def test_of_several_limits_the_one_with_the_smallest_share_left_is_told() -> Non
     assert headers["x-ratelimit-remaining-requests"] == "1"
 
 
+def test_of_two_limits_with_debts_the_first_is_told() -> None:
+    headers = ratelimit_headers([standing("tokens", 100, 130), standing("tokens", 50, 500)])
+    assert headers["x-ratelimit-limit-tokens"] == "100"
+
+
 @given(resets_s=st.tuples(*[st.sampled_from([0.0, 1.0, 61.5])] * 3))
 def test_each_kind_is_told_when_it_is_free_again(resets_s: tuple[float, float, float]) -> None:
     kinds: tuple[Kind, ...] = ("requests", "tokens", "cost")
