@@ -1,6 +1,6 @@
 """What was decided about one request, and why: a value that the log, a header and `explain` all show."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import msgspec
@@ -58,8 +58,12 @@ class IntentOutcome(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the brain says about one request. A pure function of the request and a snapshot."""
+class Decision(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """All that the brain says about one request. A pure function of the request and a snapshot.
+
+    Most are given out again to all requests that they fit (`policies.usual`). So what follows from one is kept in its
+    `__dict__`, which is no part of its value: it is neither compared nor encoded nor copied.
+    """
 
     intent: str
     shaping: Shaping
@@ -83,6 +87,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self) -> str:
         """One line for `x-setpoint-decision`: printable ASCII, at most 512 characters."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> str:
         line = f"intent={self.intent or '-'}"
         for outcome in self.rules:
             if outcome.verdict in ("applied", "dry_run", "held_by_floor", "spared"):

@@ -12,8 +12,18 @@ _PLAIN = RouteOptions()
 def plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
     """Where to try, in order, from what was decided.
 
+    It is kept with the decision, which is given out again with the same catalogue.
     Raises NoReadyBackend if every model has left the catalogue since.
     """
+    kept: tuple[Catalog, RoutingPlan] | None = decision.__dict__.get("plan")
+    if kept is not None and kept[0] is catalog:
+        return kept[1]
+    made = _plan(decision, catalog)
+    decision.__dict__["plan"] = catalog, made
+    return made
+
+
+def _plan(decision: Decision, catalog: Catalog) -> RoutingPlan:
     known = catalog.targets
     targets = tuple([known[name] for name in decision.models if name in known])
     if not targets:

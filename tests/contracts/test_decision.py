@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +76,12 @@ def test_a_line_that_is_too_long_shows_that_it_was_cut() -> None:
     assert at_bound.endswith("x")
     cut = decision(intent="x" * (513 - len("intent="))).summary()
     assert (len(cut), cut[-4:]) == (512, "x...")
+
+
+def test_what_follows_from_it_is_no_part_of_it() -> None:
+    told, fresh = decision(intent="a"), decision(intent="a")
+    assert told.summary() == "intent=a"
+    assert told.summary() is told.summary()
+    assert told == fresh
+    assert msgspec.json.encode(told) == msgspec.json.encode(fresh)
+    assert msgspec.structs.replace(told, intent="b").summary() == "intent=b"

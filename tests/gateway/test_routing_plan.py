@@ -54,6 +54,21 @@ def test_a_model_that_a_backend_lists_later_is_a_place_to_try() -> None:
     }
 
 
+@pytest.mark.req("OPS-4")
+def test_a_plan_is_kept_with_its_decision_and_its_catalogue() -> None:
+    decision = Decision(
+        intent="", shaping=Shaping(model="m"), models=("m", "n"), constraints=Constraints()
+    )
+    cards = {name: ModelCard(name=name, pool="p", upstream=name) for name in "mn"}
+    both, one = Catalog(models=cards), Catalog(models={"n": cards["n"]})
+    first = plan(decision, both)
+    assert plan(decision, both) is first
+    assert [target.model for target in plan(decision, one).targets] == ["n"]
+    assert plan(decision, both) == first, "and not what the other catalogue led to"
+    capped = msgspec.structs.replace(decision, shaping=Shaping(model="m", max_tokens=9))
+    assert plan(capped, both).max_tokens == 9, "another decision has none yet"
+
+
 @pytest.mark.req("RUN-7")
 @pytest.mark.parametrize("rung_s", [None, 0.5])
 def test_a_plan_has_what_its_route_says_and_the_rungs_hedge_goes_first(
