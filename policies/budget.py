@@ -12,12 +12,13 @@ No clock is read here: a `Moment` is an argument. Who has which budget is the sh
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Literal
 
 import msgspec
 
 from policies.budget_limit import BudgetLimit, Kind
-from policies.usage_window import NEVER, SLOTS, Moment, Span, UsageWindow, common
+from policies.usage_window import SET_BACK_S, SLOTS, Moment, UsageWindow
 
 Why = Literal[
     "used",  # it comes free with time
@@ -131,12 +132,10 @@ class Budget:
         self._meters = tuple(map(_Meter, limits, shared))
         for index, meter in enumerate(self._meters):
             meter.index = index
-        self._stays_in(NEVER)
-
-    def _stays_in(self, span: Span) -> None:
-        """In which nothing leaves any limit."""
-        self._until_s = span.until_s
-        self._from_unix_s, self._until_unix_s = span.from_unix_s, span.until_unix_s
+        # The moments in which nothing leaves any limit: none yet. Of a clock that never goes back, their beginning does
+        # not matter.
+        self._until_s = self._until_unix_s = -inf
+        self._from_unix_s = -inf
 
     def _advance(self, now: Moment) -> None:
         """What counts from here on is what counts now."""
@@ -144,9 +143,17 @@ class Budget:
             now.monotonic_s >= self._until_s
             or not self._from_unix_s <= now.unix_s < self._until_unix_s
         ):
+            self._until_s = self._until_unix_s = inf
+            self._from_unix_s = -inf
             for meter in self._meters:
                 meter.advance(now)
-            self._stays_in(common(meter.span for meter in self._meters))
+                until_s = meter.until_s
+                if not meter.by_wall:
+                    if until_s < self._until_s:
+                        self._until_s = until_s
+                elif until_s < self._until_unix_s:
+                    self._until_unix_s = until_s
+                    self._from_unix_s = until_s - SET_BACK_S
 
     def reserve(self, claim: Claim, now: Moment) -> Reservation | Refused:
         """Room for one request in every limit, or in none."""

@@ -8,14 +8,14 @@ numbers: what is added is taken away again without a rest. Limits, and what to d
 """
 
 from collections import deque
-from collections.abc import Iterable
-from math import inf
 
 import msgspec
 
 SLOTS = 64
 """A power of two: a slot's width is then exact in binary, and so is the slot that a moment falls in."""
 DAY_S = 86_400
+SET_BACK_S = 2.0 * DAY_S
+"""A day's `until_s`, less this, is where the day before it begins: a wall clock that is further back was wrong before."""
 
 
 class Moment(msgspec.Struct, frozen=True, gc=False):
@@ -26,53 +26,28 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
     unix_s: float
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The moments in which nothing changes by itself. (Of the monotonic clock, which never goes back, the beginning
-    does not matter.)"""
-
-    until_s: float = inf
-    from_unix_s: float = -inf
-    until_unix_s: float = inf
-
-
-NEVER = Span(until_s=-inf)
-"""No moment is in it."""
-
-
-def common(spans: Iterable[Span]) -> Span:
-    """The moments that are in all of them."""
-    found = Span()
-    for span in spans:
-        found = Span(
-            until_s=min(found.until_s, span.until_s),
-            from_unix_s=max(found.from_unix_s, span.from_unix_s),
-            until_unix_s=min(found.until_unix_s, span.until_unix_s),
-        )
-    return found
-
-
 class UsageWindow:
-    """Advance it to a moment that is not in its `span`, and then add what is used to `used`: that is booked at
-    `place`.
+    """Advance it to a moment that is not before `until_s`, and then add what is used to `used`: that is booked at `place`.
 
     What was used within `per_s` seconds, and up to a slot longer; without `per_s` what was used since midnight, UTC. A
     clock that is set back a little begins no day again; one that is set back by more than a day was wrong before.
     """
 
     __slots__ = (
-        "_by_wall",
         "_earlier",
         "_earlier_used",
         "_kept",
         "_leaves_s",
         "_slot_s",
+        "by_wall",
         "place",
+        "until_s",
         "used",
     )
 
     def __init__(self, per_s: float | None = None) -> None:
         # One class for both: whoever goes over several of them finds all alike, which Python is quickest with.
-        self._by_wall = per_s is None
+        self.by_wall = per_s is None
         # A float in any case: what compares whole numbers with floats takes three times as long.
         self._slot_s = float(DAY_S) if per_s is None else per_s / SLOTS
         self._kept = 0 if per_s is None else SLOTS
@@ -80,14 +55,17 @@ class UsageWindow:
         self.used = 0
         self.place = -1
         """The slot that runs: what of `used` is in no other is in this one."""
+        self.until_s = 0.0
+        """When that slot ends, on the window's clock: nothing changes by itself before, unless a wall clock is set back
+        by more than a day (`SET_BACK_S`)."""
         self._leaves_s = 0.0
-        """When what is in that slot leaves, on the window's clock."""
+        """When what is in it leaves."""
         self._earlier: deque[list[int]] = deque()
         """(slot, amount) of those before it, oldest first; one in which nothing was used is not there."""
         self._earlier_used = 0
 
     def advance(self, now: Moment) -> None:
-        now_s = now.unix_s if self._by_wall else now.monotonic_s
+        now_s = now.unix_s if self.by_wall else now.monotonic_s
         slot, earlier = int(now_s // self._slot_s), self._earlier
         if slot < self.place - 1:
             earlier.clear()
@@ -103,18 +81,11 @@ class UsageWindow:
 
     def _begin(self, slot: int) -> None:
         self.place, self._leaves_s = slot, self._leaving_s(slot)
+        self.until_s = (slot + 1) * self._slot_s
 
     def _leaving_s(self, slot: int) -> float:
         """When the last moment of a slot has left the window."""
         return (slot + self._kept + 1) * self._slot_s
-
-    @property
-    def span(self) -> Span:
-        """In which nothing leaves it and no slot begins."""
-        until_s = (self.place + 1) * self._slot_s
-        if self._by_wall:
-            return Span(from_unix_s=(self.place - 1) * self._slot_s, until_unix_s=until_s)
-        return Span(until_s=until_s)
 
     def take_back(self, amount: int, place: int) -> None:
         """Undo what was added at that place; nothing, if that has left the window meanwhile."""
@@ -139,7 +110,7 @@ class UsageWindow:
             if amount <= 0:
                 last = slot
                 break
-        now_s = now.unix_s if self._by_wall else now.monotonic_s
+        now_s = now.unix_s if self.by_wall else now.monotonic_s
         return max(0.0, self._leaving_s(last) - now_s)
 
     def empties_s(self, now: Moment, more: int = 0) -> float:
@@ -150,5 +121,5 @@ class UsageWindow:
             if last is None:
                 return 0.0
             leaves_s = self._leaving_s(last)
-        left_s = leaves_s - (now.unix_s if self._by_wall else now.monotonic_s)
+        left_s = leaves_s - (now.unix_s if self.by_wall else now.monotonic_s)
         return left_s if left_s > 0.0 else 0.0

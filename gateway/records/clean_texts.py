@@ -7,7 +7,8 @@ bounded.
 
 from gateway.records.storable import Redact, storable_text
 
-KEPT = 4096
+KEPT = 16_384
+"""Ten thousand may be names of callers."""
 KEPT_CHARS = 256
 """Of one text. A longer one hardly comes again."""
 

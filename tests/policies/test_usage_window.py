@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.usage_window import DAY_S, SLOTS, Moment, UsageWindow
+from policies.usage_window import DAY_S, SET_BACK_S, SLOTS, Moment, UsageWindow
 
 pytestmark = pytest.mark.req("ADM-6")
 
@@ -94,17 +94,18 @@ moves = st.tuples(st.integers(0, 40), st.sampled_from([0, 0, DAY_S // 2, -100, -
     per_s=st.sampled_from([*WINDOWS_S, None]),
     uses=st.lists(st.tuples(moves, st.integers(0, 9)), max_size=60),
 )
-def test_within_its_span_a_window_need_not_be_advanced(
+def test_until_its_slot_ends_a_window_need_not_be_advanced(
     per_s: int | None, uses: list[tuple[tuple[int, int], int]]
 ) -> None:
     one, other = (UsageWindow(per_s) for _ in range(2))
     now_s, set_s = 0, 100 * DAY_S
     for (wait_s, moved_s), amount in uses:
         now_s, set_s = now_s + wait_s, set_s + moved_s
-        now, span = at(now_s, set_s + now_s), other.span
+        now = at(now_s, set_s + now_s)
         add(one, amount, now)
-        in_span = span.from_unix_s <= now.unix_s < span.until_unix_s
-        if now.monotonic_s >= span.until_s or not in_span:
+        clock_s = now.unix_s if other.by_wall else now.monotonic_s
+        is_set_back = other.by_wall and clock_s < other.until_s - SET_BACK_S
+        if clock_s >= other.until_s or is_set_back:
             other.advance(now)
         other.used += amount
         assert (other.used, other.place) == (one.used, one.place)
