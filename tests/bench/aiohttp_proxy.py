@@ -4,13 +4,13 @@ It reads the request, sends it on, and decodes and encodes every event on its wa
 must that looks at what it carries. It has no limits, queue, policy, metrics, log or error handling.
 """
 
-import argparse
 import asyncio
 
 import aiohttp
 import msgspec
-import uvloop
 from aiohttp import web
+
+from tests.bench.proxy_command import run
 
 UPSTREAM = web.AppKey("upstream", str)
 SESSION = web.AppKey("session", aiohttp.ClientSession)
@@ -56,13 +56,5 @@ async def serve(port: int, upstream: str) -> None:
         await asyncio.Event().wait()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--upstream", required=True, help="its base URL")
-    arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.upstream))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, serve)

@@ -5,13 +5,13 @@ on likewise. No task runs for a request or a token. It keeps connections, and tr
 or an event cut in two by more than a read is beyond it, as are limits, errors, timeouts and slow readers.
 """
 
-import argparse
 import asyncio
 from typing import cast
 
 import httptools
 import msgspec
-import uvloop
+
+from tests.bench.proxy_command import run
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -136,13 +136,5 @@ async def serve(port: int, url: str) -> None:
         await server.serve_forever()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--upstream", required=True, help="its base URL")
-    arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.upstream))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, serve)
