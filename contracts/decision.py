@@ -1,14 +1,11 @@
 """What was decided about one request, and why: a value that the log, a header and `explain` all show."""
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
 from contracts.inference import Constraints
-
-SUMMARIES_KEPT = 256
-"""Most requests are decided in the same few words."""
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +82,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Filled when an explanation was asked for."""
     policy_version: str = ""
 
+    @cached_property
     def summary(self) -> str:
         """One line for `x-setpoint-decision`: printable ASCII, at most 512 characters."""
-        return self._summary
-
-    @cached_property
-    def _summary(self) -> str:
         line = f"intent={self.intent or '-'}"
         for outcome in self.rules:
             if outcome.verdict in ("applied", "dry_run", "held_by_floor", "spared"):
@@ -99,7 +93,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return _told(line)
 
 
-@lru_cache(maxsize=SUMMARIES_KEPT)
 def _told(line: str) -> str:
     plain = line
     if not (line.isascii() and line.isprintable()):

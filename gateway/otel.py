@@ -160,7 +160,7 @@ class OtelExporter:
             "setpoint.caller": self._text(finished.caller),
             "setpoint.task": finished.task,
             "setpoint.intent": decision.intent,
-            "setpoint.decision": self._redact(decision.summary()),
+            "setpoint.decision": self._redact(decision.summary),
             "setpoint.policy": decision.policy_version,
             "setpoint.model": target.model if target else None,
             "setpoint.pool": target.pool if target else None,

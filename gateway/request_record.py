@@ -52,7 +52,6 @@ class RequestRecord:
     ) -> None:
         self.infer = infer
         self.decision = decision
-        self._summary = decision.summary()
         self.catalog = catalog
         self.recorder = recorder
         self._client_retry = client_retry
@@ -81,7 +80,7 @@ class RequestRecord:
         fit(request_id)
         lines = (
             f"x-request-id: {request_id}\r\n"
-            f"{_of_a_decision(self.decision.intent, self._summary)}"
+            f"{_of_a_decision(self.decision.intent, self.decision.summary)}"
             f"x-setpoint-attempts: {len(progress.attempts)}\r\n"
             f"x-setpoint-queue-ms: {progress.queue_s * 1000:.1f}\r\n"
             f"x-setpoint-overhead-ms: {overhead_s * 1000:.2f}\r\n"
@@ -177,7 +176,7 @@ class RequestRecord:
             infer.operation,
             facts.key or None,
             decision.intent or None,
-            self._summary,
+            self.decision.summary,
             decision.policy_version,
             facts.model,
             target.model if target else None,

@@ -127,7 +127,7 @@ def _changes(then: "Restored", now: "Replayed") -> list[str]:
         for what, old, new in (
             ("intent", then.decision.intent, now.decision.intent),
             ("policies", then.decision.policy_version, now.decision.policy_version),
-            ("rules", then.decision.summary(), now.decision.summary()),
+            ("rules", then.decision.summary, now.decision.summary),
         )
         if old != new
     ]

@@ -112,7 +112,7 @@ def view(
     return TaskView(
         **_line(subject, course, clocks),
         predicted_start_ms=course.predicted_start_ms,
-        decision=subject.decision.summary(),
+        decision=subject.decision.summary,
         policy_version=subject.decision.policy_version,
         prompt_tokens=course.usage.prompt_tokens if course.usage else subject.prompt_tokens,
         prompt_tokens_estimated=(

@@ -34,7 +34,7 @@ def test_the_line_says_what_was_done_and_why_not() -> None:
         RuleOutcome(rule="nightly", verdict="no_match", why="request.key is web"),
         RuleOutcome(rule="tomorrow", verdict="dry_run", changes=("priority 0 -> 5",)),
         RuleOutcome(rule="cheap", verdict="held_by_floor", why="tiny is below 0.8"),
-    ).summary()
+    ).summary
     assert line == (
         "intent=interactive; long context: model a -> b, max_tokens 4096 -> 512; "
         "tomorrow (dry_run): priority 0 -> 5; cheap (held_by_floor): tiny is below 0.8"
@@ -42,7 +42,7 @@ def test_the_line_says_what_was_done_and_why_not() -> None:
 
 
 def test_a_request_without_an_intent_says_so() -> None:
-    assert decision(intent="").summary() == "intent=-"
+    assert decision(intent="").summary == "intent=-"
 
 
 OUTCOMES = st.builds(
@@ -57,7 +57,7 @@ OUTCOMES = st.builds(
 @pytest.mark.req("SEC-5")
 @given(intent=st.text(), rules=st.lists(OUTCOMES, max_size=40))
 def test_the_line_is_always_a_header_value(intent: str, rules: list[RuleOutcome]) -> None:
-    line = decision(*rules, intent=intent).summary()
+    line = decision(*rules, intent=intent).summary
     assert line.isascii()
     assert line.isprintable()
     assert len(line) <= 512
@@ -66,22 +66,22 @@ def test_the_line_is_always_a_header_value(intent: str, rules: list[RuleOutcome]
 @given(rules=st.lists(OUTCOMES, max_size=6))
 def test_rules_that_changed_nothing_take_no_room(rules: list[RuleOutcome]) -> None:
     silent = [rule for rule in rules if rule.verdict not in SHOWN]
-    assert decision(*silent).summary() == "intent=interactive"
+    assert decision(*silent).summary == "intent=interactive"
     shown = [rule for rule in rules if rule.verdict in SHOWN]
-    assert decision(*rules).summary() == decision(*shown).summary()
+    assert decision(*rules).summary == decision(*shown).summary
 
 
 def test_a_line_that_is_too_long_shows_that_it_was_cut() -> None:
-    at_bound = decision(intent="x" * (512 - len("intent="))).summary()
+    at_bound = decision(intent="x" * (512 - len("intent="))).summary
     assert at_bound.endswith("x")
-    cut = decision(intent="x" * (513 - len("intent="))).summary()
+    cut = decision(intent="x" * (513 - len("intent="))).summary
     assert (len(cut), cut[-4:]) == (512, "x...")
 
 
 def test_what_follows_from_it_is_no_part_of_it() -> None:
     told, fresh = decision(intent="a"), decision(intent="a")
-    assert told.summary() == "intent=a"
-    assert told.summary() is told.summary()
+    assert told.summary == "intent=a"
+    assert told.summary is told.summary
     assert told == fresh
     assert msgspec.json.encode(told) == msgspec.json.encode(fresh)
-    assert msgspec.structs.replace(told, intent="b").summary() == "intent=b"
+    assert msgspec.structs.replace(told, intent="b").summary == "intent=b"

@@ -7,15 +7,7 @@ import pytest
 
 from gateway.afterwards import MOST, Afterwards
 from gateway.turns import HELD_BYTES
-from tests.cost.in_memory import (
-    Client,
-    MemoryLoop,
-    gateway,
-    opening,
-    request,
-    until,
-    whole_answer,
-)
+from tests.cost.in_memory import Client, MemoryLoop, opening, request, run, until, whole_answer
 
 pytestmark = pytest.mark.req("OPS-4")
 
@@ -125,18 +117,6 @@ async def two(loop: MemoryLoop) -> Two:
     return Two(loop, clients)
 
 
-def running(scene: object) -> None:
-    async def served() -> None:
-        async with gateway() as loop:
-            await scene(loop)  # type: ignore[operator]
-
-    loop = MemoryLoop()
-    try:
-        loop.run_until_complete(served())
-    finally:
-        loop.close()
-
-
 def test_answers_that_are_there_at_once_go_out_at_the_end_of_the_round_and_each_is_whole() -> None:
     async def scene(loop: MemoryLoop) -> None:
         pair = await two(loop)
@@ -147,7 +127,7 @@ def test_answers_that_are_there_at_once_go_out_at_the_end_of_the_round_and_each_
         for client in pair.clients:
             assert (await client.answer()).count(b" token token") == 1
 
-    running(scene)
+    run(scene)
 
 
 def test_an_answer_is_out_before_its_request_is_counted_and_then_soon() -> None:
@@ -163,7 +143,7 @@ def test_an_answer_is_out_before_its_request_is_counted_and_then_soon() -> None:
         assert uncounted == [1]
         await until(lambda: not afterwards._books)
 
-    running(scene)
+    run(scene)
 
 
 @pytest.mark.req("OPS-6")
@@ -176,7 +156,7 @@ def test_an_answer_that_waits_goes_out_before_its_connection_is_closed() -> None
         assert pair.clients[0].transport.is_closing()
         assert b" token token" in pair.clients[0].transport.written[0]
 
-    running(scene)
+    run(scene)
 
 
 def test_an_answer_to_a_client_that_has_left_is_dropped_and_the_other_goes_out() -> None:
@@ -188,7 +168,7 @@ def test_an_answer_to_a_client_that_has_left_is_dropped_and_the_other_goes_out()
         await until(lambda: not pair.afterwards._writes)
         assert pair.written == [0, 1]
 
-    running(scene)
+    run(scene)
 
 
 def test_the_next_request_of_a_connection_is_answered_behind_the_one_that_waits() -> None:
@@ -202,7 +182,7 @@ def test_the_next_request_of_a_connection_is_answered_behind_the_one_that_waits(
         got = await client.answer(b'"status":"ok"')
         assert got.index(b" token token") < got.index(b'"status":"ok"')
 
-    running(scene)
+    run(scene)
 
 
 def test_pipelined_answers_and_long_ones_do_not_wait() -> None:
@@ -217,4 +197,4 @@ def test_pipelined_answers_and_long_ones_do_not_wait() -> None:
             assert not connection._unsent  # type: ignore[attr-defined]
             await asyncio.sleep(0)
 
-    running(scene)
+    run(scene)

@@ -525,7 +525,7 @@ def test_what_holds_for_every_policy_and_request(
         assert {catalog.models[m].pool for m in decision.models} <= {decision.shaping.pool}
     assert decision.constraints.priority == decision.shaping.priority
     assert len(decision.constraints.fairness_id or "") <= FAIRNESS_ID_MAX_CHARS
-    assert decision.summary().isascii()
+    assert decision.summary.isascii()
     assert msgspec.json.decode(msgspec.json.encode(decision)) is not None
 
 
@@ -568,7 +568,7 @@ def test_what_is_held_comes_after_the_rules_and_in_its_own_order(held_answer: An
     ]
     assert (decision.models, decision.shaping.max_tokens) == (("small",), 50)
     assert decision.treated == (1, 2)
-    assert "rung switch_model: model big -> small" in decision.summary()
+    assert "rung switch_model: model big -> small" in decision.summary
 
 
 def test_what_is_held_for_another_intent_is_not_this_ones(held_answer: Any) -> None:
